@@ -1,0 +1,317 @@
+"""Every error this project raises: one root, four areas, one leaf per thing that can go wrong.
+
+The message says what is wrong, where, and what to do about it. Data a program may need is in attributes and in
+``details()``. Exit codes and MCP errors are derived from ``code`` in one place each (``cli/exit_codes.py``, ``server``).
+
+All of them can be rebuilt from their message alone (``cls(message)``), because Celery stores an exception as type and
+arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class MahavishnuError(Exception):
+    """Root of every error of this project."""
+
+    #: Stable, machine-readable name, shown in JSON errors and MCP errors.
+    code = "error"
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self._details = details
+
+    def __getattr__(self, name: str) -> Any:
+        details = self.__dict__.get("_details", {})
+        if name in details:
+            return details[name]
+        raise AttributeError(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self._details))
+
+    def details(self) -> dict[str, Any]:
+        """Return the data of this error, ready for JSON."""
+        return dict(self._details)
+
+
+def _rebuild(cls: type[MahavishnuError], message: str, details: dict[str, Any]) -> MahavishnuError:
+    error = cls.__new__(cls)
+    MahavishnuError.__init__(error, message, **details)
+    return error
+
+
+# ── areas ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class InvalidInput(MahavishnuError):
+    """What the caller gave cannot be used; nothing was changed."""
+
+    code = "invalid_input"
+
+
+class NotFound(MahavishnuError):
+    """The thing that was named does not exist."""
+
+    code = "not_found"
+
+
+class Unavailable(MahavishnuError):
+    """A part that is needed (Redis, an agent, the stack) cannot be reached or used."""
+
+    code = "unavailable"
+
+
+class TaskOutcomeError(MahavishnuError):
+    """A task ended without success; raised by ``AsyncResult.get()`` only, never by ``execute_on_pool``."""
+
+    code = "task_not_successful"
+
+
+# ── invalid input ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class InvalidField(InvalidInput):
+    """One named field has a value that cannot be used."""
+
+    code = "invalid_field"
+
+    @classmethod
+    def of(cls, field: str, problem: str, remedy: str) -> InvalidField:
+        """Build the error from the field's name, what is wrong with it and what to do."""
+        return cls(f"{field}: {problem}. {remedy}", field=field)
+
+
+class InvalidConfig(InvalidInput):
+    """A setting has a value that cannot be used."""
+
+    code = "invalid_config"
+
+
+class UnknownChoice(InvalidInput):
+    """A name is not among the registered ones (pool type, strategy, worker type, task type, reducer)."""
+
+    code = "unknown_choice"
+
+    @classmethod
+    def of(cls, kind: str, given: object, known: Sequence[str]) -> UnknownChoice:
+        """Build the error from the kind of name, what was given and the names that exist."""
+        names = ", ".join(sorted(known)) or "none is registered"
+        return cls(f"Unknown {kind} {given!r}. Use one of: {names}.", kind=kind, given=str(given), known=sorted(known))
+
+
+class MissingProgram(InvalidInput):
+    """A worker type needs a program that is not on PATH."""
+
+    code = "missing_program"
+
+    @classmethod
+    def of(cls, worker_type: str, program: str, install: str) -> MissingProgram:
+        """Build the error from the worker type, the program and the command that installs it."""
+        return cls(
+            f"Worker type {worker_type!r} needs the program {program!r}, which is not on PATH. Install it with: {install}",
+            worker_type=worker_type,
+            program=program,
+            install=install,
+        )
+
+
+class PayloadTooLarge(InvalidInput):
+    """A task's payload is over the configured limit."""
+
+    code = "payload_too_large"
+
+    @classmethod
+    def of(cls, size: int, limit: int) -> PayloadTooLarge:
+        """Build the error from the size and the limit, both in bytes."""
+        return cls(
+            f"The task takes {size} bytes, the limit is {limit}. Put large input into a file and pass its path, "
+            "or raise max_payload_bytes.",
+            size=size,
+            limit=limit,
+        )
+
+
+class PoolConflict(InvalidInput):
+    """A pool of this name exists with another configuration."""
+
+    code = "pool_conflict"
+
+    @classmethod
+    def of(cls, name: str, fields: Sequence[str]) -> PoolConflict:
+        """Build the error from the pool's name and the fields that differ."""
+        return cls(
+            f"A pool named {name!r} exists already and differs in: {', '.join(fields)}. "
+            "Use another name, close that pool first, or spawn it with the same values.",
+            name=name,
+            fields=list(fields),
+        )
+
+
+class ScaleOutOfRange(InvalidInput):
+    """A requested worker count is outside the pool's limits."""
+
+    code = "scale_out_of_range"
+
+    @classmethod
+    def of(cls, target: int, minimum: int, maximum: int) -> ScaleOutOfRange:
+        """Build the error from the wanted number and both limits."""
+        return cls(
+            f"{target} workers is outside this pool's limits: min_workers {minimum}, max_workers {maximum}. "
+            f"Choose a number between them, or raise the limit in the same call with --max {max(target, maximum)}.",
+            target=target,
+            min_workers=minimum,
+            max_workers=maximum,
+        )
+
+
+class ScalingNotSupported(InvalidInput):
+    """The pool's type has a fixed number of workers."""
+
+    code = "scaling_not_supported"
+
+
+class PoolsDisabled(InvalidInput):
+    """Pools are switched off by ``pools_enabled: false``."""
+
+    code = "pools_disabled"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            message
+            or "Pools are switched off (pools_enabled: false). Set it to true, or MAHAVISHNU_POOLS_ENABLED=true, and try again."
+        )
+
+
+# ── not found ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PoolNotFound(NotFound):
+    """No pool has this id or name."""
+
+    code = "pool_not_found"
+
+    @classmethod
+    def of(cls, pool: str, known: Sequence[str] = ()) -> PoolNotFound:
+        """Build the error from what was asked for and the names of the pools that exist."""
+        have = f"Pools that exist: {', '.join(sorted(known)[:20])}." if known else "No pool exists yet."
+        return cls(
+            f"No pool has the id or name {pool!r}. {have} 'mahavishnu pools list' shows them.", pool=pool, known=sorted(known)
+        )
+
+
+class PoolGone(NotFound):
+    """The pool existed and was closed."""
+
+    code = "pool_gone"
+
+    @classmethod
+    def of(cls, pool: str) -> PoolGone:
+        """Build the error from the id or name of the closed pool."""
+        return cls(f"The pool {pool!r} was closed. Name another pool, or spawn it again.", pool=pool)
+
+
+class TaskNotFound(NotFound):
+    """No task has this id, or its record has expired."""
+
+    code = "task_not_found"
+
+    @classmethod
+    def of(cls, task_id: str) -> TaskNotFound:
+        """Build the error from the task's id."""
+        return cls(
+            f"No task has the id {task_id!r}. It was never submitted here, or its record has expired.", task_id=task_id
+        )
+
+
+class NoPoolAvailable(NotFound):
+    """No pool can take the task; ``reasons`` says why each one was left out."""
+
+    code = "no_pool_available"
+
+    @classmethod
+    def of(cls, reasons: Mapping[str, str]) -> NoPoolAvailable:
+        """Build the error from a mapping of pool name to the reason it was left out."""
+        if not reasons:
+            return cls("No pool exists. Make one with 'mahavishnu pools spawn --name NAME'.", reasons={})
+        listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())[:20])
+        return cls(f"No pool can take this task. {listed}. Change the filter, or spawn a pool that fits.", reasons=dict(reasons))
+
+
+# ── unavailable ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StackNotRunning(Unavailable):
+    """No Redis is configured and no local stack is running."""
+
+    code = "stack_not_running"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            message or "No stack is running here. Start one with 'mahavishnu up', or name a server in MAHAVISHNU_REDIS_URL."
+        )
+
+
+class RedisUnavailable(Unavailable):
+    """Redis does not answer, refuses the password, is too old or is set up in a way that cannot be used."""
+
+    code = "redis_unavailable"
+
+
+class NoAgent(Unavailable):
+    """No node agent is running that could start the pool's workers."""
+
+    code = "no_agent"
+
+
+class PoolNotReady(Unavailable):
+    """The pool's workers did not report ready in time; the message says what is known."""
+
+    code = "pool_not_ready"
+
+
+class StackPartFailed(Unavailable):
+    """A part of the local stack could not be started."""
+
+    code = "stack_part_failed"
+
+
+class WaitTimeout(MahavishnuError):
+    """The caller's own waiting time is over; the task goes on."""
+
+    code = "wait_timeout"
+
+    @classmethod
+    def of(cls, what: str, seconds: float) -> WaitTimeout:
+        """Build the error from what was waited for and for how long."""
+        return cls(f"{what} was not there after {seconds:g} s. Nothing was cancelled; ask again later.", seconds=seconds)
+
+
+# ── outcomes, as AsyncResult shows them ──────────────────────────────────────────────────────────────────────────────
+
+
+class TaskFailed(TaskOutcomeError):
+    """The task ran and failed."""
+
+    code = "task_failed"
+
+
+class TaskTimeout(TaskOutcomeError):
+    """The task ran longer than its timeout and was ended."""
+
+    code = "task_timeout"
+
+
+class TaskCancelled(TaskOutcomeError):
+    """The task was cancelled."""
+
+    code = "task_cancelled"
+
+
+class TaskDead(TaskOutcomeError):
+    """The task was given up and is in the dead-letter queue."""
+
+    code = "task_dead"

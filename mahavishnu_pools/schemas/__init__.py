@@ -1,0 +1,1 @@
+"""Frozen, typed values that the rest of the project passes around."""

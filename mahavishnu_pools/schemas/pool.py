@@ -1,0 +1,158 @@
+"""Values about pools: configuration, status, what is seen of one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from mahavishnu_pools import names
+from mahavishnu_pools.schemas.base import MappingValue, Value
+
+
+class PoolStatus(StrEnum):
+    """Where a pool is in its life."""
+
+    PENDING = "pending"
+    INITIALIZING = "initializing"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+#: A pool in one of these states takes new tasks from the router (degraded ones only when nothing better is there).
+ACTIVE_STATUSES = frozenset({PoolStatus.RUNNING, PoolStatus.DEGRADED})
+
+#: A pool in one of these states has ended; its id is never used again.
+ENDED_STATUSES = frozenset({PoolStatus.STOPPED, PoolStatus.FAILED})
+
+
+class HealthStatus(StrEnum):
+    """A summary of health for people and probes."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+class PoolSelector(StrEnum):
+    """How one pool is chosen among several: the routing strategies."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_LOADED = "least_loaded"
+    RANDOM = "random"
+    AFFINITY = "affinity"
+
+
+class DistributionStrategy(StrEnum):
+    """How the parts of a task are spread over several pools."""
+
+    ROUND_ROBIN = "round_robin"
+    BROADCAST = "broadcast"
+    RANDOM = "random"
+    LEAST_LOADED = "least_loaded"
+    MAP_REDUCE = "map_reduce"
+
+
+class PoolConfig(Value):
+    """How a pool is made.
+
+    ``worker_type=None`` takes the first AI program that is installed where the workers start (qwen, claude, codex,
+    gemini). ``nodes`` lists node names or node tags the pool may run on; None is any node, the spawning one first.
+    ``replicas`` is the number of nodes that run a worker group of the pool at once. ``imports`` and ``celery_app`` name
+    modules of the user that the worker group loads. ``allowed_roots`` (None: those of the node) limits ``cwd``.
+    """
+
+    name: str
+    pool_type: str = "mahavishnu"
+    min_workers: int = Field(default=1, ge=1, le=1000)
+    max_workers: int = Field(default=10, ge=1, le=1000)
+    worker_type: str | None = None
+    auto_scale: bool = True
+    memory_enabled: bool = True
+    tags: tuple[str, ...] = ()
+    region: str = "default"
+    nodes: tuple[str, ...] | None = None
+    replicas: int = Field(default=1, ge=1, le=100)
+    failover: bool = False
+    allowed_roots: tuple[str, ...] | None = None
+    isolation: Literal["none", "lock", "worktree"] | None = None
+    imports: tuple[str, ...] = ()
+    celery_app: str | None = None
+    endpoint: str | None = None
+    extra_config: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_usable(cls, value: str) -> str:
+        if not names.is_pool_name(value):
+            raise ValueError(
+                f"{value!r} cannot be a pool's name: use 1 to 63 letters, digits, '.', '_' or '-', "
+                "beginning with a letter or digit, and not with 'pool_'"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _limits_are_ordered(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError(
+                f"min_workers ({self.min_workers}) is greater than max_workers ({self.max_workers}): "
+                "lower min_workers or raise max_workers"
+            )
+        return self
+
+
+class PoolInfo(MappingValue):
+    """What is seen of a pool: its configuration in short, its state and its figures.
+
+    ``workers`` is the number of workers wanted now, ``queued`` and ``running`` count tasks, ``avg_duration`` is in seconds
+    over finished tasks (None before the first), ``memory_mb`` is the proportional set size of its worker groups (None
+    when no agent reports it), ``success_rate`` is between 0 and 1. ``reason`` says why a status is not ``running``.
+    """
+
+    pool_id: str
+    name: str
+    pool_type: str
+    status: PoolStatus
+    reason: str | None = None
+    workers: int
+    min_workers: int
+    max_workers: int
+    region: str = "default"
+    worker_type: str | None = None
+    tags: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    queued: int = 0
+    running: int = 0
+    tasks_completed: int = 0
+    tasks_failed: int = 0
+    avg_duration: float | None = None
+    success_rate: float | None = None
+    memory_mb: float | None = None
+    cpu_percent: float | None = None
+    created_at: float
+
+    @property
+    def load(self) -> float:
+        """Return (running + queued) ÷ workers."""
+        return (self.running + self.queued) / max(1, self.workers)
+
+
+class PoolMetrics(MappingValue):
+    """Figures of one pool, as ``pool.get_metrics()`` returns them; ``active_workers`` run a task at this moment."""
+
+    pool_id: str
+    status: PoolStatus
+    active_workers: int
+    total_workers: int
+    queued: int
+    tasks_completed: int
+    tasks_failed: int
+    avg_duration: float | None
+    success_rate: float | None
+    memory_mb: float | None
+    cpu_percent: float | None

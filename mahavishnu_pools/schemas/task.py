@@ -1,0 +1,149 @@
+"""Values about tasks: what is submitted, what comes back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from mahavishnu_pools.schemas.base import MappingValue, Value
+
+#: Seconds one attempt may run when nothing else is said.
+DEFAULT_TIMEOUT = 300.0
+
+#: The middle of the priorities 0 (last) to 9 (first).
+DEFAULT_PRIORITY = 5
+
+
+class TaskStatus(StrEnum):
+    """Where a task is; those in TERMINAL_STATUSES are outcomes."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    DEAD = "dead"
+
+
+TERMINAL_STATUSES = frozenset(
+    {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.TIMEOUT, TaskStatus.CANCELLED, TaskStatus.DEAD}
+)
+
+
+class TaskSpec(Value):
+    """What a user submits: a prompt, or a task type with its payload.
+
+    ``timeout`` (seconds) limits one attempt's run, ``expires`` (seconds) the wait in the queue (None: no limit).
+    ``priority`` goes from 0 to 9, 9 first. ``max_retries=None`` keeps the default of the cause (3 for rate limits,
+    overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets`` names
+    values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
+    """
+
+    prompt: str | None = None
+    task_type: str = "prompt"
+    payload: dict[str, JsonValue] = Field(default_factory=dict)
+    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, le=7 * 86400, allow_inf_nan=False)
+    expires: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    priority: int = Field(default=DEFAULT_PRIORITY, ge=0, le=9)
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
+    affinity: str | None = Field(default=None, min_length=1, max_length=200)
+    max_retries: int | None = Field(default=None, ge=0, le=100)
+    on_worker_lost: Literal["requeue", "fail"] = "requeue"
+    worker_type: str | None = None
+    cwd: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    memory: bool = True
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("task_type")
+    @classmethod
+    def _task_type_is_named(cls, value: str) -> str:
+        if not value or len(value) > 100:
+            raise ValueError("task_type must have 1 to 100 characters")
+        return value
+
+    @model_validator(mode="after")
+    def _says_what_to_do(self) -> Self:
+        if self.task_type == "prompt" and self.prompt is None and "prompt" not in self.payload:
+            raise ValueError("a task needs a prompt, or a task_type with its payload")
+        if self.task_type != "prompt" and self.prompt is not None:
+            raise ValueError("give either prompt or task_type with payload, not both")
+        return self
+
+    @property
+    def text(self) -> str | None:
+        """Return the prompt wherever it was given, or None for other task types."""
+        if self.task_type != "prompt":
+            return None
+        return self.prompt if self.prompt is not None else str(self.payload.get("prompt"))
+
+
+class TaskResult(MappingValue):
+    """What is known of a task; with a terminal ``status`` this is its one outcome.
+
+    ``output`` is text (an AI's final answer, a command's standard output), ``value`` the same as JSON where the task
+    type has a JSON result. ``duration`` is the run time of the last attempt in seconds. ``retry_at`` is set while the
+    status is ``retrying``. Times are aware UTC.
+    """
+
+    task_id: str
+    pool_id: str | None = None
+    worker_id: str | None = None
+    task_type: str | None = None
+    status: TaskStatus
+    output: str | None = None
+    value: JsonValue = None
+    error: str | None = None
+    exit_code: int | None = None
+    duration: float | None = None
+    attempts: int = 0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    retry_at: datetime | None = None
+    batch_id: str | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the status is an outcome."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the task completed."""
+        return self.status is TaskStatus.COMPLETED
+
+
+class Outcome(Value):
+    """How one attempt ended, as an executor reports it; the store makes the task's outcome of it.
+
+    ``error`` is one sentence for people. ``retryable`` names the cause when another attempt may succeed
+    (``rate_limit``, ``overload``, ``connection``); None means it will not.
+    """
+
+    status: Literal["completed", "failed", "timeout", "cancelled"]
+    output: str = ""
+    value: JsonValue = None
+    error: str | None = None
+    exit_code: int | None = None
+    retryable: Literal["rate_limit", "overload", "connection"] | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class DistributionResult(MappingValue):
+    """What ``distribute`` returns: one result per item in input order, the counts and the reduced value."""
+
+    batch_id: str
+    strategy: str
+    total: int
+    successful: int
+    failed: int
+    items: tuple[TaskResult, ...]
+    reduced: JsonValue = None

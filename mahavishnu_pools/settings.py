@@ -1,0 +1,148 @@
+"""Settings: environment ``MAHAVISHNU_*``, then ``settings/mahavishnu.yaml``, then the defaults below."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from mahavishnu_pools import errors
+
+#: Where the settings file is looked for when MAHAVISHNU_SETTINGS_FILE names none: below the current directory.
+DEFAULT_SETTINGS_FILE = Path("settings/mahavishnu.yaml")
+
+
+class UnknownSettingWarning(UserWarning):
+    """A key in the settings file is not known; the message names the nearest one."""
+
+
+def user_data_dir() -> Path:
+    """Return where this user's local stack keeps its state when nothing else is configured."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "mahavishnu"
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "mahavishnu"
+
+
+class Settings(BaseSettings):
+    """All settings. Times are seconds, sizes bytes. Environment variables are the upper-case names with ``MAHAVISHNU_``."""
+
+    model_config = SettingsConfigDict(env_prefix="MAHAVISHNU_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # where things are
+    redis_url: SecretStr | None = Field(default=None, description="An own Redis or Valkey; None: the local stack's.")
+    data_dir: Path = Field(default_factory=user_data_dir, description="State of the local stack.")
+    namespace: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,40}$", description="Prefix of every key, queue and channel.")
+    redis_port: int = Field(default=0, ge=0, le=65535, description="Port of the embedded server; 0: any free one.")
+    node_name: str | None = Field(default=None, description="Name of this node; None: the host's name.")
+    node_tags: tuple[str, ...] = Field(default=(), description="Tags this node announces (pools ask for them in `nodes`).")
+    node_region: str = Field(default="default", description="Region this node is in.")
+
+    # pools
+    pools_enabled: bool = True
+    default_pool_type: str = "mahavishnu"
+    pool_routing_strategy: Literal["round_robin", "least_loaded", "random", "affinity"] = "least_loaded"
+    pool_default_min_workers: int = Field(default=1, ge=1, le=1000)
+    pool_default_max_workers: int = Field(default=10, ge=1, le=1000)
+    spawn_timeout: float = Field(default=30.0, gt=0, description="How long spawning waits for the workers.")
+    default_worker_type: str | None = Field(default=None, description="Worker type of pools that name none.")
+    allowed_roots: tuple[Path, ...] = Field(default=(), description="Where tasks may run; empty: where the agent was started.")
+    imports: tuple[str, ...] = Field(default=(), description="Modules every worker group loads.")
+    celery_app: str | None = Field(default=None, description="The user's Celery app, as module:attribute, for worker groups.")
+    python_callables: tuple[str, ...] = Field(default=(), description="What task type `python` may call: module:function or module:*.")
+    worker_types_file: Path | None = Field(default=None, description="YAML with more worker types.")
+
+    # tasks
+    max_payload_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_output_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096)
+    result_expires: float = Field(default=86400.0, gt=0)
+    submit_timeout: float = Field(default=5.0, gt=0, description="Deadline of a producer's call when Redis does not answer.")
+    kill_grace: float = Field(default=5.0, ge=0, description="Time between TERM and KILL.")
+
+    # delivery
+    lease_ttl: float = Field(default=30.0, gt=0, description="How long a silent consumer keeps its claims before reapers start counting.")
+    node_lost_after: float = Field(default=60.0, gt=0, description="A silent node is lost after this.")
+    node_heartbeat: float = Field(default=2.0, gt=0, description="How often an agent reports.")
+    frozen_after: float = Field(default=30.0, gt=0, description="A group whose tick stands still this long is ended.")
+    drain_timeout: float = Field(default=30.0, ge=0, description="How long a stop waits for running tasks.")
+    durability: Literal["normal", "strict"] = "normal"
+
+    # memory (the sinks come with the memory sync)
+    memory_aggregation_enabled: bool = True
+    memory_sync_interval: float = Field(default=60.0, gt=0)
+    session_buddy_pool_url: str = "http://localhost:8678/mcp"
+    akosha_url: str = "http://localhost:8682/mcp"
+
+    # older keys that keep their meaning
+    workers_enabled: bool = True
+    max_concurrent_workers: int = Field(default=10, ge=1)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_is_usable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+            raise ValueError("must begin with redis://, rediss://, unix:// or sentinel://")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources in order: arguments, environment, file."""
+        path = settings_file()
+        if not path.is_file():
+            return init_settings, env_settings
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
+
+
+def settings_file() -> Path:
+    """Return the path of the settings file; it need not exist."""
+    return Path(os.environ.get("MAHAVISHNU_SETTINGS_FILE") or DEFAULT_SETTINGS_FILE)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; keyword arguments win over environment and file.
+
+    Raises:
+        InvalidConfig: a value cannot be used; the message names the setting and where it came from.
+    """
+    _warn_of_unknown_keys(settings_file())
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise errors.InvalidConfig(
+            f"{name}: {first['msg']}. Correct it in the environment (MAHAVISHNU_{name.upper()}) or in {settings_file()}.",
+            setting=name,
+        ) from exc
+
+
+def _warn_of_unknown_keys(path: Path) -> None:
+    if not path.is_file():
+        return
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as exc:
+        raise errors.InvalidConfig(f"{path} is no valid YAML: {exc}. Correct or remove it.", file=str(path)) from exc
+    if content is not None and not isinstance(content, dict):
+        raise errors.InvalidConfig(f"{path} must hold settings as 'name: value' lines.", file=str(path))
+    for key in content or {}:
+        if key not in Settings.model_fields:
+            near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            warnings.warn(f"{path}: unknown setting {key!r} is ignored.{hint}", UnknownSettingWarning, stacklevel=3)
