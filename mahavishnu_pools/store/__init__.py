@@ -1,0 +1,1 @@
+"""All Redis state: keys, scripts, and the calls that run them."""

@@ -1,0 +1,52 @@
+"""What one call to the store is: a script, its arguments and how its reply is read. Runs on sync and async clients alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib import resources
+from typing import Any, Generic, TypeVar
+
+from mahavishnu_pools.store import keys
+
+T = TypeVar("T")
+
+#: What may be an argument of a script.
+Argument = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One atomic step on the store. ``parse`` turns the script's reply into a value; it may raise errors of this project.
+
+    Every script may be repeated with the same arguments without a second effect, so a client may send it again when a
+    reply got lost.
+    """
+
+    script: str
+    arguments: tuple[Argument, ...]
+    parse: Callable[[Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script as Redis knows it."""
+
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Return a script with the key functions and the prelude before it."""
+    folder = resources.files("mahavishnu_pools.store") / "lua"
+    parts = (keys.lua_functions(), (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text())
+    text = "local NS = ARGV[1]\n" + "\n".join(parts)
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def pairs(flat: list[str]) -> dict[str, str]:
+    """Return a dict of a flat field, value, … list, as Redis gives hashes."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))

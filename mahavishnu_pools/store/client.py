@@ -1,0 +1,266 @@
+"""Clients of the store: one for coroutines, one for threads. Who makes one closes it; make it after fork."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.store import keys
+from mahavishnu_pools.store.calls import Call, script
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.settings import Settings
+
+T = TypeVar("T")
+
+#: The oldest server whose commands suffice (XAUTOCLAIM-era streams, LMOVE, GETEX).
+OLDEST_REDIS = (6, 2)
+
+#: Seconds between two tries while the deadline has not passed.
+RETRY_PAUSE = 0.1
+
+#: Connection options of every client: no retry inside redis-py, it would run scripts twice behind our back.
+_OPTIONS: dict[str, Any] = {
+    "decode_responses": True,
+    "encoding_errors": "surrogateescape",
+    "health_check_interval": 0,
+    "socket_keepalive": True,
+}
+
+_LOST = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OSError)
+
+
+def _translate(exc: Exception, *, url: str) -> errors.MahavishnuError:
+    where = mask_url(url)
+    if isinstance(exc, AuthenticationError) or "NOAUTH" in str(exc) or "WRONGPASS" in str(exc):
+        return errors.RedisUnavailable(
+            f"Redis at {where} refuses the user or password. Correct MAHAVISHNU_REDIS_URL.", url=where
+        )
+    if isinstance(exc, _LOST):
+        return errors.RedisUnavailable(
+            f"Redis at {where} does not answer ({exc}). Start it, or correct MAHAVISHNU_REDIS_URL.", url=where
+        )
+    return errors.RedisUnavailable(f"Redis at {where} refused a command: {exc}.", url=where)
+
+
+def mask_url(url: str) -> str:
+    """Return a Redis URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if not at:
+        return url
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}:***@{place}" if ":" in credentials else url
+
+
+def _check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None:
+    version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
+    if version < OLDEST_REDIS:
+        raise errors.RedisUnavailable(
+            f"Redis at {mask_url(url)} is version {info.get('redis_version')}; 6.2 or later is needed. Upgrade it.",
+            url=mask_url(url),
+        )
+    if info.get("redis_mode") == "cluster":
+        raise errors.RedisUnavailable(
+            f"Redis at {mask_url(url)} is a cluster, which is not supported. Use a standalone server or Sentinel.",
+            url=mask_url(url),
+        )
+    if maxmemory_policy not in ("noeviction", ""):
+        raise errors.RedisUnavailable(
+            f"Redis at {mask_url(url)} evicts keys when full (maxmemory-policy {maxmemory_policy}), which would lose tasks. "
+            "Set maxmemory-policy to noeviction.",
+            url=mask_url(url),
+        )
+
+
+def _script_arguments(prefix: str, call: Call[Any]) -> list[Any]:
+    return [0, prefix, *call.arguments]
+
+
+class AsyncStore:
+    """The store for coroutines. ``timeout`` (seconds) is the deadline of every call, connecting included."""
+
+    def __init__(self, url: str, *, namespace: str = "", timeout: float = 5.0) -> None:
+        self.url = url
+        self.namespace = namespace
+        self.prefix = keys.namespace_prefix(namespace)
+        self.timeout = timeout
+        self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            url, retry=_async_no_retry(), socket_timeout=timeout, socket_connect_timeout=timeout, **_OPTIONS
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, url: str) -> AsyncStore:
+        """Make a store for the settings' namespace and deadline."""
+        return cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection of this client."""
+        await self.redis.aclose()
+
+    async def check(self) -> None:
+        """Make sure that the server can be used.
+
+        Raises:
+            RedisUnavailable: it does not answer, refuses the password, is too old, a cluster, or evicts keys.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                info = await self.redis.info("server")
+                policy = await _policy_async(self.redis)
+        except (RedisError, OSError, TimeoutError) as exc:
+            raise _translate(exc, url=self.url) from exc
+        _check_server(info, policy, self.url)
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call, again after a lost connection until the deadline.
+
+        Raises:
+            RedisUnavailable: no answer within the deadline, or the command was refused.
+        """
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                return call.parse(await self._once(call))
+            except _LOST as exc:
+                if time.monotonic() + RETRY_PAUSE >= deadline:
+                    raise _translate(exc, url=self.url) from exc
+                await asyncio.sleep(RETRY_PAUSE)
+            except RedisError as exc:
+                raise _translate(exc, url=self.url) from exc
+
+    async def _once(self, call: Call[Any]) -> Any:
+        known = script(call.script)
+        arguments = _script_arguments(self.prefix, call)
+        try:
+            return await self.redis.execute_command("EVALSHA", known.sha, *arguments)
+        except NoScriptError:
+            return await self.redis.execute_command("EVAL", known.text, *arguments)
+
+
+class SyncStore:
+    """The store for threads. ``timeout`` (seconds) is the deadline of every call; ``connections`` limits the pool."""
+
+    def __init__(self, url: str, *, namespace: str = "", timeout: float = 5.0, connections: int = 4) -> None:
+        self.url = url
+        self.namespace = namespace
+        self.prefix = keys.namespace_prefix(namespace)
+        self.timeout = timeout
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            **_OPTIONS,
+        )
+        self.redis = redis.Redis(connection_pool=pool)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, url: str) -> SyncStore:
+        """Make a store for the settings' namespace and deadline."""
+        return cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection of this client."""
+        self.redis.close()
+        self.redis.connection_pool.disconnect()
+
+    def check(self) -> None:
+        """Make sure that the server can be used; see ``AsyncStore.check``."""
+        try:
+            info = self.redis.info("server")
+            policy = _policy_sync(self.redis)
+        except (RedisError, OSError) as exc:
+            raise _translate(exc, url=self.url) from exc
+        _check_server(info, policy, self.url)
+
+    def run(self, call: Call[T]) -> T:
+        """Run one call, again after a lost connection until the deadline; see ``AsyncStore.run``."""
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                return call.parse(self._once(call))
+            except _LOST as exc:
+                if time.monotonic() + RETRY_PAUSE >= deadline:
+                    raise _translate(exc, url=self.url) from exc
+                time.sleep(RETRY_PAUSE)
+            except RedisError as exc:
+                raise _translate(exc, url=self.url) from exc
+
+    def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Run several calls in one round trip; each is atomic by itself.
+
+        Raises:
+            RedisUnavailable: as in ``run``; any number of the calls may then have been carried out. Repeat them all.
+        """
+        if len(calls) == 1:
+            return [self.run(calls[0])]
+        try:
+            return [call.parse(reply) for call, reply in zip(calls, self._pipelined(calls), strict=True)]
+        except _LOST:
+            return [self.run(call) for call in calls]
+        except RedisError as exc:
+            raise _translate(exc, url=self.url) from exc
+
+    def _pipelined(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        pipeline = self.redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command("EVALSHA", script(call.script).sha, *_script_arguments(self.prefix, call))
+        replies = pipeline.execute(raise_on_error=False)
+        for index, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                replies[index] = self._once(calls[index])
+            elif isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _once(self, call: Call[Any]) -> Any:
+        known = script(call.script)
+        arguments = _script_arguments(self.prefix, call)
+        try:
+            return self.redis.execute_command("EVALSHA", known.sha, *arguments)
+        except NoScriptError:
+            return self.redis.execute_command("EVAL", known.text, *arguments)
+
+
+def _async_no_retry() -> Any:
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    return AsyncRetry(NoBackoff(), 0)
+
+
+async def _policy_async(client: redis.asyncio.Redis) -> str:
+    try:
+        return str((await client.config_get("maxmemory-policy")).get("maxmemory-policy", ""))
+    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
+        return ""
+
+
+def _policy_sync(client: redis.Redis) -> str:
+    try:
+        return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
+        return ""

@@ -1,0 +1,91 @@
+"""Every Redis key of this project: its pattern, type, lifetime, writer and reader. This table is the only place.
+
+The Lua scripts get their key functions generated from it (``lua_functions``), so a key is never spelled twice. All of
+them begin with the namespace (``MAHAVISHNU_NAMESPACE`` and a colon, or nothing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Everything of ours that is not dictated by Celery begins with this.
+PREFIX = "mhv:"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One family of keys. ``pattern`` has at most one ``{}``, the thing it belongs to."""
+
+    name: str
+    pattern: str
+    kind: str
+    lifetime: str
+    writer: str
+    reader: str
+    meaning: str
+
+
+KEYS: tuple[Key, ...] = (
+    # ── pools ──
+    Key("registry", "mhv:registry", "string", "kept", "pool_*", "submit, agents", "Counter, raised at every change of pools"),
+    Key("pools", "mhv:pools", "zset", "kept", "pool_create, pool_remove", "all", "Ids of living pools, by order of creation"),
+    Key("pool_names", "mhv:pool_names", "hash", "kept", "pool_create, pool_remove", "all", "Pool name to pool id"),
+    Key("pool", "mhv:pool:{}", "hash", "until closed", "pool_*, finish", "all", "Configuration, status, wanted workers, statistics"),
+    Key("gone", "mhv:gone:{}", "string", "7 days", "pool_remove", "submit", "Id or name of a closed pool"),
+    Key("groups", "mhv:groups:{}", "hash", "until closed", "agents", "all", "Worker groups of a pool: node to JSON state"),
+    Key("seq", "mhv:seq", "string", "kept", "submit, pool_*", "-", "Counter that orders turns"),
+    Key("load", "mhv:load", "zset", "kept", "all that change a load", "submit", "Load index: 'turn:pool id' by load, derived, rewritten, never counted up"),
+    Key("turns", "mhv:turns", "zset", "kept", "submit, pool_create", "submit", "Pool id by its last turn of round_robin"),
+    Key("affinity_turns", "mhv:affinity_turns", "zset", "kept", "submit", "submit", "Pool id by its last new affinity key"),
+    Key("affinity", "mhv:affinity:{}", "string", "30 days after last use", "submit", "submit", "Affinity key to pool id"),
+    Key("routed", "mhv:routed", "hash", "kept", "submit", "metrics", "Routing decisions by strategy"),
+    # ── tasks ──
+    Key("task", "mhv:task:{}", "hash", "result_expires after the outcome", "submit, claim, finish", "all", "Task record"),
+    Key("idem", "mhv:idem:{}", "string", "with the task", "submit, finish", "submit", "Idempotency key to task id"),
+    Key("recent", "mhv:recent:{}", "list", "until closed", "finish", "aggregate_results", "Last 1000 finished task ids of a pool"),
+    Key("batch", "mhv:batch:{}", "hash", "result_expires after the last change", "submit, finish", "all", "Counts of a batch and what follows it"),
+    Key("batch_tasks", "mhv:batch_tasks:{}", "list", "with the batch", "submit", "all", "Task ids of a batch in input order"),
+    Key("log", "mhv:log:{}", "stream", "result_expires after the last line", "worker groups", "task --follow", "Live output of a task"),
+    Key("dead", "mhv:dead", "zset", "kept", "claim, reap, finish", "dead", "Dead-letter ids by time"),
+    Key("dead_letter", "mhv:dead_letter:{}", "hash", "kept", "claim, reap, finish", "dead", "One dead letter: message, cause, pool"),
+    # ── delivery ──
+    Key("bell", "mhv:bell:{}", "stream", "until closed", "submit, cancel, pool_*", "worker groups", "One entry; wakes the waiting groups of a pool"),
+    Key("delayed", "mhv:delayed:{}", "zset", "until closed", "claim, finish", "claim", "Messages of a pool that are due later, by time"),
+    Key("leases", "mhv:leases", "hash", "until released or reaped", "lease_open", "reapers", "Lease id to JSON: pool, node, pid, start time"),
+    Key("lease", "mhv:lease:{}", "string", "lease_ttl, refreshed", "lease_open, lease_refresh", "all scripts", "Exists while the consumer lives"),
+    Key("pool_leases", "mhv:pool_leases:{}", "set", "until closed", "lease_open, reap", "all", "Lease ids of a pool"),
+    Key("claims", "mhv:claims:{}", "hash", "until released or reaped", "claim, finish, reap", "all", "Claim number to task id, bucket and message"),
+    Key("reply", "mhv:reply:{}", "hash", "until released or reaped", "claim", "claim", "Last request id of a lease, its claims, claim counter"),
+    Key("cancels", "mhv:cancels:{}", "set", "until released or reaped", "cancel", "claim", "Tasks of a lease whose end was asked for"),
+    # ── nodes ──
+    Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all", "Node name to JSON: tags, region, agent pid"),
+    Key("node", "mhv:node:{}", "string", "node_lost_after, refreshed", "agents", "all", "Exists while the node's agent lives"),
+    # ── channels (pub/sub, hold nothing) ──
+    Key("changed", "mhv:changed", "channel", "-", "pool_*", "agents, clients", "A pool changed: its id"),
+    Key("client", "mhv:client:{}", "channel", "-", "finish", "the client", "Outcomes of the tasks a client submitted"),
+    # ── Celery's own, written so that stock Celery understands them ──
+    Key("queue", "pool.{}", "list", "until closed", "submit, stock producers", "claim", "Waiting messages; buckets 1–9 add kombu's separator and the number"),
+    Key("meta", "celery-task-meta-{}", "string + channel", "result_expires", "finish", "AsyncResult", "Result in Celery's form"),
+)
+
+_BY_NAME = {key.name: key for key in KEYS}
+
+
+def namespace_prefix(namespace: str) -> str:
+    """Return what every key begins with: the namespace and a colon, or nothing."""
+    return f"{namespace}:" if namespace else ""
+
+
+def key(name: str, *, prefix: str, of: str = "") -> str:
+    """Return one key of the table with the namespace's prefix; ``of`` is what it belongs to."""
+    return prefix + _BY_NAME[name].pattern.replace("{}", of)
+
+
+def lua_functions() -> str:
+    """Return the Lua key functions, one a family: ``k_pool(id)``, ``k_pools()``; they expect the prefix in ``NS``."""
+    lines = []
+    for entry in KEYS:
+        head, brace, tail = entry.pattern.partition("{}")
+        argument, expression = ("x", f"NS .. '{head}' .. x .. '{tail}'") if brace else ("", f"NS .. '{head}'")
+        lines.append(f"local function k_{entry.name}({argument}) return {expression} end")
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""Calls about delivery: leases, claims, how claims end, how dead leases are taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mahavishnu_pools.store.calls import Call
+
+#: Claims taken back in one call, so that a reap never blocks the server for long.
+REAP_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that this lease holds. ``number`` and the lease are its fence; ``attempt`` is for people and limits."""
+
+    number: str
+    attempt: int
+    task_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim call brought. ``bell`` is where to wait from, ``due`` the next delayed message's time (epoch)."""
+
+    bell: str
+    due: float | None
+    pool_status: str
+    cancels: frozenset[str]
+    claims: tuple[Claim, ...]
+
+
+def open_lease(lease: str, *, pool_id: str, node: str, pid: int, started: float, ttl: float) -> Call[bool]:
+    """Make a lease for a consumer that is this process; False when the pool does not exist. ``ttl`` is in seconds."""
+    about = json.dumps({"pool": pool_id, "node": node, "pid": pid, "started": started})
+    return Call("lease_open", (lease, pool_id, about, int(ttl * 1000)), bool)
+
+
+def refresh_leases(leases: Sequence[str], *, ttl: float) -> Call[list[bool]]:
+    """Keep leases alive; False for one that was reaped."""
+    return Call("lease_refresh", (int(ttl * 1000), *leases), lambda reply: [bool(one) for one in reply])
+
+
+def claim(lease: str, *, pool_id: str, most: int, request: str, worker: str, result_ttl: float) -> Call[Claimed | None]:
+    """Move up to ``most`` messages into the lease; None when the lease is not alive."""
+
+    def parse(reply: list[Any]) -> Claimed | None:
+        if reply[0] == "lost":
+            return None
+        claims = tuple(Claim(number, int(attempt), task_id, text) for number, attempt, task_id, text in reply[5:])
+        due = float(reply[2]) if reply[2] else None
+        return Claimed(reply[1], due, reply[3], frozenset(reply[4]), claims)
+
+    return Call("claim", (lease, pool_id, most, request, worker, int(result_ttl * 1000)), parse)
+
+
+Ending = Literal["ok", "again", "fenced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The claim a call speaks about."""
+
+    lease: str
+    number: str
+    task_id: str
+    pool_id: str
+
+
+def finish(held: Held, *, status: str, outcome: str, meta: str, result_ttl: float) -> Call[Ending]:
+    """Write the task's one outcome and release the claim. ``outcome`` and ``meta`` are JSON (ours, Celery's)."""
+    head = (held.lease, held.number, held.task_id, held.pool_id)
+    return Call("finish", (*head, "outcome", status, outcome, meta, int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
+
+
+def retry(held: Held, *, outcome: str, delay: float) -> Call[Ending]:
+    """Release the claim and run the task again after ``delay`` seconds; ``outcome`` tells why (JSON)."""
+    head = (held.lease, held.number, held.task_id, held.pool_id)
+    return Call("finish", (*head, "retry", "", outcome, "", 0, delay), str)  # type: ignore[arg-type]
+
+
+def hand_back(held: Held) -> Call[Ending]:
+    """Put the message back to the front of its queue; the attempt does not count."""
+    head = (held.lease, held.number, held.task_id, held.pool_id)
+    return Call("finish", (*head, "handback", "", "", "", 0, 0), str)  # type: ignore[arg-type]
+
+
+def release(held: Held) -> Call[Ending]:
+    """Give the claim up without an outcome (a Celery task that was acknowledged early or ignored)."""
+    head = (held.lease, held.number, held.task_id, held.pool_id)
+    return Call("finish", (*head, "release", "", "", "", 0, 0), str)  # type: ignore[arg-type]
+
+
+def held_claims(lease: str) -> Call[frozenset[str] | None]:
+    """Read the numbers of the claims a lease holds; None when it was reaped."""
+    return Call("lease_claims", (lease,), lambda reply: None if reply == "lost" else frozenset(reply))
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """A lease as reapers see it; ``alive`` is False when its time ran out."""
+
+    lease: str
+    pool_id: str
+    node: str
+    pid: int
+    started: float
+    alive: bool
+    claims: int
+
+
+def list_leases() -> Call[list[LeaseInfo]]:
+    """Read every lease that was not released or reaped."""
+
+    def parse(reply: list[Any]) -> list[LeaseInfo]:
+        found = []
+        for lease, text, alive, claims in reply:
+            about = json.loads(text)
+            where = (about["pool"], about["node"], about["pid"], about["started"])
+            found.append(LeaseInfo(lease, *where, alive=bool(alive), claims=claims))
+        return found
+
+    return Call("lease_list", (), parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What became of the claims taken back by one call; ``left`` are still to be taken."""
+
+    requeued: int
+    failed: int
+    dead: int
+    left: int
+
+
+def reap(lease: str, *, cause: Literal["loss", "node"], result_ttl: float) -> Call[Reaped]:
+    """Take claims of a dead lease back, ``REAP_CHUNK`` a call; repeat until ``left`` is 0."""
+    return Call("reap", (lease, REAP_CHUNK, int(result_ttl * 1000), cause), lambda reply: Reaped(*reply))

@@ -1,0 +1,124 @@
+-- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
+-- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms
+-- Reply: 'ok', bell id, next due ('' if none), pool status, {task ids to cancel}, {claim, attempt, task id, message}…
+local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
+if call('HEXISTS', k_leases(), lease) == 0 or call('EXISTS', k_lease(lease)) == 0 then return { 'lost' } end
+local now = clock()
+
+local function days(y, m, d) -- days since 1970-01-01 of a civil date (proleptic Gregorian calendar)
+  if m <= 2 then y = y - 1 end
+  local era = math.floor(y / 400)
+  local yoe = y - era * 400
+  local doy = math.floor((153 * (m + (m > 2 and -3 or 9)) + 2) / 5) + d - 1
+  return era * 146097 + yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy - 719468
+end
+
+local function epoch(text) -- ISO 8601 as Celery writes it; nil when it cannot be read
+  if type(text) ~= 'string' then return nil end
+  local y, mo, d, h, mi, s, rest = string.match(text, '^(%d+)-(%d+)-(%d+)[T ](%d+):(%d+):(%d+%.?%d*)(.*)$')
+  if not y then return nil end
+  local t = days(tonumber(y), tonumber(mo), tonumber(d)) * 86400 + tonumber(h) * 3600 + tonumber(mi) * 60 + tonumber(s)
+  local sign, oh, om = string.match(rest, '^([+-])(%d%d):?(%d%d)$')
+  if sign then t = t - (sign == '+' and 1 or -1) * (tonumber(oh) * 3600 + tonumber(om) * 60) end
+  return t
+end
+
+local function value_of(task, bucket, message) return task .. '\n' .. bucket .. '\n' .. message end
+
+local function split(value)
+  local task, bucket, from = string.match(value, '^([^\n]*)\n(%d+)\n()')
+  return task, bucket, string.sub(value, from)
+end
+
+local function reply_with(claims)
+  local status = call('HGET', k_pool(pool), 'status') or 'stopped'
+  local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
+  local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
+  local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', status, call('SMEMBERS', k_cancels(lease)) }
+  for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
+  return reply
+end
+
+local last = call('HMGET', k_reply(lease), 'request', 'claims')
+if last[1] == request then
+  local claims = {}
+  for n in string.gmatch(last[2], '%d+') do
+    local value = call('HGET', k_claims(lease), n)
+    if value then
+      local task, _, message = split(value)
+      claims[#claims + 1] = { n, call('HGET', k_task(task), 'attempts') or '1', task, message }
+    end
+  end
+  return reply_with(claims)
+end
+
+local status = call('HGET', k_pool(pool), 'status')
+if status == 'paused' or status == 'draining' or status == 'stopped' then most = 0 end
+
+-- What is due comes first in its bucket.
+if most > 0 then
+  for _, member in ipairs(call('ZRANGEBYSCORE', k_delayed(pool), '-inf', stamp(now), 'LIMIT', 0, most)) do
+    call('ZREM', k_delayed(pool), member)
+    local _, bucket, message = split(member)
+    call('RPUSH', bucket_key(pool, bucket), message)
+  end
+end
+
+local claims, numbers, foreign = {}, {}, false
+
+local function take(bucket, message)
+  local good, m = pcall(cjson.decode, message)
+  local headers = good and type(m) == 'table' and m.headers
+  local id = type(headers) == 'table' and headers.id
+  if type(id) ~= 'string' or type(headers.task) ~= 'string' or type(m.properties) ~= 'table' then
+    dead_letter('unreadable-' .. next_turn(), pool, 'the message cannot be read', message, now)
+    foreign = true
+    return
+  end
+  local key = k_task(id)
+  local h = call('HMGET', key, 'status', 'cancel', 'expires_at', 'attempts', 'claim')
+  if not h[1] then
+    foreign = true
+    call('HSET', key, 'status', 'queued', 'pool', pool, 'type', 'celery:' .. headers.task, 'created', stamp(now),
+      'bucket', bucket, 'attempts', '0')
+  elseif STAT[h[1]] then
+    return -- it has its outcome already (cancelled while queued, or a copy)
+  end
+  local expires = tonumber(h[3]) or epoch(headers.expires)
+  if expires and expires <= now then
+    local outcome = cjson.encode({ status = 'cancelled', error = 'It waited in the queue longer than its limit (expires).' })
+    local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
+      result = { exc_type = 'TaskRevokedError', exc_message = { 'expired' }, exc_module = 'celery.exceptions' } })
+    settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ttl }, now)
+    foreign = true
+    return
+  end
+  local eta = epoch(headers.eta)
+  if eta and eta > now and (tonumber(h[4]) or 0) == 0 or (eta and eta > now + 0.001) then
+    call('ZADD', k_delayed(pool), stamp(eta), value_of(id, bucket, message))
+    return
+  end
+  local n = call('HINCRBY', k_reply(lease), 'counter', 1)
+  local attempt = call('HINCRBY', key, 'attempts', 1)
+  call('HSET', key, 'status', 'running', 'pool', pool, 'worker', worker, 'claim', lease .. ':' .. n, 'started', stamp(now))
+  call('HDEL', key, 'retry_at')
+  call('HSET', k_claims(lease), n, value_of(id, bucket, message))
+  numbers[#numbers + 1] = n
+  claims[#claims + 1] = { tostring(n), tostring(attempt), id, message }
+end
+
+for b = 0, BUCKETS - 1 do
+  while #claims < most do
+    local list = bucket_key(pool, b)
+    -- Read, understand and record first; the message leaves the queue in the same script.
+    local message = call('LINDEX', list, -1)
+    if not message then break end
+    take(b, message)
+    call('RPOP', list)
+  end
+end
+if #numbers > 0 or request ~= '' then
+  call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
+end
+if foreign then reindex(pool, false) end
+return reply_with(claims)

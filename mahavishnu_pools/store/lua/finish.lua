@@ -1,0 +1,37 @@
+-- Ends one claim: with the task's outcome, with a retry, or by handing it back. Fenced by the claim.
+-- ARGV: 2 lease, 3 claim, 4 task, 5 pool, 6 action (outcome | retry | handback | release), 7 status, 8 outcome JSON, 9 Celery
+-- meta JSON, 10 result lifetime in ms, 11 seconds until the retry
+-- Reply: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
+local lease, claim, id, pool, action = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local value = call('HGET', k_claims(lease), claim)
+local own = lease .. ':' .. claim
+if not value then
+  if call('HGET', k_task(id), 'finished_by') == own then return 'again' end
+  return 'fenced'
+end
+-- The removing command comes first: on a full Redis a script that began with one may go on to write.
+call('HDEL', k_claims(lease), claim)
+call('SREM', k_cancels(lease), id)
+local now = clock()
+local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
+local message = string.sub(value, from)
+local key = k_task(id)
+call('HSET', key, 'finished_by', own)
+if action == 'outcome' then
+  settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = ARGV[9], ttl = ARGV[10] }, now)
+  if ARGV[7] == 'dead' then dead_letter(id, pool, ARGV[8], message, now) end
+elseif action == 'retry' then
+  local due = now + tonumber(ARGV[11])
+  call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', ARGV[8])
+  call('HDEL', key, 'claim')
+  call('ZADD', k_delayed(pool), stamp(due), id .. '\n' .. bucket .. '\n' .. message)
+  ring(pool)
+elseif action == 'handback' then
+  call('HINCRBY', key, 'attempts', -1)
+  call('HSET', key, 'status', 'queued')
+  call('HDEL', key, 'claim', 'worker', 'started')
+  call('RPUSH', bucket_key(pool, bucket), message)
+  ring(pool)
+end
+reindex(pool, false)
+return 'ok'

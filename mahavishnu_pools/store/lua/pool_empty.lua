@@ -1,0 +1,31 @@
+-- Ends waiting tasks of a pool as cancelled, at most N a call. ARGV: 2 pool, 3 most, 4 result lifetime in ms, 5 reason
+-- Reply: how many waited still before this call was done with N of them
+local pool, most, ttl, reason = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local now, done = clock(), 0
+local function finish(message)
+  done = done + 1
+  local good, m = pcall(cjson.decode, message)
+  local id = good and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
+  if type(id) ~= 'string' then return dead_letter('unreadable-' .. next_turn(), pool, 'the message cannot be read', message, now) end
+  local status = call('HGET', k_task(id), 'status')
+  if status and STAT[status] then return end
+  local outcome = cjson.encode({ status = 'cancelled', error = reason })
+  local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
+    result = { exc_type = 'TaskRevokedError', exc_message = { reason }, exc_module = 'celery.exceptions' } })
+  settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ttl }, now)
+end
+for b = 0, BUCKETS - 1 do
+  while done < most do
+    local message = call('LINDEX', bucket_key(pool, b), -1)
+    if not message then break end
+    finish(message)
+    call('RPOP', bucket_key(pool, b))
+  end
+end
+for _, member in ipairs(call('ZRANGE', k_delayed(pool), 0, most - done - 1)) do
+  if done >= most then break end
+  finish(string.sub(member, (string.find(member, '\n', (string.find(member, '\n', 1, true)) + 1, true)) + 1))
+  call('ZREM', k_delayed(pool), member)
+end
+reindex(pool, false)
+return done

@@ -1,0 +1,67 @@
+-- Routes, records and pushes tasks: all of one call or none. Repeating a call with the same task ids changes nothing.
+-- ARGV: 2 options (JSON), then 8 per task: id, type, spec, bucket, prefix, suffix, idempotency key or '', more (JSON or '')
+local o = cjson.decode(ARGV[2])
+local now = clock()
+local version = tonumber(call('GET', k_registry()) or 0)
+if o.version and o.version ~= version then return { 'stale', version } end
+
+if o.strategy == 'pool' then
+  local status = call('HGET', k_pool(o.pool), 'status')
+  if not status then return { call('EXISTS', k_gone(o.pool)) == 1 and 'gone' or 'unknown', o.pool } end
+  if status == 'draining' or status == 'stopped' or status == 'failed' then return { 'closing', o.pool, status } end
+end
+o.set = set_of(o.candidates)
+if o.strategy ~= 'pool' and o.strategy ~= 'affinity' and not indexed(o.set, false) then return { 'none' } end
+
+local count = (#ARGV - 2) / 8
+local reply, touched = { 'ok' }, {}
+if o.batch and call('EXISTS', k_batch(o.batch)) == 0 then
+  call('HSET', k_batch(o.batch), 'total', 0, 'successful', 0, 'failed', 0, 'created', stamp(now))
+end
+for i = 0, count - 1 do
+  local at = 3 + i * 8
+  local id, kind, spec, bucket, prefix, suffix, idem, more =
+    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
+  local known = call('HGET', k_task(id), 'pool')
+  if not known and idem ~= '' then
+    local twin = call('GET', k_idem(idem))
+    if twin then
+      known = call('HGET', k_task(twin), 'pool')
+      if known then id = twin end
+    end
+  end
+  if known then
+    reply[#reply + 1] = { id, known, '0' }
+  else
+    if o.targets then o.pool = o.targets[i + 1] end
+    local pool = pick(o)
+    if not pool then return { 'none' } end
+    local record = { 'status', 'queued', 'pool', pool, 'type', kind, 'created', stamp(now), 'bucket', bucket, 'attempts', '0' }
+    local function field(name, value) record[#record + 1] = name; record[#record + 1] = value end
+    if spec ~= '' then field('spec', spec) end
+    if o.client then field('client', o.client) end
+    if o.batch then field('batch', o.batch) end
+    if idem ~= '' then field('idem', idem); call('SET', k_idem(idem), id) end
+    if more ~= '' then
+      local m = cjson.decode(more)
+      if m.expires then field('expires_at', stamp(now + m.expires)) end
+      if m.lost then field('lost', m.lost) end
+    end
+    call('HSET', k_task(id), unpack(record))
+    if o.batch then
+      call('RPUSH', k_batch_tasks(o.batch), id)
+      call('HINCRBY', k_batch(o.batch), 'total', 1)
+    end
+    push(pool, bucket, prefix, suffix)
+    touched[pool] = true
+    -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
+    if o.strategy == 'least_loaded' then reindex(pool, true) end
+    reply[#reply + 1] = { id, pool, '1' }
+  end
+end
+for pool in pairs(touched) do
+  if o.strategy ~= 'least_loaded' then reindex(pool, false) end
+  ring(pool)
+end
+if o.counted then call('HINCRBY', k_routed(), o.counted, count) end
+return reply

@@ -1,0 +1,235 @@
+"""Calls about pools and nodes: register, read, change, remove; heartbeats and who runs what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolStatus
+from mahavishnu_pools.store.calls import Argument, Call, pairs
+
+#: Waiting tasks ended in one call while a pool is emptied.
+EMPTY_CHUNK = 200
+
+
+class GroupInfo(Value):
+    """One worker group as its agent reports it. ``status`` is starting, ready, stopping or failed (then ``reason``)."""
+
+    node: str
+    status: str
+    workers: int
+    pid: int | None = None
+    reason: str | None = None
+    worker_type: str | None = None
+    warning: str | None = None
+    memory_mb: float | None = None
+    cpu_percent: float | None = None
+    restarts: int = 0
+
+
+class NodeInfo(Value):
+    """One node as its agent reports it; ``programs`` are the worker types whose program was found there."""
+
+    name: str
+    pid: int
+    started: float
+    region: str = "default"
+    tags: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    task_types: tuple[str, ...] = ()
+    alive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRecord:
+    """A pool as stored: configuration, wanted workers, status, who runs it, figures."""
+
+    pool_id: str
+    config: PoolConfig
+    status: PoolStatus
+    workers: int
+    created: float
+    reason: str | None
+    assigned: tuple[str, ...]
+    queued: int
+    running: int
+    groups: tuple[GroupInfo, ...]
+    counts: Mapping[str, int]
+    duration_sum: float = 0.0
+    duration_count: int = 0
+
+    @property
+    def ready_workers(self) -> int:
+        """Return the number of workers in groups that are ready."""
+        return sum(group.workers for group in self.groups if group.status == "ready")
+
+    @property
+    def worker_type(self) -> str | None:
+        """Return the worker type in use: the configured one, else what the group found installed."""
+        return self.config.worker_type or next((g.worker_type for g in self.groups if g.worker_type), None)
+
+    def info(self) -> PoolInfo:
+        """Return what users see of the pool."""
+        completed = self.counts.get("completed", 0)
+        failed = sum(self.counts.get(name, 0) for name in ("failed", "timeout", "dead"))
+        memory = [group.memory_mb for group in self.groups if group.memory_mb is not None]
+        cpu = [group.cpu_percent for group in self.groups if group.cpu_percent is not None]
+        warnings = [group.warning for group in self.groups if group.warning]
+        return PoolInfo(
+            pool_id=self.pool_id,
+            name=self.config.name,
+            pool_type=self.config.pool_type,
+            status=self.status,
+            reason=self.reason or (warnings[0] if warnings else None),
+            workers=self.workers,
+            min_workers=self.config.min_workers,
+            max_workers=self.config.max_workers,
+            region=self.config.region,
+            worker_type=self.worker_type,
+            tags=self.config.tags,
+            nodes=self.assigned,
+            queued=self.queued,
+            running=self.running,
+            tasks_completed=completed,
+            tasks_failed=failed,
+            avg_duration=self.duration_sum / self.duration_count if self.duration_count else None,
+            success_rate=completed / (completed + failed) if completed + failed else None,
+            memory_mb=sum(memory) if memory else None,
+            cpu_percent=sum(cpu) if cpu else None,
+            created_at=self.created,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Pools at one version of the registry. ``gone`` are ids or names asked for that belonged to closed pools."""
+
+    version: int
+    pools: tuple[PoolRecord, ...]
+    gone: frozenset[str] = field(default_factory=frozenset)
+
+    def one(self, asked: str) -> PoolRecord:
+        """Return the only pool read.
+
+        Raises:
+            PoolGone: it was closed.
+            PoolNotFound: there is none of this id or name.
+        """
+        if self.pools:
+            return self.pools[0]
+        raise errors.PoolGone.of(asked) if self.gone else errors.PoolNotFound.of(asked)
+
+
+def create_pool(pool_id: str, config: PoolConfig, *, prefer: str = "") -> Call[tuple[str, PoolConfig] | None]:
+    """Register a pool; None when it is new, else the id and configuration of the pool that has the name."""
+
+    def parse(reply: list[str]) -> tuple[str, PoolConfig] | None:
+        return None if reply[0] == "created" else (reply[1], PoolConfig.model_validate_json(reply[2]))
+
+    head = (pool_id, config.name, config.pool_type, config.model_dump_json())
+    return Call("pool_create", (*head, config.min_workers, prefer), parse)
+
+
+def read_pools(*which: str) -> Call[Registry]:
+    """Read pools by id or name, or all in the order of their creation."""
+
+    def parse(reply: list[Any]) -> Registry:
+        found = [entry for entry in reply[1:] if entry[1]]
+        gone = frozenset(entry[0] for entry in reply[1:] if not entry[1])
+        return Registry(reply[0], tuple(_record(*entry) for entry in found), gone)
+
+    return Call("pool_read", which, parse)
+
+
+def registry_version() -> Call[int]:
+    """Read the registry's version."""
+    return Call("pool_version", (), int)
+
+
+def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: Argument) -> Call[None]:
+    """Change stored fields of a pool (an empty text removes one), if its status is one of ``only_if`` (none: any).
+
+    Raises:
+        PoolNotFound: there is no such pool.
+        InvalidField: the status is another one.
+    """
+    flat: list[Argument] = [pool_id, ",".join(only_if)]
+    for name, value in fields.items():
+        flat.extend((name, value))
+
+    def parse(reply: list[str]) -> None:
+        if reply[0] == "unknown":
+            raise errors.PoolNotFound.of(pool_id)
+        if reply[0] == "status":
+            raise errors.InvalidField.of("pool", f"{pool_id} is {reply[1]}", f"This works for: {', '.join(only_if)}.")
+
+    return Call("pool_set", tuple(flat), parse)
+
+
+def empty_pool(pool_id: str, *, reason: str, result_ttl: float) -> Call[int]:
+    """End waiting tasks of a pool as cancelled, ``EMPTY_CHUNK`` a call; returns how many, repeat until 0."""
+    return Call("pool_empty", (pool_id, EMPTY_CHUNK, int(result_ttl * 1000), reason), int)
+
+
+def remove_pool(pool_id: str) -> Call[tuple[int, int] | None]:
+    """Remove a pool with all its keys; None when done, else (queued, leases) that are still there."""
+    return Call("pool_remove", (pool_id,), lambda reply: (reply[1], reply[2]) if reply[0] == "busy" else None)
+
+
+def reindex() -> Call[int]:
+    """Write the load index anew from the truth; returns how many entries were wrong."""
+    return Call("reindex", (), int)
+
+
+def node_beat(node: NodeInfo, groups: Mapping[str, GroupInfo | None], *, ttl: float) -> Call[bool]:
+    """Say that a node lives for ``ttl`` more seconds, and what its groups are (None: this one is gone)."""
+    flat: list[Argument] = [node.name, node.model_dump_json(), int(ttl * 1000)]
+    for pool_id, group in groups.items():
+        flat.extend((pool_id, group.model_dump_json() if group else ""))
+    return Call("node_beat", tuple(flat), bool)
+
+
+def node_leave(node: str) -> Call[bool]:
+    """Take a node out; its pools are free for others at once."""
+    return Call("node_leave", (node,), bool)
+
+
+def list_nodes() -> Call[list[NodeInfo]]:
+    """Read every known node."""
+
+    def parse(reply: list[Any]) -> list[NodeInfo]:
+        return [NodeInfo.model_validate_json(text).model_copy(update={"alive": bool(alive)}) for _, text, alive in reply]
+
+    return Call("node_list", (), parse)
+
+
+def assign_node(pool_id: str, node: str, *, replicas: int, first: bool) -> Call[bool]:
+    """Ask for a pool on a node; ``first`` says that no better node has to be waited for. True when it runs there."""
+    return Call("node_assign", (pool_id, node, replicas, "1" if first else "0"), lambda reply: bool(reply[0]))
+
+
+#: Statistics fields of the pool hash, without their ``n_``.
+_COUNTS = ("completed", "failed", "timeout", "cancelled", "dead")
+
+
+def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: list[str]) -> PoolRecord:
+    h = pairs(flat)
+    return PoolRecord(
+        pool_id=pool_id,
+        config=PoolConfig.model_validate_json(h["config"]),
+        status=PoolStatus(h["status"]),
+        workers=int(h["workers"]),
+        created=float(h["created"]),
+        reason=h.get("reason"),
+        assigned=tuple(json.loads(h.get("assigned") or "[]")),
+        queued=queued,
+        running=running,
+        groups=tuple(GroupInfo.model_validate_json(text) for text in pairs(groups).values()),
+        counts={name: int(h.get(f"n_{name}", 0)) for name in _COUNTS},
+        duration_sum=float(h.get("duration_sum", 0)),
+        duration_count=int(h.get("duration_count", 0)),
+    )

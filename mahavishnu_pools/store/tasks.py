@@ -1,0 +1,265 @@
+"""Calls about tasks: submit, route, read, cancel; batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
+from mahavishnu_pools.store.calls import Argument, Call, pairs
+
+
+class StaleRegistry(Exception):  # noqa: N818 - a signal between the store and its caller, never seen by users
+    """The candidates were chosen from an older registry; read the pools again and repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A task ready to be pushed: its record and its Celery message around the name of the queue.
+
+    ``bucket`` is Celery's priority (0 first). ``expires`` is seconds of waiting, ``lost`` is ``fail`` or None.
+    """
+
+    task_id: str
+    kind: str
+    spec: str
+    bucket: int
+    prefix: str
+    suffix: str
+    idempotency_key: str | None = None
+    expires: float | None = None
+    lost: str | None = None
+
+    def arguments(self) -> tuple[Argument, ...]:
+        """Return the eight script arguments of this task."""
+        more = {name: value for name, value in (("expires", self.expires), ("lost", self.lost)) if value is not None}
+        key = self.idempotency_key or ""
+        tail = json.dumps(more) if more else ""
+        return (self.task_id, self.kind, self.spec, self.bucket, self.prefix, self.suffix, key, tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the pool of a call's tasks is chosen.
+
+    ``strategy`` is a routing strategy or ``pool`` (then ``pool`` names the one, or ``targets`` one a task).
+    ``candidates=None`` means every active pool. ``version`` is the registry version the candidates were read at.
+    """
+
+    strategy: str
+    pool: str | None = None
+    targets: tuple[str, ...] | None = None
+    candidates: tuple[str, ...] | None = None
+    affinity: str | None = None
+    random: float = 0.0
+    version: int | None = None
+
+    def options(self, **more: Any) -> str:
+        """Return the JSON options of the submit and route scripts."""
+        given = {
+            "strategy": self.strategy,
+            "pool": self.pool or (self.targets[0] if self.targets else None),
+            "targets": self.targets,
+            "candidates": self.candidates,
+            "affinity": self.affinity,
+            "random": self.random,
+            "version": self.version,
+            **more,
+        }
+        return json.dumps({name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Where a task went; ``new`` is False when it had been submitted before (same id or idempotency key)."""
+
+    task_id: str
+    pool_id: str
+    new: bool
+
+
+def _refused(reply: Sequence[Any]) -> None:
+    if reply[0] == "ok":
+        return
+    if reply[0] == "stale":
+        raise StaleRegistry
+    if reply[0] == "gone":
+        raise errors.PoolGone.of(reply[1])
+    if reply[0] == "unknown":
+        raise errors.PoolNotFound.of(reply[1])
+    if reply[0] == "closing":
+        raise errors.InvalidField.of("pool", f"{reply[1]!r} is {reply[2]} and takes no tasks", "Name another pool.")
+    raise errors.NoPoolAvailable.of({})
+
+
+def submit(
+    envelopes: Sequence[Envelope],
+    choice: Choice,
+    *,
+    client: str | None = None,
+    batch: str | None = None,
+    counted: str | None = None,
+) -> Call[list[Submitted]]:
+    """Route, record and push tasks in one step, all or none.
+
+    ``client`` is told of the outcomes, ``batch`` gathers them, ``counted`` is the strategy to count the decisions under.
+
+    Raises:
+        StaleRegistry: the candidates are out of date.
+        PoolGone, PoolNotFound, InvalidField: the named pool cannot be used.
+        NoPoolAvailable: no candidate is active (without reasons; the caller knows them).
+    """
+    flat: list[Argument] = [choice.options(client=client, batch=batch, counted=counted)]
+    for envelope in envelopes:
+        flat.extend(envelope.arguments())
+
+    def parse(reply: list[Any]) -> list[Submitted]:
+        _refused(reply)
+        return [Submitted(task_id, pool_id, new == "1") for task_id, pool_id, new in reply[1:]]
+
+    return Call("submit", tuple(flat), parse)
+
+
+def route(choice: Choice) -> Call[str]:
+    """Choose a pool for a message that is pushed in a second step; raises like ``submit``."""
+
+    def parse(reply: list[Any]) -> str:
+        _refused(reply)
+        return str(reply[1])
+
+    return Call("route", (choice.options(),), parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """The task that runs when every task of a batch has its outcome, on one of the candidates."""
+
+    envelope: Envelope
+    candidates: tuple[str, ...]
+    fallback: str
+
+    def text(self) -> str:
+        """Return the JSON form that the scripts keep."""
+        e = self.envelope
+        return json.dumps(
+            {
+                "id": e.task_id,
+                "spec": e.spec,
+                "bucket": e.bucket,
+                "prefix": e.prefix,
+                "suffix": e.suffix,
+                "candidates": self.candidates,
+                "fallback": self.fallback,
+            }
+        )
+
+
+def seal(batch: str, *, follower: Follower | None, client: str | None, result_ttl: float) -> Call[bool]:
+    """Say that a batch has all its tasks, and what runs after the last one. ``result_ttl`` is in seconds."""
+    text = follower.text() if follower else ""
+    return Call("seal", (batch, text, client or "", int(result_ttl * 1000)), bool)
+
+
+def cancel(task_id: str, *, reason: str, result_ttl: float) -> Call[str]:
+    """Ask for a task's end: ``cancelled`` (it never ran), ``asked`` (it is running), or the status of its outcome.
+
+    Raises:
+        TaskNotFound: there is no such task.
+    """
+
+    def parse(reply: str) -> str:
+        if reply == "unknown":
+            raise errors.TaskNotFound.of(task_id)
+        return reply
+
+    return Call("cancel", (task_id, int(result_ttl * 1000), reason), parse)
+
+
+def read_tasks(task_ids: Sequence[str]) -> Call[list[TaskResult | None]]:
+    """Read what is known of tasks, in the order asked; None for ids that are unknown or expired."""
+    return Call("task_read", tuple(task_ids), lambda reply: [_result(*entry) for entry in reply])
+
+
+def read_specs(task_ids: Sequence[str]) -> Call[list[str | None]]:
+    """Read the submitted specifications (JSON) of tasks; None where there is none."""
+    return Call("task_read", tuple(task_ids), lambda reply: [pairs(entry[1]).get("spec") for entry in reply])
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The counts of a batch and its task ids in input order."""
+
+    total: int
+    successful: int
+    failed: int
+    follower: str | None
+    task_ids: tuple[str, ...]
+
+
+def read_batch(batch: str, *, first: int = 0, last: int = -1) -> Call[Batch | None]:
+    """Read a batch; None when it is unknown or expired."""
+
+    def parse(reply: list[Any]) -> Batch | None:
+        h = pairs(reply[0])
+        if not h:
+            return None
+        counts = (int(h.get(name, 0)) for name in ("total", "successful", "failed"))
+        total, successful, failed = counts
+        return Batch(total, successful, failed, h.get("follower"), tuple(reply[1]))
+
+    return Call("batch_read", (batch, first, last), parse)
+
+
+def read_recent(pool_id: str, *, limit: int = 1000) -> Call[list[str]]:
+    """Read the ids of a pool's last finished tasks, newest first, at most 1000."""
+    return Call("recent_read", (pool_id, limit), list)
+
+
+def write_log(task_id: str, lines: Sequence[tuple[str, str]], *, ttl: float) -> Call[bool]:
+    """Append (stream, text) pieces to a task's live log, which is kept for ``ttl`` seconds after the last one."""
+    flat: list[Argument] = [task_id, int(ttl * 1000)]
+    for stream, text in lines:
+        flat.extend((stream, text))
+    return Call("log_write", tuple(flat), bool)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromtimestamp(float(text), UTC) if text else None
+
+
+def _outcome(record: dict[str, str], meta: str) -> dict[str, Any]:
+    if meta:
+        found = json.loads(meta).get("result")
+        return found if isinstance(found, dict) and "status" in found else {"value": found}
+    return json.loads(record["outcome"]) if record.get("outcome") else {}
+
+
+#: Fields of an outcome that a task's result takes over.
+_OUTCOME_FIELDS = ("output", "value", "error", "exit_code", "metadata")
+
+
+def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
+    record = pairs(flat)
+    if "status" not in record:
+        return None
+    outcome = _outcome(record, meta)
+    started, finished = record.get("started"), record.get("finished")
+    return TaskResult(
+        task_id=task_id,
+        pool_id=record.get("pool"),
+        worker_id=outcome.get("worker_id") or record.get("worker"),
+        task_type=record.get("type"),
+        status=TaskStatus(record["status"]),
+        duration=max(0.0, float(finished) - float(started)) if started and finished else None,
+        attempts=int(record.get("attempts", 0)),
+        created_at=_time(record.get("created")),
+        started_at=_time(started),
+        finished_at=_time(finished),
+        retry_at=_time(record.get("retry_at")),
+        batch_id=record.get("batch"),
+        **{name: outcome[name] for name in _OUTCOME_FIELDS if outcome.get(name) is not None},
+    )
