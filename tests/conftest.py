@@ -1,0 +1,8 @@
+"""What all tests share. A fixture lives in ``tests/fixtures/``, in the file of the real part it starts."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "tests.fixtures.configuration",
+    "tests.fixtures.valkey",
+]
