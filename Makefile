@@ -1,0 +1,66 @@
+# Everything here works on a fresh machine with Python 3.11 or newer and make: it makes its own .venv, needs no root and,
+# once the packages are installed, no network.
+#
+#   make run [DIR=path] [STAY=1]   the main job over the Python files of DIR; STAY=1 leaves the stack up afterwards
+#   make test                      the tests
+#   make test-slow                 the tests left out by `make test`
+#   make lint                      style, types, allowed imports
+#   make bench                     the measurements behind the figures in the README
+
+DIR ?= .
+STAY ?=
+PYTHONS ?= python3 python3.13 python3.12 python3.11 python
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+# A PYTHONPATH or PYTHONHOME of the user's other projects has no business in this environment.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := run
+.PHONY: run test test-slow lint bench
+
+run: $(INSTALLED)
+	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay)
+
+test: $(INSTALLED)
+	@$(PYTHON) -m pytest
+
+test-slow: $(INSTALLED)
+	@$(PYTHON) -m pytest -m slow
+
+lint: $(INSTALLED)
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy mahavishnu_pools workers $(wildcard celeryconfig.py benchmarks)
+	@$(VENV)/bin/lint-imports
+
+bench: $(INSTALLED)
+	@$(PYTHON) -m benchmarks
+
+$(INSTALLED): pyproject.toml | $(PYTHON)
+	@echo "Installing the packages into $(VENV) …" >&2
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev,mcp]'
+	@touch $@
+
+# A program may stand on PATH and not run (pyenv's shims), be too old, or lack venv and ensurepip (Debian splits them off).
+NEW_ENOUGH := import sys; assert sys.version_info >= (3, 11)
+COMPLETE := import sys, venv, ensurepip; assert sys.version_info >= (3, 11)
+
+$(PYTHON):
+	@for python in $(PYTHONS); do \
+	  if $$python -c '$(COMPLETE)' >/dev/null 2>&1; then exec $$python -m venv --clear $(VENV); fi; \
+	done; \
+	for python in $(PYTHONS); do \
+	  path=$$($$python -c '$(NEW_ENOUGH); print(sys.executable)' 2>/dev/null) || continue; \
+	  if virtualenv --version >/dev/null 2>&1; then exec virtualenv --quiet --clear --python "$$path" $(VENV); fi; \
+	  if $$python -m virtualenv --version >/dev/null 2>&1; then exec $$python -m virtualenv --quiet --clear $(VENV); fi; \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$$path cannot make virtual environments. Install the package python$$version-venv" \
+	    "(Debian, Ubuntu: apt-get install python$$version-venv) or virtualenv, then try again." >&2; \
+	  exit 1; \
+	done; \
+	echo "No Python 3.11 or newer was found (tried: $(PYTHONS)). Install the package python3 and, on Debian or Ubuntu," \
+	  "python3-venv, or name one: make PYTHONS=/path/to/python3.12" >&2; \
+	exit 1
