@@ -25,11 +25,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim call brought. ``bell`` is where to wait from, ``due`` the next delayed message's time (epoch)."""
+    """What a claim call brought. ``bell`` is where to wait from, ``due`` the next delayed message's time (epoch),
+    ``workers`` how many workers the pool wants in all."""
 
     bell: str
     due: float | None
     pool_status: str
+    workers: int
     cancels: frozenset[str]
     claims: tuple[Claim, ...]
 
@@ -51,9 +53,9 @@ def claim(lease: str, *, pool_id: str, most: int, request: str, worker: str, res
     def parse(reply: list[Any]) -> Claimed | None:
         if reply[0] == "lost":
             return None
-        claims = tuple(Claim(number, int(attempt), task_id, text) for number, attempt, task_id, text in reply[5:])
+        claims = tuple(Claim(number, int(attempt), task_id, text) for number, attempt, task_id, text in reply[6:])
         due = float(reply[2]) if reply[2] else None
-        return Claimed(reply[1], due, reply[3], frozenset(reply[4]), claims)
+        return Claimed(reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)
 
     return Call("claim", (lease, pool_id, most, request, worker, int(result_ttl * 1000)), parse)
 

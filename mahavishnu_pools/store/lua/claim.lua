@@ -1,6 +1,6 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms
--- Reply: 'ok', bell id, next due ('' if none), pool status, {task ids to cancel}, {claim, attempt, task id, message}…
+-- Reply: 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id, message}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 if call('HEXISTS', k_leases(), lease) == 0 or call('EXISTS', k_lease(lease)) == 0 then return { 'lost' } end
 local now = clock()
@@ -31,10 +31,10 @@ local function split(value)
 end
 
 local function reply_with(claims)
-  local status = call('HGET', k_pool(pool), 'status') or 'stopped'
+  local p = call('HMGET', k_pool(pool), 'status', 'workers')
   local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
   local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
-  local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', status, call('SMEMBERS', k_cancels(lease)) }
+  local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
 end

@@ -1,0 +1,1 @@
+"""The Celery side of Redis: messages, publishing, results, settings."""

@@ -1,0 +1,93 @@
+"""Builds the Celery messages (protocol 2, kombu's virtual envelope) of tasks submitted through this project.
+
+The queue's name is not known before the script has routed the task, so a message is built as the text before it and the
+text after it. Format: Celery "Message Protocol", version 2; kombu ``virtual.Channel.prepare_message``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.store.tasks import Envelope
+
+
+
+def render(body: str, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a message as the text before and after its queue's name.
+
+    ``body`` is base64 text; ``properties`` lacks ``delivery_info``, which is added here with the routing key to come.
+    """
+    message = {
+        "body": body,
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": dict(headers),
+        "properties": {**properties, "body_encoding": "base64", "delivery_mode": 2},
+    }
+    text = json.dumps(message, separators=(",", ":"))
+    priority = int(properties.get("priority") or 0)
+    # The last two braces close properties and the message; delivery_info goes before them.
+    head = text[:-2] + ',"delivery_info":{"exchange":"","priority":' + str(priority) + ',"routing_key":"'
+    return head, '"}}}'
+
+
+def _body(spec: dict[str, Any]) -> str:
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    return b64encode(json.dumps([[spec], {}, embed], separators=(",", ":")).encode()).decode()
+
+
+def _headers(task_id: str, spec: TaskSpec) -> dict[str, Any]:
+    return {
+        "lang": "py",
+        "task": names.RUN_TASK,
+        "id": task_id,
+        "root_id": task_id,
+        "parent_id": None,
+        "group": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "eta": None,
+        "expires": None,
+        "argsrepr": f"<{spec.task_type}>",
+        "kwargsrepr": "{}",
+        "origin": f"{os.getpid()}@{socket.gethostname()}",
+        "ignore_result": False,
+    }
+
+
+def spec_data(spec: TaskSpec) -> dict[str, Any]:
+    """Return a specification as JSON data, without fields that have their default."""
+    return spec.model_dump(mode="json", exclude_defaults=True)
+
+
+def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int) -> Envelope:
+    """Build what the submit script needs for one task.
+
+    Raises:
+        PayloadTooLarge: the specification takes more than ``max_bytes`` as JSON.
+    """
+    data = spec_data(spec)
+    text = json.dumps(data, separators=(",", ":"))
+    if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
+        raise errors.PayloadTooLarge.of(len(text), max_bytes)
+    bucket = names.celery_priority(spec.priority)
+    properties = {"correlation_id": task_id, "priority": bucket, "delivery_tag": task_id}
+    prefix, suffix = render(_body(data), _headers(task_id, spec), properties)
+    return Envelope(
+        task_id=task_id,
+        kind=spec.task_type,
+        spec=text,
+        bucket=bucket,
+        prefix=prefix,
+        suffix=suffix,
+        idempotency_key=spec.idempotency_key,
+        expires=spec.expires,
+        lost="fail" if spec.on_worker_lost == "fail" else None,
+    )
