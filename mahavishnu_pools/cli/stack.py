@@ -1,0 +1,183 @@
+"""Commands for the local stack: ``up``, ``down``, ``status``, ``logs``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mahavishnu_pools import errors
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.embedded.state import StackState
+    from mahavishnu_pools.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: How often ``up`` in the foreground looks after the supervisor, in seconds.
+WATCH_INTERVAL = 0.5
+
+#: Exit codes of ``status``.
+EXIT_CODES = {"healthy": 0, "degraded": 1, "unreachable": 4}
+
+_COLUMNS = ("name", "status", "pid", "restarts", "url", "reason")
+
+
+def data_dir_option(command: Command) -> Command:
+    """Add ``--data-dir``."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        help="Where the stack keeps its state (default: MAHAVISHNU_DATA_DIR, else the user's data directory).",
+    )(command)
+
+
+def format_option(command: Command) -> Command:
+    """Add ``--format``."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["table", "json", "markdown"]),
+        default="table",
+        show_default=True,
+        help="How to print it.",
+    )(command)
+
+
+@click.command()
+@click.option("--detach", "-d", is_flag=True, help="Return when the stack is ready; it goes on in the background.")
+@data_dir_option
+@format_option
+def up(*, detach: bool, data_dir: Path | None, output_format: str) -> None:
+    """Start the local stack, or repair a running one."""
+    from mahavishnu_pools.embedded import health, stack
+
+    settings = _settings(data_dir)
+    already = health.examine(stack.data_dir_of(settings))
+    runs_already = already is not None and health.is_supervised(already)
+    state = stack.start(settings, detach=detach)
+    click.echo(_shown(health.examine(state.data_dir) or state, output_format))
+    if runs_already:
+        click.echo("It was running already. Stop it with: mahavishnu down", err=True)
+    elif not detach:
+        _Foreground(settings, state).stay()
+
+
+@click.command()
+@data_dir_option
+def down(*, data_dir: Path | None) -> None:
+    """Stop the local stack; pools and waiting tasks are kept for the next start."""
+    from mahavishnu_pools.embedded import stack
+
+    settings = _settings(data_dir)
+    where = stack.data_dir_of(settings)
+    stopped = stack.stop(where, drain_seconds=settings.drain_timeout)
+    click.echo(
+        f"Stopped the stack in {where}." if stopped else f"No stack is running in {where}; nothing to stop.", err=True
+    )
+
+
+@click.command()
+@data_dir_option
+@format_option
+@click.pass_context
+def status(context: click.Context, *, data_dir: Path | None, output_format: str) -> None:
+    """Show every part of the local stack, and why one is not healthy.
+
+    The exit code is 0 when all is healthy, 1 when a part is not, 4 when there is no stack or its Redis does not answer.
+    """
+    from mahavishnu_pools.embedded import health, stack
+
+    where = stack.data_dir_of(_settings(data_dir))
+    state = health.examine(where)
+    if state is None:
+        raise errors.StackNotRunning(
+            f"No stack is running in {where}. Start one with 'mahavishnu up', or name its directory with --data-dir."
+        )
+    click.echo(_shown(state, output_format))
+    context.exit(EXIT_CODES[health.health_of(state).value])
+
+
+@click.command()
+@click.argument("part", required=False)
+@click.option("--lines", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of each part.")
+@data_dir_option
+def logs(*, part: str | None, lines: int, data_dir: Path | None) -> None:
+    """Print the last lines a PART of the stack wrote, or those of all parts."""
+    from mahavishnu_pools.embedded import output, stack
+
+    where = stack.data_dir_of(_settings(data_dir))
+    files = {path.stem: path for path in sorted((where / "logs").glob("*.log"))}
+    if not files:
+        raise errors.StackNotRunning(f"There are no logs in {where}. Start a stack with 'mahavishnu up'.")
+    if part is not None and part not in files:
+        raise errors.UnknownChoice.of("part", part, list(files))
+    for name in [part] if part else files:
+        if not part:
+            click.echo(f"==> {name} <==")
+        for line in output.tail(files[name], lines=lines):
+            click.echo(line)
+
+
+class _Foreground:
+    """``up`` without ``--detach``: stays until Ctrl-C, then stops the stack; a second Ctrl-C cuts that short."""
+
+    def __init__(self, settings: Settings, state: StackState) -> None:
+        self._settings = settings
+        self._state = state
+        self._asked = threading.Event()
+
+    def stay(self) -> None:
+        from mahavishnu_pools.embedded import stack
+        from mahavishnu_pools.embedded.identity import is_alive
+        from mahavishnu_pools.embedded.state import read_state
+
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, self._on_signal)
+        click.echo("Ready. Ctrl-C stops the stack.", err=True)
+        while not self._asked.wait(WATCH_INTERVAL):
+            if is_alive(self._state.supervisor):
+                continue
+            if read_state(self._state.data_dir) is None:
+                click.echo("The stack was stopped.", err=True)
+                return
+            self._state = stack.start(self._settings, detach=False)
+        click.echo("Stopping; running tasks may finish. Ctrl-C again ends them.", err=True)
+        stack.stop(self._state.data_dir, drain_seconds=self._settings.drain_timeout)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        from mahavishnu_pools.embedded.identity import send_signal
+
+        if self._asked.is_set():
+            send_signal(self._state.supervisor, signal.SIGTERM)
+        self._asked.set()
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    from mahavishnu_pools.settings import load_settings
+
+    return load_settings(**({"data_dir": data_dir} if data_dir else {}))
+
+
+def _shown(state: StackState, output_format: str) -> str:
+    document = state.to_document()
+    if output_format == "json":
+        return json.dumps(document, indent=2)
+    head = f"Stack in {document['data_dir']}, Redis at {document['redis_url']}"
+    rows = [[_cell(part[column]) for column in _COLUMNS] for part in document["parts"]]
+    if output_format == "markdown":
+        lines = [" | ".join(row) for row in ([*_COLUMNS], ["---"] * len(_COLUMNS), *rows)]
+        return "\n".join([head, "", *(f"| {line} |" for line in lines)])
+    table = [[column.upper() for column in _COLUMNS], *rows]
+    widths = [max(len(row[index]) for row in table) for index in range(len(_COLUMNS))]
+    return "\n".join([head, *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)])
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,96 @@
+"""A stack of one's own for one process: in a temporary directory, gone with its owner however that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.embedded import stack
+from mahavishnu_pools.embedded.identity import identify
+from mahavishnu_pools.embedded.parts import PARTS, Part
+from mahavishnu_pools.settings import Settings
+
+#: The temporary directory of a private stack begins with this.
+DIRECTORY_PREFIX = "mahavishnu-private-"
+
+
+class PrivateStack:
+    """A stack that lives as long as an ``async with`` block, beside any other one.
+
+    Its supervisor also watches this process and stops everything when it is gone.
+    """
+
+    def __init__(self, settings: Settings, *, parts: Sequence[Part] = PARTS) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._data_dir: Path | None = None
+        self._redis_url: str | None = None
+
+    @property
+    def data_dir(self) -> Path:
+        """The temporary directory, until the block ends.
+
+        Raises:
+            StackNotRunning: the stack was not started or is stopped.
+        """
+        if self._data_dir is None:
+            raise errors.StackNotRunning
+        return self._data_dir
+
+    @property
+    def redis_url(self) -> str:
+        """The URL of the private server, with its password.
+
+        Raises:
+            StackNotRunning: the stack was not started or is stopped.
+        """
+        if self._redis_url is None:
+            raise errors.StackNotRunning
+        return self._redis_url
+
+    async def __aenter__(self) -> PrivateStack:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start the stack and wait until it is ready.
+
+        Raises:
+            StackPartFailed: a part does not come up; nothing is left behind.
+        """
+        if self._redis_url is None:
+            await asyncio.to_thread(self._start)
+
+    async def stop(self) -> None:
+        """Stop the stack and remove its directory; does nothing when it is stopped already."""
+        await asyncio.to_thread(self._stop)
+
+    def _start(self) -> None:
+        self._data_dir = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX))
+        settings = self._settings.model_copy(update={"data_dir": self._data_dir, "redis_url": None, "redis_port": 0})
+        try:
+            spec = stack.plan(settings, parts=self._parts)
+            state = stack.launch(replace(spec, owner=identify(os.getpid()), temporary=True))
+        except BaseException:
+            self._stop()
+            raise
+        self._redis_url = state.redis_url
+
+    def _stop(self) -> None:
+        directory, self._data_dir, self._redis_url = self._data_dir, None, None
+        if directory is None:
+            return
+        stack.stop(directory, drain_seconds=self._settings.drain_timeout)
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,281 @@
+"""Start, find and stop a local stack from outside; the work is done by its supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.embedded import health, output, stopping, valkey
+from mahavishnu_pools.embedded.data_dir import DataDir, try_lock, write_private
+from mahavishnu_pools.embedded.identity import identify, is_alive, send_signal
+from mahavishnu_pools.embedded.parts import PARTS, REDIS, STACK_VARIABLE, Part, StackSpec, resolved
+from mahavishnu_pools.embedded.ping import ping, place
+from mahavishnu_pools.embedded.server_binary import find_server
+from mahavishnu_pools.embedded.state import GOOD, PartState, PartStatus, StackState, read_state
+from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING
+from mahavishnu_pools.settings import Settings, settings_file
+
+#: A stack whose parts are not ready after this many seconds has failed to start; loading data is not counted.
+START_TIMEOUT = 30.0
+
+#: A part that ended this often before it was ready even once will not come up.
+GIVE_UP_AFTER = 3
+
+#: What stopping may take beyond the drain timeout, in seconds: beat, the server's last sync, leftovers.
+STOP_EXTRA = 25.0
+
+_POLL = 0.02
+_SUPERVISOR = "mahavishnu_pools.embedded.supervisor"
+
+
+def data_dir_of(settings: Settings) -> Path:
+    """Return the absolute path of the configured data directory."""
+    return DataDir.at(settings.data_dir).root
+
+
+def find_redis_url(settings: Settings) -> str | None:
+    """Return the configured Redis URL, else the one of the running local stack, else None."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    state = read_state(settings.data_dir)
+    if state is None or state.redis_url is None:
+        return None
+    redis = state.part(REDIS)
+    serves = redis is not None and (redis.status is PartStatus.EXTERNAL or is_alive(redis.process))
+    return state.redis_url if serves or is_alive(state.supervisor) else None
+
+
+def start(settings: Settings, *, detach: bool, parts: Sequence[Part] = PARTS) -> StackState:
+    """Start the stack of the configured data directory, or repair it, and wait until all its parts are ready.
+
+    Args:
+        settings: where and how.
+        detach: False: the stack ends with this process.
+        parts: what to start.
+
+    Raises:
+        StackPartFailed: a part does not come up; what this call started is stopped again.
+        RedisUnavailable: the configured Redis cannot be used.
+        InvalidConfig: the data directory is no directory.
+    """
+    owner = None if detach else identify(os.getpid())
+    return launch(replace(plan(settings, parts=parts), owner=owner))
+
+
+def ensure_running(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackState:
+    """Return the running stack; start one that stays when there is none or when it is not healthy.
+
+    Raises:
+        StackPartFailed, RedisUnavailable, InvalidConfig: as ``start``.
+    """
+    state = health.examine(data_dir_of(settings))
+    if state is not None and health.health_of(state) is health.Health.HEALTHY:
+        return state
+    return start(settings, detach=True, parts=parts)
+
+
+def plan(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackSpec:
+    """Return the supervisor's orders for these settings.
+
+    Raises:
+        StackPartFailed: there is no server program that can be used.
+    """
+    data = DataDir.at(settings.data_dir)
+    own_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+    server = find_server().path if own_url is None else None
+    return StackSpec(
+        data_dir=data.root,
+        parts=resolved(parts, server=server, config=valkey.config_file(data.db)),
+        env=_environment(settings, data),
+        redis_url=own_url,
+        redis_port=settings.redis_port,
+        strict=settings.durability == "strict",
+        drain_seconds=settings.drain_timeout,
+    )
+
+
+def launch(spec: StackSpec) -> StackState:
+    """Start a supervisor with these orders unless one lives already, and wait until all parts are ready.
+
+    Raises:
+        StackPartFailed, RedisUnavailable, InvalidConfig: as ``start``.
+    """
+    data = DataDir(spec.data_dir)
+    data.create()
+    before = read_state(data.root)
+    _check_redis(spec, before)
+    fresh = before is None or not any(is_alive(part.process) for part in before.parts)
+    started_here = _start_supervisor(spec, data) if before is None or not is_alive(before.supervisor) else False
+    try:
+        return _wait_ready(data)
+    except BaseException:
+        if fresh and started_here:
+            stop(data.root, drain_seconds=0)
+        raise
+
+
+def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
+    """Stop the stack of a data directory and return how it was; None when there was none.
+
+    Args:
+        data_dir: the stack's data directory.
+        drain_seconds: how long running tasks may go on.
+    """
+    data = DataDir.at(data_dir)
+    state = _settled_state(data)
+    if state is None:
+        return None
+    write_private(data.drain_file, str(drain_seconds))
+    send_signal(state.supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + drain_seconds + STOP_EXTRA
+    while is_alive(state.supervisor) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    send_signal(state.supervisor, signal.SIGKILL)
+    left = read_state(data.root)
+    if left is not None:
+        stopping.end_in_order(stopping.endings_of(left, drain_seconds=drain_seconds))
+        stopping.end_leftovers(data.root)
+        data.drain_file.unlink(missing_ok=True)
+        data.state_file.unlink(missing_ok=True)
+    return state
+
+
+def _settled_state(data: DataDir) -> StackState | None:
+    """Return the state; a supervisor that has just taken the lock gets a moment to write it."""
+    deadline = time.monotonic() + 2.0
+    while (state := read_state(data.root)) is None and data.lock_file.exists() and time.monotonic() < deadline:
+        lock = try_lock(data.lock_file)
+        if lock is not None:
+            os.close(lock)
+            return read_state(data.root)
+        time.sleep(_POLL)
+    return state
+
+
+def _check_redis(spec: StackSpec, before: StackState | None) -> None:
+    """Refuse what can be seen to be wrong before anything is started."""
+    if before is not None and is_alive(before.supervisor):
+        if not before.uses(spec.redis_url):
+            raise errors.StackPartFailed(
+                f"A stack with another Redis runs in {spec.data_dir}. Stop it with 'mahavishnu down', "
+                "or name another --data-dir.",
+                data_dir=str(spec.data_dir),
+            )
+        return
+    if spec.redis_url is not None:
+        answer = ping(spec.redis_url)
+        if not answer.ready and not answer.loading:
+            raise errors.RedisUnavailable(
+                f"Redis cannot be used: {answer.reason}. Check MAHAVISHNU_REDIS_URL.", url=place(spec.redis_url)
+            )
+        return
+    redis = before.part(REDIS) if before else None
+    if spec.redis_port and not is_alive(redis.process if redis else None) and not valkey.port_is_free(spec.redis_port):
+        raise errors.StackPartFailed(
+            f"Port {spec.redis_port} (redis_port) is in use by another program. Free it, or choose another one "
+            "with MAHAVISHNU_REDIS_PORT (0: any free one).",
+            part=REDIS,
+            port=spec.redis_port,
+        )
+
+
+def _start_supervisor(spec: StackSpec, data: DataDir) -> bool:
+    log = output.open_log(data.log_file("supervisor"))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", _SUPERVISOR, "--data-dir", str(data.root)],
+            input=spec.to_json().encode(),
+            stdout=log,
+            stderr=log,
+            cwd=data.root,
+            env={**os.environ, STACK_VARIABLE: str(data.root)},
+            start_new_session=True,
+            check=False,
+        )
+    finally:
+        os.close(log)
+    if done.returncode not in (0, ALREADY_RUNNING):
+        said = output.last_words(data.log_file("supervisor"))
+        raise errors.StackPartFailed(f"The supervisor could not be started: {said}. See {data.log_file('supervisor')}.")
+    return done.returncode == 0
+
+
+def _wait_ready(data: DataDir) -> StackState:
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        state = read_state(data.root)
+        if state is not None and is_alive(state.supervisor):
+            if all(part.status in GOOD for part in state.parts):
+                return state
+            _refuse_hopeless(state, data)
+            if any(part.reason and "loading its data" in part.reason for part in state.parts):
+                deadline = time.monotonic() + START_TIMEOUT
+        if time.monotonic() > deadline:
+            raise _not_ready(state, data)
+        time.sleep(_POLL)
+
+
+def _refuse_hopeless(state: StackState, data: DataDir) -> None:
+    for part in state.parts:
+        if part.status is PartStatus.RESTARTING and part.restarts >= GIVE_UP_AFTER:
+            raise _part_failed(part, data)
+
+
+def _not_ready(state: StackState | None, data: DataDir) -> errors.StackPartFailed:
+    late = next((part for part in state.parts if part.status not in GOOD), None) if state is not None else None
+    if late is not None:
+        return _part_failed(late, data)
+    said = output.last_words(data.log_file("supervisor"))
+    return errors.StackPartFailed(
+        f"The supervisor in {data.root} did not report: {said or 'it said nothing'}.", data_dir=str(data.root)
+    )
+
+
+def _part_failed(part: PartState, data: DataDir) -> errors.StackPartFailed:
+    log = data.log_file(part.name)
+    return errors.StackPartFailed(
+        f"The part {part.name!r} of the stack does not come up: it {part.reason or part.last_error}. See {log}.",
+        part=part.name,
+        log=str(log),
+    )
+
+
+def _environment(settings: Settings, data: DataDir) -> dict[str, str]:
+    """Return the settings as environment variables for the parts, which run in the data directory."""
+    given = {name: getattr(settings, name) for name in settings.model_fields_set - {"redis_url", "data_dir"}}
+    if not settings.allowed_roots:
+        given["allowed_roots"] = (Path.cwd(),)
+    env = {f"MAHAVISHNU_{name.upper()}": _as_text(value) for name, value in given.items() if value is not None}
+    env["MAHAVISHNU_DATA_DIR"] = str(data.root)
+    if settings_file().is_file():
+        env["MAHAVISHNU_SETTINGS_FILE"] = str(settings_file().absolute())
+    return env
+
+
+def _as_text(value: Any) -> str:
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,113 @@
+"""Configuration of the embedded server: loopback, a password, an append-only file; the password is in no argument."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from mahavishnu_pools.embedded.data_dir import write_private
+
+#: The embedded server listens here and nowhere else.
+HOST = "127.0.0.1"
+
+#: Said by the server when somebody else took the port between our look and its start.
+PORT_TAKEN = "Address already in use"
+
+_TEMPLATE = """\
+bind {host}
+port {port}
+protected-mode yes
+requirepass {password}
+daemonize no
+supervised no
+set-proc-title no
+pidfile "{db}/server.pid"
+logfile ""
+dir "{db}"
+save ""
+appendonly yes
+appendfsync {fsync}
+maxmemory-policy noeviction
+tcp-keepalive 60
+timeout 0
+"""
+
+_LINE = re.compile(r"^(port|requirepass) (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where the embedded server listens, and its password."""
+
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        """The URL with the password in it."""
+        return f"redis://:{self.password}@{HOST}:{self.port}/0"
+
+
+def config_file(db: Path) -> Path:
+    """Return the server's configuration file."""
+    return db / "server.conf"
+
+
+def pid_file(db: Path) -> Path:
+    """Return the file the server writes its pid to."""
+    return db / "server.pid"
+
+
+def configured_address(db: Path) -> ServerAddress | None:
+    """Return what the configuration file of an earlier start says; None before the first one."""
+    try:
+        found = dict(_LINE.findall(config_file(db).read_text()))
+    except OSError:
+        return None
+    return ServerAddress(int(found["port"]), found["requirepass"]) if len(found) == 2 else None
+
+
+def write_config(db: Path, *, port: int, keep_port: bool, strict: bool) -> ServerAddress:
+    """Write the configuration and return the address.
+
+    Args:
+        db: the server's directory.
+        port: 0: the earlier one when it is free, else any free one.
+        keep_port: take the earlier port even when it is in use just now, because others know it already.
+        strict: sync every write to disk before it is acknowledged, instead of once a second.
+    """
+    earlier = configured_address(db)
+    password = earlier.password if earlier else secrets.token_urlsafe(24)
+    address = ServerAddress(port or _choose_port(earlier, keep=keep_port), password)
+    text = _TEMPLATE.format(
+        host=HOST, port=address.port, password=password, db=_quoted(db), fsync="always" if strict else "everysec"
+    )
+    write_private(config_file(db), text)
+    return address
+
+
+def port_is_free(port: int) -> bool:
+    """Tell whether a server could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def _choose_port(earlier: ServerAddress | None, *, keep: bool) -> int:
+    if earlier is not None and (keep or port_is_free(earlier.port)):
+        return earlier.port
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
