@@ -31,10 +31,12 @@ test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow
 
 lint: $(INSTALLED)
-	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy mahavishnu_pools workers $(wildcard celeryconfig.py benchmarks)
-	@$(VENV)/bin/lint-imports
+	@failed=0; \
+	$(PYTHON) -m ruff check . || failed=1; \
+	$(PYTHON) -m ruff format --check . || failed=1; \
+	$(PYTHON) -m mypy mahavishnu_pools workers $(wildcard celeryconfig.py benchmarks) || failed=1; \
+	$(VENV)/bin/lint-imports || failed=1; \
+	exit $$failed
 
 bench: $(INSTALLED)
 	@$(PYTHON) -m benchmarks
