@@ -1,0 +1,89 @@
+"""Chooses what runs a task: the handler by its task type, the executor by the handler's mode and the worker type."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel
+
+from mahavishnu_pools import errors, task_types
+from mahavishnu_pools.schemas.task import Outcome
+from mahavishnu_pools.task_types import Mode, TaskType
+
+from ..task_types.registry import TaskTypeRegistry, default_registry
+from .calls import call_handler
+from .interface import Refused, RunContext
+from .python_call import PythonCall, run_python
+from .terminal import chosen_worker_type, run_prompt
+from .workspace import Plan, open_workspace
+
+logger = logging.getLogger(__name__)
+
+
+def execute(context: RunContext) -> Outcome:
+    """Run one attempt of a task and return how it ended; what goes wrong with the task is never raised."""
+    if context.cancellation.requested:
+        return Outcome(status="cancelled", error="The task was cancelled before it began.")
+    try:
+        return _perform(context)
+    except Refused as exc:
+        return Outcome(status="failed", error=exc.message, retryable=exc.retryable)
+    except errors.MahavishnuError as exc:
+        return Outcome(status="failed", error=exc.message)
+    # The border of the executors: a fault in one must end this task, not the worker.
+    except Exception as exc:
+        logger.exception("an executor failed", extra={"action": "execute", "task_id": context.task_id})
+        return Outcome(status="failed", error=f"The worker could not run this task: {type(exc).__name__}: {exc}")
+
+
+def _perform(context: RunContext) -> Outcome:
+    spec = context.spec
+    registry: TaskTypeRegistry = context.services.get("task_types") or default_registry()
+    task_type = registry.get(spec.task_type)
+    if task_type is None:
+        return _perform_unregistered(context, registry)
+    payload = task_types.parse_payload(task_type.payload, payload=task_types.payload_of(spec))
+    return _PERFORMERS[task_type.mode](context, task_type, payload)
+
+
+def _perform_unregistered(context: RunContext, registry: TaskTypeRegistry) -> Outcome:
+    """An AI program gets the type and payload as they are; anything else cannot know what they mean."""
+    worker_type = chosen_worker_type(context)
+    if worker_type is None or not worker_type.ai:
+        raise errors.UnknownChoice.of("task type", context.spec.task_type, registry.names())
+    return run_prompt(context, prompt_for(context.spec.task_type, payload=context.spec.payload))
+
+
+def prompt_for(task_type: str, *, payload: Mapping[str, Any]) -> str:
+    """Return the prompt that carries a task type nobody registered, with its payload as JSON."""
+    return json.dumps({"task_type": task_type, "payload": payload}, ensure_ascii=False, indent=2)
+
+
+def _perform_prompt(context: RunContext, task_type: TaskType, payload: BaseModel) -> Outcome:
+    return run_prompt(context, str(task_type.handler(payload)))
+
+
+def _perform_command(context: RunContext, task_type: TaskType, payload: BaseModel) -> Outcome:
+    argv = task_type.handler(payload)
+    if not argv or not all(isinstance(part, str) for part in argv):
+        raise Refused(f"The handler of task type {task_type.name!r} returned no argv: a list of texts is needed.")
+    with open_workspace(context) as workspace:
+        return workspace.outcome(workspace.run(Plan(tuple(argv))))
+
+
+def _perform_call(context: RunContext, task_type: TaskType, payload: BaseModel) -> Outcome:
+    return call_handler(context, task_type, payload=payload)
+
+
+def _perform_process(context: RunContext, task_type: TaskType, payload: BaseModel) -> Outcome:
+    reference = f"{task_type.handler.__module__}:{task_type.handler.__qualname__}"
+    return run_python(context, PythonCall(reference, kwargs=payload.model_dump(mode="json"), task_type=True))
+
+
+_PERFORMERS: Mapping[Mode, Callable[[RunContext, TaskType, BaseModel], Outcome]] = MappingProxyType(
+    {"prompt": _perform_prompt, "command": _perform_command, "call": _perform_call, "process": _perform_process}
+)

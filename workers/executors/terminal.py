@@ -1,0 +1,100 @@
+"""Runs a prompt with a worker type: an AI program in the terminal, or the shell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from mahavishnu_pools import worker_types
+from mahavishnu_pools.schemas.task import Outcome
+from mahavishnu_pools.worker_types import WorkerType
+
+from .capture import cut_text
+from .cli_output import Answer, AnswerReader, cause_of
+from .interface import RunContext
+from .supervisor import describe_exit
+from .workspace import Finished, Plan, Workspace, open_workspace
+
+#: Error sentences longer than this are shortened (characters).
+_MAX_ERROR = 2000
+
+
+def chosen_worker_type(context: RunContext) -> WorkerType | None:
+    """Return the worker type of this task: its own, the pool's, else None.
+
+    Raises:
+        UnknownChoice: there is none of that name.
+    """
+    name = context.spec.worker_type or context.worker_type
+    return worker_types.get_worker_type(name, known=known_worker_types(context)) if name else None
+
+
+def known_worker_types(context: RunContext) -> Mapping[str, WorkerType]:
+    """Return the worker types this worker knows."""
+    known: Mapping[str, WorkerType] = context.services.get("worker_types", worker_types.BUILT_IN)
+    return known
+
+
+def run_prompt(context: RunContext, prompt: str) -> Outcome:
+    """Run a prompt; without a worker type the first AI program that is installed takes it.
+
+    Raises:
+        Refused: directory, secrets or program cannot be used.
+        MissingProgram: the program is not installed on this worker.
+    """
+    known = known_worker_types(context)
+    path = context.spec.env.get("PATH") or context.env.get("PATH") or os.defpath
+    worker_type = chosen_worker_type(context)
+    if worker_type is None:
+        name = worker_types.default_worker_type(path, known=known)
+        if name is None:
+            raise worker_types.no_ai_program(known=known)
+        worker_type = known[name]
+    worker_types.require_program(worker_type, path=path)
+    argv, stdin = worker_type.command(prompt)
+    with open_workspace(context, env_pass=worker_type.env_pass) as workspace:
+        if worker_type.output == "text":
+            return _text_outcome(workspace, workspace.run(Plan(argv, stdin=stdin)), worker_type=worker_type)
+        reader = AnswerReader(worker_type.output)
+        finished = workspace.run(Plan(argv, stdin=stdin, on_line=reader.feed))
+        return _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
+
+
+def _text_outcome(workspace: Workspace, finished: Finished, *, worker_type: WorkerType) -> Outcome:
+    outcome = workspace.outcome(finished)
+    if outcome.status != "failed" or not worker_type.ai:
+        return outcome
+    return outcome.model_copy(update={"retryable": cause_of(outcome.error or "")})
+
+
+def _answer_outcome(workspace: Workspace, finished: Finished, *, answer: Answer, worker_type: WorkerType) -> Outcome:
+    """Make the outcome of an event stream; the final answer alone is the output."""
+    limit = workspace.context.limits.max_output_bytes
+    output = cut_text(answer.text, limit=limit) if answer.recognised else finished.stdout.text()
+    outcome = workspace.outcome(finished, output=output)
+    metadata = {**outcome.metadata, **answer.metadata, "worker_type": worker_type.name}
+    if outcome.status in {"timeout", "cancelled"}:
+        return outcome.model_copy(update={"metadata": metadata})
+    error = _error(finished, answer=answer, program=worker_type.needs)
+    if error is None:
+        return outcome.model_copy(update={"status": "completed", "error": None, "metadata": metadata})
+    return outcome.model_copy(
+        update={"status": "failed", "error": error[:_MAX_ERROR], "retryable": cause_of(error), "metadata": metadata}
+    )
+
+
+def _error(finished: Finished, *, answer: Answer, program: str) -> str | None:
+    if answer.error is not None:
+        return f"{program} reports: {answer.error}"
+    if not finished.succeeded:
+        last = finished.last_error_line
+        how = "was ended by" if finished.ended.returncode < 0 else "ended with"
+        return f"{program} {how} {describe_exit(finished.ended.returncode)}{': ' + last if last else '.'}"
+    if answer.recognised and not answer.finished:
+        return f"{program} broke off before its final answer."
+    text = finished.stdout.text().strip()
+    if not answer.recognised and (not text or text.startswith("[API Error:")):
+        return (
+            f"{program} reports: {text}" if text else f"{program} ended without an answer: {finished.last_error_line}"
+        )
+    return None

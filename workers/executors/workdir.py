@@ -1,0 +1,79 @@
+"""Where a task runs: the directory it names, the worker's default, or a fresh one that is removed afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .interface import Refused, RunContext
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def working_directory(context: RunContext) -> Iterator[Path]:
+    """Give the directory of this task.
+
+    Raises:
+        Refused: the directory does not exist or is outside the allowed roots; the message names them.
+    """
+    given = _given(context)
+    if given is not None:
+        yield _checked(given, roots=context.allowed_roots)
+        return
+    fresh = Path(tempfile.mkdtemp(prefix="mahavishnu-task-"))
+    try:
+        yield fresh
+    finally:
+        _remove(fresh, task_id=context.task_id)
+
+
+def _given(context: RunContext) -> Path | None:
+    if context.spec.cwd is None:
+        return context.default_cwd
+    if "\0" in context.spec.cwd or not context.spec.cwd:
+        raise Refused("cwd: holds a NUL character or is empty. Give the path of a directory.")
+    given = Path(context.spec.cwd)
+    if given.is_absolute():
+        return given
+    if context.default_cwd is None:
+        raise Refused(f"cwd: {context.spec.cwd!r} is relative. Give the full path of a directory.")
+    return context.default_cwd / given
+
+
+def _checked(given: Path, *, roots: tuple[Path, ...]) -> Path:
+    try:
+        real = given.resolve(strict=True)
+    except (OSError, RuntimeError) as exc:
+        raise Refused(f"cwd: {str(given)!r} does not exist on this machine. Name a directory that does.") from exc
+    if not real.is_dir():
+        raise Refused(f"cwd: {str(given)!r} is no directory. Name one.")
+    if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
+        listed = ", ".join(str(root) for root in roots)
+        raise Refused(
+            f"cwd: {str(given)!r} is outside the allowed roots: {listed}. Choose a directory below one of them."
+        )
+    return real
+
+
+def _remove(directory: Path, *, task_id: str) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    if not directory.exists():
+        return
+    # A task may leave directories it made read-only, as package caches do.
+    os.chmod(directory, stat.S_IRWXU)
+    for root, names, _ in os.walk(directory):
+        for name in names:
+            if not os.path.islink(os.path.join(root, name)):
+                os.chmod(os.path.join(root, name), stat.S_IRWXU)
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        logger.warning(
+            "the directory of a task could not be removed", extra={"action": "remove_workdir", "task_id": task_id}
+        )

@@ -1,0 +1,1 @@
+"""Handlers of task types: what a task_type and its payload become."""
