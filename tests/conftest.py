@@ -4,5 +4,6 @@ from __future__ import annotations
 
 pytest_plugins = [
     "tests.fixtures.configuration",
+    "tests.fixtures.local_stack",
     "tests.fixtures.valkey",
 ]

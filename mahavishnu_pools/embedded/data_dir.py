@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,18 +84,38 @@ class DataDir:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file in one step, readable by its user only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     temporary.replace(path)
 
 
-def try_lock(path: Path) -> int | None:
-    """Lock a file and return its descriptor; None when it is taken. The lock holds while any process has it open."""
+def try_lock(path: Path, *, patience: float = 0.0) -> int | None:
+    """Lock a file and return its descriptor; None when it is taken. The lock holds while any process has it open.
+
+    Args:
+        path: the file; it is made when it is missing.
+        patience: how long to try, in seconds; somebody may just be looking whether it is locked.
+    """
+    deadline = time.monotonic() + patience
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return descriptor
-    os.close(descriptor)
-    return None
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.01)
+        else:
+            return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process holds the lock of a file."""
+    lock = try_lock(path)
+    if lock is None:
+        return True
+    os.close(lock)
+    return False

@@ -15,6 +15,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import stack
 from mahavishnu_pools.embedded.identity import identify
 from mahavishnu_pools.embedded.parts import PARTS, Part
+from mahavishnu_pools.embedded.planning import plan
 from mahavishnu_pools.settings import Settings
 
 #: The temporary directory of a private stack begins with this.
@@ -81,7 +82,7 @@ class PrivateStack:
         self._data_dir = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX))
         settings = self._settings.model_copy(update={"data_dir": self._data_dir, "redis_url": None, "redis_port": 0})
         try:
-            spec = stack.plan(settings, parts=self._parts)
+            spec = plan(settings, parts=self._parts)
             state = stack.launch(replace(spec, owner=identify(os.getpid()), temporary=True))
         except BaseException:
             self._stop()

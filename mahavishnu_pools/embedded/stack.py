@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,22 +9,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import Any
-
-from pydantic import SecretStr
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import health, output, stopping, valkey
-from mahavishnu_pools.embedded.data_dir import DataDir, try_lock, write_private
+from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, write_private
 from mahavishnu_pools.embedded.identity import identify, is_alive, send_signal
-from mahavishnu_pools.embedded.parts import PARTS, REDIS, STACK_VARIABLE, Part, StackSpec, resolved
+from mahavishnu_pools.embedded.parts import PARTS, REDIS, STACK_VARIABLE, Part, StackSpec
 from mahavishnu_pools.embedded.ping import ping, place
-from mahavishnu_pools.embedded.server_binary import find_server
+from mahavishnu_pools.embedded.planning import plan
 from mahavishnu_pools.embedded.state import GOOD, PartState, PartStatus, StackState, read_state
 from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING
-from mahavishnu_pools.settings import Settings, settings_file
+from mahavishnu_pools.settings import Settings
 
 #: A stack whose parts are not ready after this many seconds has failed to start; loading data is not counted.
 START_TIMEOUT = 30.0
@@ -86,26 +81,6 @@ def ensure_running(settings: Settings, *, parts: Sequence[Part] = PARTS) -> Stac
     return start(settings, detach=True, parts=parts)
 
 
-def plan(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackSpec:
-    """Return the supervisor's orders for these settings.
-
-    Raises:
-        StackPartFailed: there is no server program that can be used.
-    """
-    data = DataDir.at(settings.data_dir)
-    own_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
-    server = find_server().path if own_url is None else None
-    return StackSpec(
-        data_dir=data.root,
-        parts=resolved(parts, server=server, config=valkey.config_file(data.db)),
-        env=_environment(settings, data),
-        redis_url=own_url,
-        redis_port=settings.redis_port,
-        strict=settings.durability == "strict",
-        drain_seconds=settings.drain_timeout,
-    )
-
-
 def launch(spec: StackSpec) -> StackState:
     """Start a supervisor with these orders unless one lives already, and wait until all parts are ready.
 
@@ -114,7 +89,7 @@ def launch(spec: StackSpec) -> StackState:
     """
     data = DataDir(spec.data_dir)
     data.create()
-    before = read_state(data.root)
+    before = _once_not_stopping(data)
     _check_redis(spec, before)
     fresh = before is None or not any(is_alive(part.process) for part in before.parts)
     started_here = _start_supervisor(spec, data) if before is None or not is_alive(before.supervisor) else False
@@ -152,13 +127,20 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
     return state
 
 
+def _once_not_stopping(data: DataDir) -> StackState | None:
+    """Return the state; a stack that is being stopped just now is waited for."""
+    state = read_state(data.root)
+    while state is not None and is_alive(state.supervisor) and any(part.is_stopping for part in state.parts):
+        time.sleep(_POLL)
+        state = read_state(data.root)
+    return state
+
+
 def _settled_state(data: DataDir) -> StackState | None:
     """Return the state; a supervisor that has just taken the lock gets a moment to write it."""
     deadline = time.monotonic() + 2.0
     while (state := read_state(data.root)) is None and data.lock_file.exists() and time.monotonic() < deadline:
-        lock = try_lock(data.lock_file)
-        if lock is not None:
-            os.close(lock)
+        if not is_locked(data.lock_file):
             return read_state(data.root)
         time.sleep(_POLL)
     return state
@@ -222,6 +204,8 @@ def _wait_ready(data: DataDir) -> StackState:
             _refuse_hopeless(state, data)
             if any(part.reason and "loading its data" in part.reason for part in state.parts):
                 deadline = time.monotonic() + START_TIMEOUT
+        elif not is_locked(data.lock_file):
+            raise _not_ready(None, data)
         if time.monotonic() > deadline:
             raise _not_ready(state, data)
         time.sleep(_POLL)
@@ -250,32 +234,3 @@ def _part_failed(part: PartState, data: DataDir) -> errors.StackPartFailed:
         part=part.name,
         log=str(log),
     )
-
-
-def _environment(settings: Settings, data: DataDir) -> dict[str, str]:
-    """Return the settings as environment variables for the parts, which run in the data directory."""
-    given = {name: getattr(settings, name) for name in settings.model_fields_set - {"redis_url", "data_dir"}}
-    if not settings.allowed_roots:
-        given["allowed_roots"] = (Path.cwd(),)
-    env = {f"MAHAVISHNU_{name.upper()}": _as_text(value) for name, value in given.items() if value is not None}
-    env["MAHAVISHNU_DATA_DIR"] = str(data.root)
-    if settings_file().is_file():
-        env["MAHAVISHNU_SETTINGS_FILE"] = str(settings_file().absolute())
-    return env
-
-
-def _as_text(value: Any) -> str:
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else json.dumps(plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value.expanduser().absolute())
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

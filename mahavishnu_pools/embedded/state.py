@@ -52,6 +52,11 @@ class PartState:
     stop_order: int = 50
     stop_seconds: float | None = 5.0
 
+    @property
+    def is_stopping(self) -> bool:
+        """Tell whether the part is being stopped."""
+        return self.status is PartStatus.STOPPING
+
     def to_document(self) -> dict[str, Any]:
         """Return what users see, ready for JSON."""
         return {

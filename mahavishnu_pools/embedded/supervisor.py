@@ -38,6 +38,9 @@ BUSY_TICK, CALM_TICK = 0.02, 0.25
 #: How often the size of the log files is looked at, in seconds.
 LOG_INTERVAL = 5.0
 
+#: How long a supervisor tries to get the lock, in seconds: others lock it for a moment to see whether one lives.
+LOCK_PATIENCE = 0.2
+
 #: How long a stack whose owner was killed drains at most when it is a temporary one, in seconds.
 ORPHAN_DRAIN = 5.0
 
@@ -233,7 +236,7 @@ def main() -> int:
     """Read the orders, go to the background and supervise; the exit code of the foreground says whether that worked."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     spec = StackSpec.from_json(sys.stdin.read())
-    lock = try_lock(DataDir(spec.data_dir).lock_file)
+    lock = try_lock(DataDir(spec.data_dir).lock_file, patience=LOCK_PATIENCE)
     if lock is None:
         return ALREADY_RUNNING
     if os.fork():

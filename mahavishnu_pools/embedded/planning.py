@@ -1,0 +1,66 @@
+"""Turn settings into the orders of a supervisor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from mahavishnu_pools.embedded import valkey
+from mahavishnu_pools.embedded.data_dir import DataDir
+from mahavishnu_pools.embedded.parts import PARTS, Part, StackSpec, resolved
+from mahavishnu_pools.embedded.server_binary import find_server
+from mahavishnu_pools.settings import Settings, settings_file
+
+
+def plan(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackSpec:
+    """Return the supervisor's orders for these settings.
+
+    Raises:
+        StackPartFailed: there is no server program that can be used.
+    """
+    data = DataDir.at(settings.data_dir)
+    own_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+    server = find_server().path if own_url is None else None
+    return StackSpec(
+        data_dir=data.root,
+        parts=resolved(parts, server=server, config=valkey.config_file(data.db)),
+        env=_environment(settings, data),
+        redis_url=own_url,
+        redis_port=settings.redis_port,
+        strict=settings.durability == "strict",
+        drain_seconds=settings.drain_timeout,
+    )
+
+
+def _environment(settings: Settings, data: DataDir) -> dict[str, str]:
+    """Return the settings as environment variables for the parts, which run in the data directory."""
+    given = {name: getattr(settings, name) for name in settings.model_fields_set - {"redis_url", "data_dir"}}
+    if not settings.allowed_roots:
+        given["allowed_roots"] = (Path.cwd(),)
+    env = {f"MAHAVISHNU_{name.upper()}": _as_text(value) for name, value in given.items() if value is not None}
+    env["MAHAVISHNU_DATA_DIR"] = str(data.root)
+    if settings_file().is_file():
+        env["MAHAVISHNU_SETTINGS_FILE"] = str(settings_file().absolute())
+    return env
+
+
+def _as_text(value: Any) -> str:
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

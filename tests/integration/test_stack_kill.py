@@ -1,0 +1,118 @@
+"""The local stack when its processes are killed one by one: the rest goes on, it is seen, it is repaired."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from mahavishnu_pools.embedded import health
+from mahavishnu_pools.embedded.identity import is_alive
+from mahavishnu_pools.embedded.state import PartStatus, read_state
+from mahavishnu_pools.settings import Settings
+from tests.fixtures.local_stack import (
+    client,
+    healthy,
+    kill,
+    part,
+    process,
+    start,
+)
+from tests.waiting import eventually
+
+# ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["redis", "agent", "beat"])
+def test_a_killed_part_is_started_again_and_the_rest_goes_on(make_settings: Callable[..., Settings], name: str) -> None:
+    settings = make_settings()
+    state = start(settings)
+    others = {row.process for row in state.parts if row.name != name}
+    with client(state) as connection:
+        connection.set("kept", "yes")
+
+    kill(process(state, name))
+
+    again = eventually(
+        lambda: read_state(settings.data_dir), until=lambda now: part(now, name).restarts and healthy(settings)
+    )
+    assert part(again, name).restarts == 1
+    assert part(again, name).last_error == "was ended by SIGKILL"
+    assert part(again, name).reason is None
+    assert others < {row.process for row in again.parts}  # type: ignore[union-attr]
+    assert again.redis_url == state.redis_url  # type: ignore[union-attr]
+    with client(state) as connection:
+        assert connection.get("kept") == "yes"
+
+
+def test_without_its_supervisor_the_parts_go_on_and_status_says_so(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+
+    kill(state.supervisor)
+
+    seen = health.examine(settings.data_dir)
+    assert part(seen, "supervisor").status is PartStatus.DEAD
+    assert "mahavishnu up" in str(part(seen, "supervisor").reason)
+    assert all(is_alive(row.process) for row in state.parts)
+    assert seen is not None
+    assert health.health_of(seen) is health.Health.DEGRADED
+
+
+def test_starting_again_takes_over_the_living_parts_and_replaces_the_dead_one(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    state = start(settings)
+    kill(state.supervisor)
+    kill(process(state, "beat"))
+    assert "mahavishnu up" in str(part(health.examine(settings.data_dir), "beat").reason)
+
+    repaired = start(settings)
+
+    assert repaired.supervisor != state.supervisor
+    assert process(repaired, "redis") == process(state, "redis")
+    assert process(repaired, "agent") == process(state, "agent")
+    assert process(repaired, "beat") != process(state, "beat")
+    assert repaired.redis_url == state.redis_url
+
+
+def test_a_part_that_was_taken_over_is_started_again_when_it_is_killed(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    kill(state.supervisor)
+    taken_over = start(settings)
+
+    kill(process(taken_over, "redis"))
+
+    eventually(lambda: part(read_state(settings.data_dir), "redis").restarts == 1 and healthy(settings))
+
+
+def test_the_server_is_found_again_even_when_nobody_wrote_down_that_it_was_started(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    state = start(settings)
+    kill(state.supervisor)
+    kill(process(state, "agent"))
+    kill(process(state, "beat"))
+    (settings.data_dir / "stack.json").unlink()
+
+    repaired = start(settings)
+
+    assert process(repaired, "redis") == process(state, "redis")
+    assert repaired.redis_url == state.redis_url
+
+
+def test_a_frozen_server_is_seen(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    os.kill(process(state, "redis").pid, signal.SIGSTOP)
+
+    seen = health.examine(settings.data_dir)
+
+    assert part(seen, "redis").status is PartStatus.UNREACHABLE
+    assert seen is not None
+    assert health.health_of(seen) is health.Health.UNREACHABLE

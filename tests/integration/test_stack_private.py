@@ -1,0 +1,98 @@
+"""Private stacks: beside another one, gone with their owner."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.embedded.identity import is_alive
+from mahavishnu_pools.embedded.private import DIRECTORY_PREFIX, PrivateStack
+from mahavishnu_pools.embedded.state import read_state
+from mahavishnu_pools.settings import Settings
+from tests.fixtures.local_stack import (
+    BROKEN_AGENT,
+    STAND_INS,
+    healthy,
+    marked,
+    parts_with,
+    start,
+)
+from tests.waiting import eventually
+
+# ── private stacks ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def temporary_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory that private stacks of this test are made in."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return directory
+
+
+async def test_a_private_stack_lives_beside_another_and_is_gone_with_its_block(
+    make_settings: Callable[..., Settings], temporary_directories: Path
+) -> None:
+    settings = make_settings()
+    beside = start(settings)
+
+    async with PrivateStack(settings, parts=STAND_INS) as private:
+        directory = private.data_dir
+        assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+        assert private.redis_url != beside.redis_url
+        with redis.Redis.from_url(private.redis_url) as connection:
+            assert connection.ping()
+
+    assert not os.listdir(temporary_directories)
+    assert not marked(settings.model_copy(update={"data_dir": directory}))
+    assert healthy(settings)
+    with pytest.raises(errors.StackNotRunning):
+        _ = private.redis_url
+
+
+async def test_a_private_stack_that_does_not_come_up_leaves_nothing(
+    make_settings: Callable[..., Settings], temporary_directories: Path
+) -> None:
+    with pytest.raises(errors.StackPartFailed, match="bad day"):
+        await PrivateStack(make_settings(), parts=parts_with(BROKEN_AGENT)).start()
+
+    assert not os.listdir(temporary_directories)
+
+
+OWNER = """
+import asyncio, sys
+from mahavishnu_pools.embedded.private import PrivateStack
+from mahavishnu_pools.settings import Settings
+from tests.fixtures.local_stack import STAND_INS
+async def own():
+    async with PrivateStack(Settings(), parts=STAND_INS) as private:
+        print(private.data_dir, flush=True)
+        await asyncio.sleep(600)
+asyncio.run(own())
+"""
+
+
+def test_a_private_stack_ends_when_its_owner_is_killed(temporary_directories: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        assert owner.stdout is not None
+        directory = Path(owner.stdout.readline().strip())
+        state = read_state(directory)
+        assert state is not None
+        assert directory.name.startswith(DIRECTORY_PREFIX)
+
+        owner.kill()
+
+    eventually(lambda: not directory.exists())
+    eventually(lambda: not is_alive(state.supervisor))
+    assert not any(is_alive(row.process) for row in state.parts)
