@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Callable
@@ -13,6 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.cli.formats.interface import Column, Document, Fields, State, Table
+from mahavishnu_pools.cli.options import format_option
+from mahavishnu_pools.cli.output import Output
 
 if TYPE_CHECKING:
     from mahavishnu_pools.embedded.state import StackState
@@ -26,7 +28,7 @@ WATCH_INTERVAL = 0.5
 #: Exit codes of ``status``.
 EXIT_CODES = {"healthy": 0, "degraded": 1, "unreachable": 4}
 
-_COLUMNS = ("name", "status", "pid", "restarts", "url", "reason")
+_COLUMNS = ("Part", "Status", "PID", "Restarts", "URL", "Reason")
 
 
 def data_dir_option(command: Command) -> Command:
@@ -38,23 +40,11 @@ def data_dir_option(command: Command) -> Command:
     )(command)
 
 
-def format_option(command: Command) -> Command:
-    """Add ``--format``."""
-    return click.option(
-        "--format",
-        "output_format",
-        type=click.Choice(["table", "json", "markdown"]),
-        default="table",
-        show_default=True,
-        help="How to print it.",
-    )(command)
-
-
 @click.command()
 @click.option("--detach", "-d", is_flag=True, help="Return when the stack is ready; it goes on in the background.")
 @data_dir_option
 @format_option
-def up(*, detach: bool, data_dir: Path | None, output_format: str) -> None:
+def up(*, detach: bool, data_dir: Path | None, output: Output) -> None:
     """Start the local stack, or repair a running one."""
     from mahavishnu_pools.embedded import health, stack
 
@@ -62,7 +52,7 @@ def up(*, detach: bool, data_dir: Path | None, output_format: str) -> None:
     already = health.examine(stack.data_dir_of(settings))
     runs_already = already is not None and health.is_supervised(already)
     state = stack.start(settings, detach=detach)
-    click.echo(_shown(health.examine(state.data_dir) or state, output_format))
+    output.show(_document(health.examine(state.data_dir) or state))
     if runs_already:
         click.echo("It was running already. Stop it with: mahavishnu down", err=True)
     elif not detach:
@@ -87,7 +77,7 @@ def down(*, data_dir: Path | None) -> None:
 @data_dir_option
 @format_option
 @click.pass_context
-def status(context: click.Context, *, data_dir: Path | None, output_format: str) -> None:
+def status(context: click.Context, *, data_dir: Path | None, output: Output) -> None:
     """Show every part of the local stack, and why one is not healthy.
 
     The exit code is 0 when all is healthy, 1 when a part is not, 4 when there is no stack or its Redis does not answer.
@@ -100,7 +90,7 @@ def status(context: click.Context, *, data_dir: Path | None, output_format: str)
         raise errors.StackNotRunning(
             f"No stack is running in {where}. Start one with 'mahavishnu up', or name its directory with --data-dir."
         )
-    click.echo(_shown(state, output_format))
+    output.show(_document(state))
     context.exit(EXIT_CODES[health.health_of(state).value])
 
 
@@ -165,19 +155,11 @@ def _settings(data_dir: Path | None) -> Settings:
     return load_settings(**({"data_dir": data_dir} if data_dir else {}))
 
 
-def _shown(state: StackState, output_format: str) -> str:
-    document = state.to_document()
-    if output_format == "json":
-        return json.dumps(document, indent=2)
-    head = f"Stack in {document['data_dir']}, Redis at {document['redis_url']}"
-    rows = [[_cell(part[column]) for column in _COLUMNS] for part in document["parts"]]
-    if output_format == "markdown":
-        lines = [" | ".join(row) for row in ([*_COLUMNS], ["---"] * len(_COLUMNS), *rows)]
-        return "\n".join([head, "", *(f"| {line} |" for line in lines)])
-    table = [[column.upper() for column in _COLUMNS], *rows]
-    widths = [max(len(row[index]) for row in table) for index in range(len(_COLUMNS))]
-    return "\n".join([head, *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)])
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None else str(value)
+def _document(state: StackState) -> Document:
+    data = state.to_document()
+    rows = tuple(
+        (part["name"], State(part["status"]), part["pid"], part["restarts"], part["url"], part["reason"])
+        for part in data["parts"]
+    )
+    table = Table(f"Stack in {data['data_dir']}", tuple(Column(title) for title in _COLUMNS), rows)
+    return Document(data, (table, Fields(None, (("Redis", data["redis_url"]),))))
