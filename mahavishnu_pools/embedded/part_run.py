@@ -66,6 +66,8 @@ class PartRun:
             last_error=self._last_error,
             stop_order=self.part.stop_order,
             stop_seconds=self.part.stop_seconds,
+            drains=self.part.drains,
+            failures=self._failures,
         )
 
     def is_due(self, now: float) -> bool:
@@ -143,7 +145,9 @@ class PartRun:
             return ping(redis_url, timeout=0.25).reason
         if self.part.ready is Ready.FILE:
             return None if self._reported_ready() else "has not reported ready yet"
-        return None if now - self._started >= ALIVE_SECONDS else "was just started"
+        # After a failure it must live longer each time: a part that ends again and again is never shown as running.
+        proof = min(STABLE_SECONDS, ALIVE_SECONDS * 4 ** min(self._failures, 10))
+        return None if now - self._started >= proof else f"was just started; before: {self._last_error or 'nothing'}"
 
     def _reported_ready(self) -> bool:
         # The file may name any process of the part; it was removed before the start, so it cannot be an old one.

@@ -38,7 +38,7 @@ class Part:
     """A process of the stack.
 
     ``needs`` names the parts that are ready before it is started. Parts are stopped by ascending ``stop_order``;
-    ``stop_seconds`` is the time between TERM and KILL, None: the drain timeout.
+    ``stop_seconds`` is the time between TERM and KILL, for a part that ``drains`` beyond the drain timeout.
     """
 
     name: str
@@ -48,7 +48,8 @@ class Part:
     url: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     stop_order: int = 50
-    stop_seconds: float | None = 5.0
+    stop_seconds: float = 5.0
+    drains: bool = False
 
 
 def python_module(module: str, *arguments: str) -> tuple[str, ...]:
@@ -59,7 +60,14 @@ def python_module(module: str, *arguments: str) -> tuple[str, ...]:
 #: Everything ``up`` starts. A new part is a new row.
 PARTS: tuple[Part, ...] = (
     Part(REDIS, (SERVER, CONFIG), ready=Ready.PING, needs=(), stop_order=90, stop_seconds=10.0),
-    Part("agent", python_module("mahavishnu_workers.agent"), ready=Ready.FILE, stop_order=10, stop_seconds=None),
+    Part(
+        "agent",
+        python_module("mahavishnu_workers.agent"),
+        ready=Ready.FILE,
+        stop_order=10,
+        stop_seconds=10.0,
+        drains=True,
+    ),
     Part(
         "beat",
         python_module(

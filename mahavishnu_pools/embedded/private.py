@@ -13,9 +13,10 @@ from types import TracebackType
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import stack
-from mahavishnu_pools.embedded.identity import identify
+from mahavishnu_pools.embedded.identity import identify, is_alive
 from mahavishnu_pools.embedded.parts import PARTS, Part
 from mahavishnu_pools.embedded.planning import plan
+from mahavishnu_pools.embedded.state import read_state
 from mahavishnu_pools.settings import Settings
 
 #: The temporary directory of a private stack begins with this.
@@ -79,6 +80,7 @@ class PrivateStack:
         await asyncio.to_thread(self._stop)
 
     def _start(self) -> None:
+        clear_abandoned(Path(tempfile.gettempdir()))
         self._data_dir = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX))
         settings = self._settings.model_copy(update={"data_dir": self._data_dir, "redis_url": None, "redis_port": 0})
         try:
@@ -95,3 +97,18 @@ class PrivateStack:
             return
         stack.stop(directory, drain_seconds=self._settings.drain_timeout)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def clear_abandoned(directory: Path) -> int:
+    """Stop private stacks whose owner and supervisor were both killed, remove them, and return how many that were."""
+    cleared = 0
+    for found in directory.glob(f"{DIRECTORY_PREFIX}*"):
+        if found.is_symlink() or found.stat().st_uid != os.getuid():
+            continue
+        state = read_state(found)
+        if state is None or is_alive(state.owner) or is_alive(state.supervisor):
+            continue
+        stack.stop(found, drain_seconds=0)
+        shutil.rmtree(found, ignore_errors=True)
+        cleared += 1
+    return cleared

@@ -25,11 +25,11 @@ from mahavishnu_pools.settings import Settings
 #: A stack whose parts are not ready after this many seconds has failed to start; loading data is not counted.
 START_TIMEOUT = 30.0
 
-#: A part that ended this often before it was ready even once will not come up.
+#: A part that ended this often in a row while it was waited for will not come up.
 GIVE_UP_AFTER = 3
 
 #: What stopping may take beyond the drain timeout, in seconds: beat, the server's last sync, leftovers.
-STOP_EXTRA = 25.0
+STOP_EXTRA = 40.0
 
 _POLL = 0.02
 _SUPERVISOR = "mahavishnu_pools.embedded.supervisor"
@@ -213,7 +213,7 @@ def _wait_ready(data: DataDir) -> StackState:
 
 def _refuse_hopeless(state: StackState, data: DataDir) -> None:
     for part in state.parts:
-        if part.status is PartStatus.RESTARTING and part.restarts >= GIVE_UP_AFTER:
+        if part.status is PartStatus.RESTARTING and part.failures >= GIVE_UP_AFTER:
             raise _part_failed(part, data)
 
 

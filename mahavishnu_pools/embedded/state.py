@@ -40,7 +40,9 @@ GOOD = frozenset({PartStatus.RUNNING, PartStatus.EXTERNAL})
 
 @dataclass(frozen=True, slots=True)
 class PartState:
-    """One part at one moment; ``reason`` says why it is not healthy, ``last_error`` why it was last restarted."""
+    """One part at one moment; ``reason`` says why it is not healthy, ``last_error`` why it was last restarted,
+    ``failures`` how often in a row.
+    """
 
     name: str
     status: PartStatus
@@ -50,7 +52,9 @@ class PartState:
     reason: str | None = None
     last_error: str | None = None
     stop_order: int = 50
-    stop_seconds: float | None = 5.0
+    stop_seconds: float = 5.0
+    drains: bool = False
+    failures: int = 0
 
     @property
     def is_stopping(self) -> bool:
@@ -81,6 +85,7 @@ class StackState:
     parts: tuple[PartState, ...]
     started_at: str = ""
     drain_seconds: float = 30.0
+    owner: ProcessId | None = None
 
     def part(self, name: str) -> PartState | None:
         """Return one part, or None."""
@@ -123,6 +128,7 @@ def read_state(data_dir: Path) -> StackState | None:
 def _state(raw: dict[str, Any]) -> StackState:
     raw["data_dir"] = Path(raw["data_dir"])
     raw["supervisor"] = _process(raw["supervisor"])
+    raw["owner"] = _process(raw["owner"])
     raw["parts"] = tuple(
         PartState(**{**row, "status": PartStatus(row["status"]), "process": _process(row["process"])})
         for row in raw["parts"]

@@ -37,7 +37,7 @@ def endings_of(state: StackState, *, drain_seconds: float, names: Iterable[str] 
     """Return what must be ended to stop a stack's parts, in the right order; ``names`` limits it to some parts."""
     wanted = None if names is None else set(names)
     return [
-        Ending(part.name, part.process, drain_seconds if part.stop_seconds is None else part.stop_seconds)
+        Ending(part.name, part.process, part.stop_seconds + (drain_seconds if part.drains else 0.0))
         for part in sorted(state.parts, key=lambda part: part.stop_order)
         if part.process is not None and (wanted is None or part.name in wanted)
     ]

@@ -35,7 +35,7 @@ ALREADY_RUNNING = 75
 #: How often everything is looked at while a part is starting, and otherwise, in seconds.
 BUSY_TICK, CALM_TICK = 0.02, 0.25
 
-#: How often the size of the log files is looked at, in seconds.
+#: How often log files are measured, and how long a failed writing of the state is left alone, in seconds.
 LOG_INTERVAL = 5.0
 
 #: How long a supervisor tries to get the lock, in seconds: others lock it for a moment to see whether one lives.
@@ -84,6 +84,7 @@ class Supervisor:
         self._written: StackState | None = None
         self._signals = _Signals()
         self._next_rotation = 0.0
+        self._next_save = 0.0
 
     def run(self) -> None:
         """Work until told to stop or until the owner is gone, then stop everything."""
@@ -183,17 +184,19 @@ class Supervisor:
             parts=tuple(rows),
             started_at=self._began,
             drain_seconds=self._spec.drain_seconds,
+            owner=self._spec.owner,
         )
 
     def _save(self) -> None:
         state = self._state()
-        if state == self._written:
+        if state == self._written or time.monotonic() < self._next_save:
             return
         try:
             write_state(state)
             self._written = state
         except OSError as exc:
-            # A full disk must not end the supervisor; it is written again at the next step.
+            # A full disk must not end the supervisor; it is tried again a little later.
+            self._next_save = time.monotonic() + LOG_INTERVAL
             logger.warning("The state cannot be written: %s", exc, extra={"action": "save"})
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────

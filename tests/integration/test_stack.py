@@ -124,6 +124,14 @@ def test_two_stacks_in_two_directories_do_not_disturb_each_other(make_settings: 
         assert connection.get("whose") == "first"
 
 
+def test_a_data_directory_may_have_an_odd_name(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings('my "data" d\'été {x}')
+
+    start(settings)
+
+    assert healthy(settings)
+
+
 def test_a_configured_port_is_used(make_settings: Callable[..., Settings]) -> None:
     port = free_port()
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from mahavishnu_pools.embedded import health
 from mahavishnu_pools.embedded.identity import is_alive
+from mahavishnu_pools.embedded.parts import PYTHON
 from mahavishnu_pools.embedded.state import PartStatus, read_state
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import (
+    STAND_INS,
     client,
     healthy,
     kill,
@@ -104,6 +107,23 @@ def test_the_server_is_found_again_even_when_nobody_wrote_down_that_it_was_start
 
     assert process(repaired, "redis") == process(state, "redis")
     assert repaired.redis_url == state.redis_url
+
+
+def test_a_part_that_ends_again_and_again_is_never_shown_as_running(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    flag = settings.data_dir / "beat-ends"
+    beat = f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.02)\ntime.sleep(0.5)"
+    kill(state.supervisor)
+    kill(process(state, "beat"))
+    start(settings, parts=(*STAND_INS[:2], replace(STAND_INS[2], argv=(PYTHON, "-c", beat))))
+
+    flag.touch()
+
+    eventually(lambda: part(read_state(settings.data_dir), "beat").restarts >= 2)
+    eventually(lambda: part(read_state(settings.data_dir), "beat").process is not None)
+    assert part(read_state(settings.data_dir), "beat").status is PartStatus.STARTING
+    assert not healthy(settings)
 
 
 def test_a_frozen_server_is_seen(make_settings: Callable[..., Settings]) -> None:

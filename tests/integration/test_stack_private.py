@@ -6,7 +6,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ import redis
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded.identity import is_alive
-from mahavishnu_pools.embedded.private import DIRECTORY_PREFIX, PrivateStack
-from mahavishnu_pools.embedded.state import read_state
+from mahavishnu_pools.embedded.private import DIRECTORY_PREFIX, PrivateStack, clear_abandoned
+from mahavishnu_pools.embedded.state import StackState, read_state
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import (
     BROKEN_AGENT,
     STAND_INS,
     healthy,
+    kill,
     marked,
     parts_with,
     start,
@@ -73,7 +75,7 @@ OWNER = """
 import asyncio, sys
 from mahavishnu_pools.embedded.private import PrivateStack
 from mahavishnu_pools.settings import Settings
-from tests.fixtures.local_stack import STAND_INS
+from tests.fixtures.local_stack import kill, STAND_INS
 async def own():
     async with PrivateStack(Settings(), parts=STAND_INS) as private:
         print(private.data_dir, flush=True)
@@ -82,13 +84,23 @@ asyncio.run(own())
 """
 
 
-def test_a_private_stack_ends_when_its_owner_is_killed(temporary_directories: Path) -> None:
+@contextmanager
+def owner_of_a_stack() -> Iterator[tuple[subprocess.Popen[str], StackState]]:
+    """Run a program that owns a private stack."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment) as owner:
         assert owner.stdout is not None
-        directory = Path(owner.stdout.readline().strip())
-        state = read_state(directory)
+        state = read_state(Path(owner.stdout.readline().strip()))
         assert state is not None
+        try:
+            yield owner, state
+        finally:
+            owner.kill()
+
+
+def test_a_private_stack_ends_when_its_owner_is_killed(temporary_directories: Path) -> None:
+    with owner_of_a_stack() as (owner, state):
+        directory = state.data_dir
         assert directory.name.startswith(DIRECTORY_PREFIX)
 
         owner.kill()
@@ -96,3 +108,19 @@ def test_a_private_stack_ends_when_its_owner_is_killed(temporary_directories: Pa
     eventually(lambda: not directory.exists())
     eventually(lambda: not is_alive(state.supervisor))
     assert not any(is_alive(row.process) for row in state.parts)
+
+
+def test_a_private_stack_that_lost_owner_and_supervisor_is_cleared_away_and_a_living_one_is_not(
+    temporary_directories: Path,
+) -> None:
+    with owner_of_a_stack() as (_, living):
+        with owner_of_a_stack() as (owner, state):
+            kill(state.supervisor)
+            owner.kill()
+
+        assert clear_abandoned(temporary_directories) == 1
+
+        assert not any(is_alive(row.process) for row in state.parts)
+        assert os.listdir(temporary_directories) == [living.data_dir.name]
+        assert all(is_alive(row.process) for row in living.parts)
+    eventually(lambda: not living.data_dir.exists())
