@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from mahavishnu_pools.embedded import health
+from mahavishnu_pools.embedded import health, stack
 from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.parts import PYTHON
 from mahavishnu_pools.embedded.state import PartStatus, read_state
@@ -19,6 +19,7 @@ from tests.fixtures.local_stack import (
     client,
     healthy,
     kill,
+    marked,
     part,
     process,
     start,
@@ -48,6 +49,8 @@ def test_a_killed_part_is_started_again_and_the_rest_goes_on(make_settings: Call
     assert again.redis_url == state.redis_url  # type: ignore[union-attr]
     with client(state) as connection:
         assert connection.get("kept") == "yes"
+    stack.stop(settings.data_dir, drain_seconds=5)
+    assert not marked(settings)
 
 
 def test_without_its_supervisor_the_parts_go_on_and_status_says_so(make_settings: Callable[..., Settings]) -> None:
@@ -120,9 +123,16 @@ def test_a_part_that_ends_again_and_again_is_never_shown_as_running(make_setting
 
     flag.touch()
 
-    eventually(lambda: part(read_state(settings.data_dir), "beat").restarts >= 2)
-    eventually(lambda: part(read_state(settings.data_dir), "beat").process is not None)
-    assert part(read_state(settings.data_dir), "beat").status is PartStatus.STARTING
+    seen: set[PartStatus] = set()
+
+    def restarts() -> int:
+        beat_now = part(read_state(settings.data_dir), "beat")
+        if beat_now.restarts:
+            seen.add(beat_now.status)
+        return beat_now.restarts
+
+    eventually(restarts, until=lambda count: count >= 3, within=20)
+    assert seen == {PartStatus.RESTARTING, PartStatus.STARTING}
     assert not healthy(settings)
 
 
