@@ -1,0 +1,122 @@
+"""Commands that run one task: ``execute`` and ``route``."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli.completion import pool_names
+from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
+from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
+from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.progress import bar
+from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.task_input import TaskInput, filters_of
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.schemas.task import TaskResult
+
+#: What ``--selector`` takes.
+SELECTORS = ("round_robin", "least_loaded", "random", "affinity")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One task and where it goes. ``detached``: Ctrl-C leaves it running."""
+
+    work: TaskInput
+    where: dict[str, Any]
+    detached: bool
+
+
+@click.command()
+@click.argument("pool_id", metavar="[POOL]", required=False, shell_complete=pool_names)
+@click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run it on this pool (id or name).")
+@click.option("--auto-route", is_flag=True, help="Let the best pool run it (the default without a pool).")
+@click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
+@task_options
+@filter_options
+@live_format_option
+@click.pass_obj
+def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
+    """Run one task on a POOL (id or name), or on the best one, and wait for its result."""
+    pool = _one_pool(given.pop("pool_id"), given.pop("pool"), auto_route=given.pop("auto_route"))
+    filters = {name: given.pop(name) for name in ("pool_filter", "tags", "region")}
+    if pool is not None and any(filters.values()):
+        raise click.UsageError("--pool-filter, --tag and --region choose a pool; leave them out when you name one.")
+    request = Request(TaskInput(**given), {"pool": pool, "filters": filters_of(**filters)}, no_cancel)
+    return _run(session, request, output=output)
+
+
+@click.command()
+@click.option(
+    "--selector",
+    type=click.Choice(SELECTORS, case_sensitive=False),
+    help="How the pool is chosen. [default: least_loaded]",
+)
+@click.option("--affinity", metavar="KEY", help="Tasks of one key go to one pool.")
+@click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
+@task_options
+@filter_options
+@live_format_option
+@click.pass_obj
+def route(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
+    """Run one task on the pool the selector chooses, and wait for its result."""
+    filters = {name: given.pop(name) for name in ("pool_filter", "tags", "region")}
+    where = {
+        "pool_selector": given.pop("selector"),
+        "pool_affinity": given.pop("affinity"),
+        "filters": filters_of(**filters),
+    }
+    return _run(session, Request(TaskInput(**given), where, no_cancel), output=output)
+
+
+def _one_pool(argument: str | None, option: str | None, *, auto_route: bool) -> str | None:
+    if argument is not None and option is not None and argument != option:
+        raise click.UsageError(f"Two pools are named: {argument!r} and --pool {option!r}. Give one of them.")
+    pool = argument if argument is not None else option
+    if pool is not None and auto_route:
+        raise click.UsageError(f"--auto-route chooses a pool, and {pool!r} names one. Give either.")
+    return pool
+
+
+def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
+    task = request.work.task()
+
+    async def submit_and_wait(manager: PoolManager) -> ExitCode:
+        submitted = await manager.submit(task, **request.where)
+        if request.work.no_wait:
+            output.show(task_documents.accepted(submitted.task_id, submitted.pool_id, new=submitted.new))
+            return ExitCode.DONE
+        output.say(f"✓ Routed to pool: {submitted.pool_id}")
+        result = await _outcome(manager, submitted.task_id, request=request, output=output)
+        output.show(task_documents.executed(result))
+        return code_of_result(result)
+
+    return session.run(submit_and_wait)
+
+
+async def _outcome(manager: PoolManager, task_id: str, *, request: Request, output: Output) -> TaskResult:
+    try:
+        with bar("Running") if output.live else nullcontext() as advance:
+            result = await manager.result(task_id, wait_timeout=request.work.wait_timeout)
+            if advance is not None:
+                advance(1, 1)
+            return result
+    except asyncio.CancelledError:
+        await _interrupted(manager, task_id, request=request, output=output)
+        raise
+
+
+async def _interrupted(manager: PoolManager, task_id: str, *, request: Request, output: Output) -> None:
+    if request.detached:
+        output.say(f"Task {task_id} goes on. Follow it with: mahavishnu pools task {task_id} --follow")
+        return
+    await manager.cancel(task_id, reason="interrupted at the command line")
+    output.say(f"Cancelled task {task_id}.")

@@ -1,0 +1,97 @@
+"""The one place that says which error ends the program with which exit code, and how it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mahavishnu_pools import errors
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from mahavishnu_pools.schemas.task import TaskResult
+
+
+class ExitCode(IntEnum):
+    """How the program ends. A task that ran into its own ``timeout`` has failed; TIMEOUT is the end of our waiting."""
+
+    DONE = 0
+    TASK_FAILED = 1
+    BAD_INPUT = 2
+    NOT_FOUND = 3
+    UNAVAILABLE = 4
+    TIMEOUT = 5
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it is shown: the exit code, a stable name, one sentence, data."""
+
+    exit_code: ExitCode
+    code: str
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def data(self) -> dict[str, Any]:
+        """Return the failure as JSON data."""
+        return {"error": {"code": self.code, "message": self.message, "details": self.details}}
+
+
+#: Areas of our own errors; the first that fits counts.
+_AREAS: tuple[tuple[type[errors.MahavishnuError], ExitCode], ...] = (
+    (errors.InvalidInput, ExitCode.BAD_INPUT),
+    (errors.NotFound, ExitCode.NOT_FOUND),
+    (errors.Unavailable, ExitCode.UNAVAILABLE),
+    (errors.WaitTimeout, ExitCode.TIMEOUT),
+    (errors.TaskOutcomeError, ExitCode.TASK_FAILED),
+)
+
+#: Exit code of ``pools health``.
+HEALTH = {"healthy": ExitCode.DONE, "degraded": ExitCode.TASK_FAILED, "unhealthy": ExitCode.TASK_FAILED}
+
+
+def failure_of(exc: BaseException) -> Failure | None:
+    """Return how an error is told; None for one that nobody foresaw."""
+    if isinstance(exc, errors.MahavishnuError):
+        return Failure(_code_of(exc), exc.code, exc.message, exc.details())
+    if isinstance(exc, (click.Abort, KeyboardInterrupt, asyncio.CancelledError)):
+        return Failure(ExitCode.INTERRUPTED, "interrupted", "Interrupted.")
+    if isinstance(exc, click.UsageError):
+        return Failure(ExitCode.BAD_INPUT, "usage", exc.format_message(), _usage_details(exc))
+    if isinstance(exc, click.ClickException):
+        return Failure(ExitCode.BAD_INPUT, "usage", exc.format_message())
+    return None
+
+
+def code_of_result(result: TaskResult) -> ExitCode:
+    """Return the exit code for a task's outcome."""
+    return ExitCode.DONE if result.ok else ExitCode.TASK_FAILED
+
+
+def invalid_option(exc: ValidationError, *, option_of: Callable[[str], str]) -> errors.InvalidField:
+    """Return a model's refusal as one sentence; ``option_of`` gives the option a field was given with."""
+    first = exc.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    if not name:
+        return errors.InvalidField(f"{message}.", field=None)
+    option = option_of(name)
+    return errors.InvalidField.of(option, message, "Correct it and try again.")
+
+
+def _code_of(exc: errors.MahavishnuError) -> ExitCode:
+    return next((code for area, code in _AREAS if isinstance(exc, area)), ExitCode.TASK_FAILED)
+
+
+def _usage_details(exc: click.UsageError) -> dict[str, Any]:
+    command = exc.ctx.command_path if exc.ctx is not None else None
+    parameter = getattr(exc, "param", None)
+    option = getattr(exc, "option_name", None) or (max(parameter.opts, key=len) if parameter is not None else None)
+    return {name: value for name, value in (("command", command), ("option", option)) if value is not None}

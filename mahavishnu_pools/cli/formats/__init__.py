@@ -1,0 +1,1 @@
+"""How results are printed: a document goes in, text comes out."""

@@ -1,0 +1,74 @@
+"""The ``mahavishnu`` program."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mahavishnu_pools.cli.exit_codes import ExitCode, failure_of
+from mahavishnu_pools.cli.lazy_group import LazyGroup
+from mahavishnu_pools.cli.output import tell, tolerate_odd_characters, wants_json
+from mahavishnu_pools.cli.session import Session
+
+_HERE = "mahavishnu_pools.cli"
+
+COMMANDS = {
+    "up": f"{_HERE}.stack:up",
+    "down": f"{_HERE}.stack:down",
+    "status": f"{_HERE}.stack:status",
+    "logs": f"{_HERE}.stack:logs",
+    "pools": f"{_HERE}.pools:pools",
+    "pool": f"{_HERE}.pools:pools",
+    "version": f"{_HERE}.version:version",
+}
+
+
+@click.group("mahavishnu", cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["--help", "-h"]})
+def mahavishnu() -> None:
+    """Run AI-agent, command and container tasks on pools of workers."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; None takes the process's arguments."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    tolerate_odd_characters(sys.stdout, sys.stderr)
+    warnings.showwarning = _show_warning
+    try:
+        return run(given, session=Session())
+    except BrokenPipeError:
+        # The reader went away (`… | head`); Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+
+
+def run(arguments: Sequence[str], *, session: Session) -> int:
+    """Run one command line and return its exit code; errors nobody foresaw are raised."""
+    as_json = wants_json(arguments)
+    try:
+        code = mahavishnu.main(list(arguments), prog_name="mahavishnu", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except BaseException as exc:  # the border to the shell: what has an exit code gets it, the rest goes on
+        failure = failure_of(exc)
+        if failure is None:
+            raise
+        if isinstance(exc, click.UsageError) and not as_json:
+            exc.show()
+        else:
+            tell(failure, as_json=as_json)
+        return failure.exit_code
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from mahavishnu_pools.cli.formats.choice import FormatName
+from mahavishnu_pools.cli.output import Output
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FORMATS = [FormatName.TABLE.value, FormatName.JSON.value, FormatName.MARKDOWN.value]
+
+
+def format_option(command: Command) -> Command:
+    """Add ``--format``; the command gets it as ``output``."""
+    return _format_option(_FORMATS, "How to print it.")(command)
+
+
+def live_format_option(command: Command) -> Command:
+    """Add ``--format`` with the choice ``progress``; the command gets it as ``output``."""
+    return _format_option(
+        [*_FORMATS, FormatName.PROGRESS.value], "How to print it; progress: a live bar, then the table."
+    )(command)
+
+
+def _format_option(names: list[str], text: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--format",
+        "-f",
+        "output",
+        type=click.Choice(names, case_sensitive=False),
+        default=FormatName.TABLE.value,
+        show_default=True,
+        callback=lambda _context, _option, value: Output(FormatName(value)),
+        help=text,
+    )
+
+
+def task_options(command: Command) -> Command:
+    """Add what describes a task and how it is waited for; the command hands them to ``TaskInput``."""
+    for option in reversed(_TASK_OPTIONS):
+        command = option(command)
+    return command
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that narrow the pools a task may go to."""
+    for option in reversed(_FILTER_OPTIONS):
+        command = option(command)
+    return command
+
+
+class Seconds(click.FloatRange):
+    """The type of options that are seconds: above zero and finite."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number.
+
+        Raises:
+            BadParameter: it is none, zero or less, or not finite.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+_TASK_OPTIONS = (
+    click.option("--prompt", metavar="TEXT|-|@FILE", help="What to do, in words. -: read it from standard input."),
+    click.option("--task-type", "-t", metavar="TYPE", help="A registered kind of task; its input is the payload."),
+    click.option("--payload", metavar="JSON|-|@FILE", help="The input of the task type: a JSON object."),
+    click.option(
+        "--timeout",
+        "-T",
+        type=Seconds(),
+        metavar="SECONDS",
+        help="One attempt may run this long. [default: 300]",
+    ),
+    click.option("--priority", type=click.IntRange(0, 9), help="9 first, 0 last. [default: 5]"),
+    click.option("--idempotency-key", metavar="KEY", help="A second task with this key is the first one."),
+    click.option("--cwd", type=click.Path(), help="Directory to run in."),
+    click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment."),
+    click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
+    click.option(
+        "--wait-timeout", type=Seconds(), metavar="SECONDS", help="Stop waiting after this; the task goes on."
+    ),
+    click.option("--no-wait", is_flag=True, help="Return the ids at once."),
+)
+
+_FILTER_OPTIONS = (
+    click.option("--pool-filter", metavar="TYPE", help="Only pools of this type."),
+    click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only pools with this tag (may be repeated)."),
+    click.option("--region", metavar="REGION", help="Only pools of this region."),
+)

@@ -1,0 +1,77 @@
+"""Printing: documents to standard output, talk and errors to standard error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+import click
+
+from mahavishnu_pools.cli.exit_codes import Failure
+from mahavishnu_pools.cli.formats.choice import FormatName, format_of
+from mahavishnu_pools.cli.formats.interface import Document
+
+
+class Output:
+    """Where one command's words go, in the format the user asked for."""
+
+    def __init__(self, name: FormatName) -> None:
+        self._name = name
+
+    @property
+    def for_people(self) -> bool:
+        """Tell whether talk beside the data is wanted."""
+        return self._name is not FormatName.JSON
+
+    @property
+    def live(self) -> bool:
+        """Tell whether live progress is wanted."""
+        return self._name is FormatName.PROGRESS
+
+    def show(self, document: Document) -> None:
+        """Print a document to standard output."""
+        at_terminal = sys.stdout.isatty()
+        colour = at_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        width = shutil.get_terminal_size().columns if at_terminal else None
+        click.echo(format_of(self._name, colour=colour, width=width).render(document), color=colour)
+
+    def say(self, text: str) -> None:
+        """Print a line for people to standard error; nothing when programs read the output."""
+        if self.for_people:
+            click.echo(text, err=True)
+
+
+def tell(failure: Failure, *, as_json: bool) -> None:
+    """Print an error to standard error."""
+    if as_json:
+        from mahavishnu_pools.cli.formats.json import json_text
+
+        click.echo(json_text(failure.data()), err=True)
+    else:
+        click.echo(f"Error: {failure.message}", err=True)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Tell from the bare arguments whether JSON was asked for; needed when they could not be parsed."""
+    for index, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in ("--format", "-f") and (value or _following(arguments, index)).lower() == "json":
+            return True
+        if argument.lower() == "-fjson":
+            return True
+    return False
+
+
+def tolerate_odd_characters(*streams: IO[str]) -> None:
+    """Make streams write characters their encoding lacks by their number instead of failing."""
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _following(arguments: Sequence[str], index: int) -> str:
+    return arguments[index + 1] if index + 1 < len(arguments) else ""

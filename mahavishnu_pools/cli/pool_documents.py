@@ -1,0 +1,148 @@
+"""Documents about pools: values of the manager go in, what is printed comes out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools.cli.formats.cells import sign_of
+from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.pool import PoolInfo
+
+_POOL_COLUMNS = (
+    Column("Pool ID"),
+    Column("Name"),
+    Column("Type"),
+    Column("Status"),
+    Column("Workers", "right"),
+    Column("Range", only="table"),
+    Column("Region", only="markdown"),
+)
+
+_NO_POOLS = "No pools. Make one with: mahavishnu pools spawn --name NAME"
+
+
+def pool_list(pools: Sequence[PoolInfo]) -> Document:
+    """Return the document of ``pools list``."""
+    rows = tuple(_pool_row(pool) for pool in pools)
+    blocks: tuple[Block, ...] = (Table("Active Pools", _POOL_COLUMNS, rows),) if rows else (Note(_NO_POOLS),)
+    return Document({"pools": [pool_data(pool) for pool in pools]}, blocks)
+
+
+def pool_details(pool: PoolInfo, *, done: str | None = None) -> Document:
+    """Return the document of one pool; ``done`` is what was just done with it (None: it was only looked at)."""
+    head: tuple[Block, ...] = (Note(done, good=True),) if done else ()
+    return Document(pool_data(pool), (*head, _pool_fields(pool), _pool_metrics(pool)))
+
+
+def closed(pool_ids: Sequence[str]) -> Document:
+    """Return the document of ``pools close`` and ``pools close-all``."""
+    if not pool_ids:
+        return Document({"closed": []}, (Note("No pool to close."),))
+    return Document(
+        {"closed": list(pool_ids)}, tuple(Note(f"Closed pool: {pool_id}", good=True) for pool_id in pool_ids)
+    )
+
+
+def health(found: Mapping[str, Any]) -> Document:
+    """Return the document of ``pools health``."""
+    head = Fields(
+        None,
+        (
+            ("Pool Manager Health", str(found["status"]).upper()),
+            ("Active Pools", found["pools_active"]),
+            *((("Agents", found["agents"]),) if "agents" in found else ()),
+        ),
+    )
+    pools = tuple(_pool_health(pool) for pool in found["pools"])
+    return Document(dict(found), (head, Fields("Pool Status", pools)) if pools else (head, Note(_NO_POOLS)))
+
+
+def statistics(found: Mapping[str, Any]) -> Document:
+    """Return the document of ``pools stats``; nested figures are written ``outer_inner``."""
+    rows = tuple((_metric(name), cell) for name, cell in _flat(found))
+    return Document(dict(found), (Table("Pool Statistics", (Column("Metric"), Column("Value", "right")), rows),))
+
+
+def pool_data(pool: PoolInfo) -> dict[str, Any]:
+    """Return a pool as JSON data."""
+    return pool.model_dump(mode="json")
+
+
+def _pool_row(pool: PoolInfo) -> tuple[Cell, ...]:
+    return (
+        pool.pool_id,
+        pool.name,
+        pool.pool_type,
+        State(pool.status.value),
+        pool.workers,
+        f"{pool.min_workers}-{pool.max_workers}",
+        pool.region,
+    )
+
+
+def _pool_fields(pool: PoolInfo) -> Fields:
+    optional: tuple[tuple[str, Cell], ...] = (
+        ("Worker Type", pool.worker_type),
+        ("Tags", ", ".join(pool.tags) or None),
+        ("Nodes", ", ".join(pool.nodes) or None),
+        ("Note", pool.reason),
+    )
+    rows: tuple[tuple[str, Cell], ...] = (
+        ("Pool", pool.pool_id),
+        ("Name", pool.name),
+        ("Type", pool.pool_type),
+        ("Status", State(pool.status.value)),
+        ("Workers", f"{pool.workers} ({pool.min_workers}-{pool.max_workers})"),
+        ("Region", pool.region),
+        *((label, value) for label, value in optional if value is not None),
+    )
+    return Fields(None, rows)
+
+
+def _pool_metrics(pool: PoolInfo) -> Fields:
+    return Fields(
+        "Metrics",
+        (
+            ("Tasks Completed", pool.tasks_completed),
+            ("Tasks Failed", pool.tasks_failed),
+            ("Tasks Running", pool.running),
+            ("Tasks Queued", pool.queued),
+            ("Avg Duration", None if pool.avg_duration is None else f"{pool.avg_duration:.2f}s"),
+            ("Memory Usage", None if pool.memory_mb is None else f"{pool.memory_mb:.1f} MB"),
+        ),
+    )
+
+
+def _pool_health(pool: Mapping[str, Any]) -> tuple[str, Cell]:
+    status = str(pool["status"])
+    about = [f"{pool['workers']} {'worker' if pool['workers'] == 1 else 'workers'}"]
+    if status not in ("running", "healthy"):
+        about.append(status)
+    name = f" ({pool['name']})" if pool.get("name") else ""
+    reason = f": {pool['reason']}" if pool.get("reason") else ""
+    return f"{sign_of(status)} {pool['pool_id']}", f"{', '.join(about)}{name}{reason}"
+
+
+def _flat(found: Mapping[str, Any], outer: str = "") -> list[tuple[str, Cell]]:
+    rows: list[tuple[str, Cell]] = []
+    for name, value in found.items():
+        full = f"{outer}_{name}" if outer else name
+        if isinstance(value, Mapping):
+            rows.extend(_flat(value, full))
+        elif value is None or isinstance(value, (str, int, float)):
+            rows.append((full, value))
+        else:
+            rows.append((full, ", ".join(str(item) for item in value)))
+    return rows
+
+
+def _metric(name: str) -> str:
+    """Return a figure's name as the tables write it; those of one pool type keep their plain name."""
+    return name if name.endswith(("_pools", "_workers")) and name not in _TOTALS else name.replace("_", " ").title()
+
+
+#: Figures over all pools.
+_TOTALS = frozenset({"total_pools", "total_workers", "active_pools", "degraded_pools", "failed_pools"})

@@ -1,0 +1,95 @@
+"""The command ``spawn``, also called ``register``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mahavishnu_pools.cli import pool_documents
+from mahavishnu_pools.cli.exit_codes import invalid_option
+from mahavishnu_pools.cli.options import format_option
+from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.session import Session
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo
+
+#: Fields of the configuration whose option is not called like them.
+_OPTION_OF = {
+    "pool_type": "--type",
+    "nodes": "--node",
+    "tags": "--tag",
+    "allowed_roots": "--allowed-root",
+    "imports": "--import",
+}
+
+#: Options of Kubernetes pools; their values go into ``extra_config``.
+_EXTRA = ("namespace", "container_image")
+
+
+@click.command("spawn")
+@click.option("--name", "-n", required=True, metavar="NAME", help="A name nobody else's pool has.")
+@click.option("--type", "-t", "pool_type", metavar="TYPE", help="Pool type. [default: mahavishnu]")
+@click.option("--min-workers", "--min", "-m", type=int, metavar="N", help="Workers it starts with. [default: 1]")
+@click.option("--max-workers", "--max", "-w", type=int, metavar="N", help="Workers it may grow to. [default: 10]")
+@click.option("--worker-type", metavar="TYPE", help="How prompts are run. [default: the first AI program found]")
+@click.option("--region", "-r", metavar="REGION", help="Where it is. [default: default]")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Mark it (may be repeated).")
+@click.option(
+    "--node", "nodes", multiple=True, metavar="NODE", help="Name or tag of nodes it may run on (may be repeated)."
+)
+@click.option("--replicas", type=int, metavar="N", help="Nodes it runs on at once. [default: 1]")
+@click.option("--import", "imports", multiple=True, metavar="MODULE", help="Module its workers load (may be repeated).")
+@click.option("--celery-app", metavar="MODULE:NAME", help="Celery application its workers load.")
+@click.option(
+    "--allowed-root",
+    "allowed_roots",
+    multiple=True,
+    metavar="DIR",
+    help="Directory its tasks may run in (may be repeated).",
+)
+@click.option("--endpoint", metavar="URL", help="Session-Buddy server (type session-buddy).")
+@click.option("--namespace", metavar="NAME", help="Namespace (type kubernetes).")
+@click.option("--container-image", metavar="IMAGE", help="Image (type kubernetes).")
+@click.option("--no-wait", is_flag=True, help="Do not wait until its workers are ready.")
+@format_option
+@click.pass_obj
+def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) -> None:
+    """Make a pool and wait until its workers are ready; an equal one that exists is taken."""
+
+    async def make(manager: PoolManager) -> PoolInfo:
+        config = _config(fields)
+        pool_id = await manager.spawn_pool(config.pool_type, config, wait=not no_wait)
+        return await manager.pool_info(pool_id)
+
+    pool = session.run(make)
+    output.show(pool_documents.pool_details(pool, done=f"Pool {pool.name} is {pool.status.value}"))
+
+
+def _config(fields: dict[str, Any]) -> PoolConfig:
+    """Return the configuration of what was given; the settings fill in type and limits."""
+    from pydantic import ValidationError
+
+    from mahavishnu_pools.schemas.pool import PoolConfig
+    from mahavishnu_pools.settings import load_settings
+
+    settings = load_settings()
+    given = {name: value for name, value in fields.items() if value not in (None, ()) and name not in _EXTRA}
+    extra = {name: fields[name] for name in _EXTRA if fields[name] is not None}
+    minimum = given.get("min_workers", settings.pool_default_min_workers)
+    defaults = {
+        "pool_type": settings.default_pool_type,
+        "min_workers": minimum,
+        "max_workers": max(minimum, settings.pool_default_max_workers),
+        "extra_config": extra,
+    }
+    try:
+        return PoolConfig(**{**defaults, **given})
+    except ValidationError as exc:
+        raise invalid_option(exc, option_of=_option_of) from exc
+
+
+def _option_of(field: str) -> str:
+    return _OPTION_OF.get(field, "--" + field.replace("_", "-"))

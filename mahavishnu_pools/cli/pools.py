@@ -1,0 +1,34 @@
+"""The group ``pools`` (also called ``pool``)."""
+
+from __future__ import annotations
+
+import click
+
+from mahavishnu_pools.cli.lazy_group import LazyGroup
+
+_HERE = "mahavishnu_pools.cli"
+
+COMMANDS = {
+    "list": f"{_HERE}.pool_views:list_pools",
+    "get": f"{_HERE}.pool_views:get",
+    "register": f"{_HERE}.pool_spawn:spawn",
+    "spawn": f"{_HERE}.pool_spawn:spawn",
+    "execute": f"{_HERE}.execute:execute",
+    "route": f"{_HERE}.execute:route",
+    "distribute": f"{_HERE}.distribute:distribute",
+    "task": f"{_HERE}.task:task",
+    "cancel": f"{_HERE}.task:cancel",
+    "scale": f"{_HERE}.pool_changes:scale",
+    "pause": f"{_HERE}.pool_changes:pause",
+    "resume": f"{_HERE}.pool_changes:resume",
+    "drain": f"{_HERE}.pool_changes:drain",
+    "close": f"{_HERE}.pool_changes:close",
+    "close-all": f"{_HERE}.pool_changes:close_all",
+    "health": f"{_HERE}.pool_views:health",
+    "stats": f"{_HERE}.pool_views:stats",
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def pools() -> None:
+    """Make pools of workers, look at them, and run tasks on them."""

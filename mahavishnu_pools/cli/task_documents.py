@@ -1,0 +1,167 @@
+"""Documents about tasks: results and receipts go in, what is printed comes out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
+from mahavishnu_pools.cli.formats.json import json_text
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.task import DistributionResult, TaskResult
+
+#: A table of results shows this many rows; ``--format json`` shows all.
+MOST_ROWS = 40
+
+#: An output or error in a table is cut after so many characters.
+CELL_CHARACTERS = 60
+
+_ITEM_COLUMNS = (
+    Column("Item", "right"),
+    Column("Task"),
+    Column("Pool"),
+    Column("Status"),
+    Column("Duration", "right"),
+    Column("Output"),
+)
+
+_CANCELLED = {
+    "cancelled": "Cancelled task {}: it will not run",
+    "asked": "Asked for the end of task {}: it is being stopped",
+}
+
+
+def executed(result: TaskResult) -> Document:
+    """Return the document of ``pools execute`` and ``pools route``."""
+    verb = {"completed": "completed", "timeout": "timed out", "cancelled": "was cancelled", "dead": "was given up"}
+    head = Note(f"Task {verb.get(result.status.value, result.status.value)}", good=result.ok)
+    rows: list[tuple[str, Cell]] = [("Status", result.status.value)]
+    if result.error is not None:
+        rows.append(("Error", result.error))
+    if result.exit_code:
+        rows.append(("Exit code", result.exit_code))
+    rows.append(("Output", output_of(result)))
+    return Document(task_data(result), (head, _indented(rows)))
+
+
+def task_details(result: TaskResult) -> Document:
+    """Return the document of ``pools task``."""
+    optional: tuple[tuple[str, Cell], ...] = (
+        ("Type", result.task_type),
+        ("Pool", result.pool_id),
+        ("Worker", result.worker_id),
+        ("Batch", result.batch_id),
+        ("Created", _moment(result.created_at)),
+        ("Started", _moment(result.started_at)),
+        ("Finished", _moment(result.finished_at)),
+        ("Retry at", _moment(result.retry_at)),
+        ("Duration", _seconds(result.duration)),
+        ("Attempts", result.attempts if result.attempts > 1 else None),
+        ("Exit code", result.exit_code),
+        ("Error", result.error),
+    )
+    fields = Fields(
+        None,
+        (
+            ("Task", result.task_id),
+            ("Status", result.status.value.upper()),
+            *((label, value) for label, value in optional if value is not None),
+        ),
+    )
+    output = output_of(result)
+    blocks: tuple[Block, ...] = (fields, Text("Result", output)) if output else (fields,)
+    return Document(task_data(result), blocks)
+
+
+def accepted(task_id: str, pool_id: str, *, new: bool = True) -> Document:
+    """Return the document of a task that was submitted and is not waited for; ``new=False``: it had been before."""
+    what = "Task queued" if new else "This task had been submitted before"
+    hint = Note(f"  Follow it with: mahavishnu pools task {task_id} --follow")
+    blocks = (Note(what, good=True), _indented([("Task", task_id), ("Pool", pool_id)]), hint)
+    return Document({"task_id": task_id, "pool_id": pool_id, "status": "queued"}, blocks)
+
+
+def distributed(result: DistributionResult) -> Document:
+    """Return the document of ``pools distribute``."""
+    good = result.failed == 0
+    head = Note("Distribution completed" if good else "Distribution completed, not all items succeeded", good=good)
+    counts = _indented([("Total", result.total), ("Successful", result.successful), ("Failed", result.failed)])
+    reduced = () if result.reduced is None else (Text("Reduced", _as_text(result.reduced)),)
+    data = {
+        "strategy": result.strategy,
+        "batch_id": result.batch_id,
+        "total": result.total,
+        "successful": result.successful,
+        "failed": result.failed,
+        "items": [task_data(item) for item in result.items],
+        "reduced": result.reduced,
+    }
+    return Document(data, (head, counts, *_items(result.items), *reduced))
+
+
+def distribution_accepted(batch_id: str, strategy: str, task_ids: Sequence[str]) -> Document:
+    """Return the document of a distribution that is not waited for."""
+    data = {
+        "batch_id": batch_id,
+        "strategy": strategy,
+        "total": len(task_ids),
+        "task_ids": list(task_ids),
+        "status": "queued",
+    }
+    rows: list[tuple[str, Cell]] = [("Batch", batch_id), ("Strategy", strategy), ("Tasks", len(task_ids))]
+    tasks = Text("Task IDs", "\n".join(task_ids))
+    return Document(data, (Note("Distribution queued", good=True), _indented(rows), tasks))
+
+
+def cancelled(task_id: str, answer: str) -> Document:
+    """Return the document of ``pools cancel``; ``answer`` is what the manager said."""
+    text = _CANCELLED.get(answer, f"Task {{}} had ended before: {answer}").format(task_id)
+    return Document({"task_id": task_id, "status": answer}, (Note(text, good=True if answer in _CANCELLED else None),))
+
+
+def task_data(result: TaskResult) -> dict[str, Any]:
+    """Return a task result as JSON data."""
+    return result.model_dump(mode="json")
+
+
+def output_of(result: TaskResult) -> str:
+    """Return what people see of the output: the text, else the JSON value, else nothing."""
+    if result.output:
+        return result.output.rstrip("\n")
+    return "" if result.value is None else _as_text(result.value)
+
+
+def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:
+    return Fields(None, tuple(rows), indented=True)
+
+
+def _items(items: Sequence[TaskResult]) -> tuple[Block, ...]:
+    rows = tuple(_item_row(number, item) for number, item in enumerate(items, 1))
+    failed = tuple(row for row, item in zip(rows, items, strict=True) if not item.ok)
+    shown = rows if len(rows) <= MOST_ROWS else failed[:MOST_ROWS]
+    blocks: list[Block] = []
+    if shown:
+        blocks.append(Table("Items" if shown is rows else "Failed items", _ITEM_COLUMNS, shown))
+    if len(shown) < len(rows):
+        blocks.append(Note(f"… and {len(rows) - len(shown)} more items; --format json shows all."))
+    return tuple(blocks)
+
+
+def _item_row(number: int, item: TaskResult) -> tuple[Cell, ...]:
+    said = " ".join((item.error if not item.ok and item.error else output_of(item)).split())
+    cut = said if len(said) <= CELL_CHARACTERS else said[: CELL_CHARACTERS - 1] + "…"
+    return (number, item.task_id, item.pool_id, State(item.status.value), _seconds(item.duration), cut)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}s"

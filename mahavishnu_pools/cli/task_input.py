@@ -1,0 +1,165 @@
+"""From options to a task: texts from files and standard input, JSON payloads, what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools import errors
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.routing.candidates import PoolFilter
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """The task options as they were given; None and empty mean "not given"."""
+
+    prompt: str | None
+    task_type: str | None
+    payload: str | None
+    timeout: float | None
+    priority: int | None
+    idempotency_key: str | None
+    cwd: str | None
+    env: tuple[str, ...]
+    worker_type: str | None
+    wait_timeout: float | None
+    no_wait: bool
+
+    def task(self) -> dict[str, Any]:
+        """Return the task as the manager takes it, with only what was given.
+
+        Raises:
+            InvalidField: something is missing, contradicts, cannot be read or is no JSON; the message names the option.
+        """
+        given = {
+            "timeout": self.timeout,
+            "priority": self.priority,
+            "idempotency_key": self.idempotency_key,
+            "worker_type": self.worker_type,
+            "cwd": None if self.cwd is None else str(Path(self.cwd).expanduser().absolute()),
+            "env": environment(self.env) or None,
+        }
+        return {**self._work(), **{name: value for name, value in given.items() if value is not None}}
+
+    def _work(self) -> dict[str, Any]:
+        if self.prompt is not None:
+            if self.payload is not None or self.task_type not in (None, "prompt"):
+                raise errors.InvalidField.of(
+                    "--prompt", "cannot be used with --task-type and --payload", "Give either the one or the other."
+                )
+            return {"prompt": _prompt(self.prompt)}
+        if self.task_type is None and self.payload is None:
+            raise errors.InvalidField.of(
+                "--prompt", "is missing, as are --task-type and --payload", "Say what to do with either."
+            )
+        if self.task_type is None:
+            raise errors.InvalidField.of("--task-type", "is missing", "Name the task type the payload is for.")
+        if self.payload is None:
+            raise errors.InvalidField.of(
+                "--payload",
+                "is missing",
+                f"Give the input of task type {self.task_type!r} as JSON; '{{}}' is an empty one.",
+            )
+        return {"task_type": self.task_type, "payload": json_object(self.payload, option="--payload")}
+
+
+def _prompt(given: str) -> str:
+    text = text_of(given, option="--prompt")
+    if not text.strip():
+        raise errors.InvalidField.of("--prompt", "is empty", "Say what to do.")
+    return text
+
+
+def text_of(given: str, *, option: str) -> str:
+    """Return the text itself, that of standard input (``-``) or of a file (``@FILE``); ``@@`` stands for a first ``@``.
+
+    Raises:
+        InvalidField: the file cannot be read or is no text; the message names the option.
+    """
+    if given == "-":
+        return _decoded(sys.stdin.buffer.read(), option=option, source="standard input")
+    if given.startswith("@@"):
+        return given[1:]
+    if not given.startswith("@"):
+        return given
+    path = given[1:]
+    try:
+        return _decoded(Path(path).expanduser().read_bytes(), option=option, source=path)
+    except OSError as exc:
+        raise errors.InvalidField.of(
+            option,
+            f"{path!r} cannot be read ({os.strerror(exc.errno or 0)})",
+            "Name a file, or write @@ for a text that begins with @.",
+        ) from exc
+
+
+def json_object(given: str, *, option: str) -> dict[str, Any]:
+    """Return a JSON object from an option's value, which may be ``-`` or ``@FILE``.
+
+    Raises:
+        InvalidField: it is no JSON object; the message names the option and the position.
+    """
+    text = text_of(given, option=option)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as exc:
+        remedy = 'Write it like \'{"file": "a.py"}\'.'
+        if "..." in text:
+            remedy = "Put real values in place of '...'."
+        raise errors.InvalidField.of(
+            option, f"is no JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}", remedy
+        ) from exc
+    except (ValueError, RecursionError) as exc:
+        raise errors.InvalidField.of(option, f"is no JSON that can be used ({exc})", "Correct it.") from exc
+    if not isinstance(value, dict):
+        raise errors.InvalidField.of(option, f"is a JSON {_kind(value)}", "It must be an object: '{\"name\": value}'.")
+    return value
+
+
+def environment(given: Iterable[str]) -> dict[str, str]:
+    """Return variables from ``NAME=VALUE`` texts.
+
+    Raises:
+        InvalidField: one of them has no name or no equals sign.
+    """
+    found: dict[str, str] = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not name or not equals:
+            raise errors.InvalidField.of("--env", f"{entry!r} is no NAME=VALUE", "Write it like --env DEBUG=1.")
+        found[name] = value
+    return found
+
+
+def filters_of(*, pool_filter: str | None, tags: tuple[str, ...], region: str | None) -> PoolFilter | None:
+    """Return the filter of the options, None when none was given."""
+    if pool_filter is None and not tags and region is None:
+        return None
+    from mahavishnu_pools.routing.candidates import PoolFilter
+
+    return PoolFilter(pool_type=pool_filter, tags=tags, region=region)
+
+
+def _decoded(data: bytes, *, option: str, source: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise errors.InvalidField.of(
+            option, f"{source} holds no UTF-8 text (byte {exc.start})", "Give a text."
+        ) from exc
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _kind(value: object) -> str:
+    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
