@@ -115,8 +115,9 @@ class PythonPayload(Value):
 
 
 class HttpPayload(Value):
-    """One HTTP request. ``timeout`` is in seconds (None: the task's); of the answer at most ``max_bytes`` are kept.
+    """One HTTP request; of the answer at most ``max_bytes`` are kept.
 
+    ``timeout`` limits each wait for the server in seconds; None leaves it to the task's timeout.
     ``${NAME}`` in a header stands for the secret NAME, which the task must list in ``secrets``.
     """
 

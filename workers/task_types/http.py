@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import string
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -40,7 +41,7 @@ async def http(payload: HttpPayload, context: RunContext) -> Outcome:
     environment = build_environment(context)
     masker = environment.masker
     try:
-        response, body, cut = await _send(payload, secrets=environment.secrets, limit=context.spec.timeout)
+        response, body, cut = await _send(payload, secrets=environment.secrets)
     except httpx.TimeoutException as exc:
         return Outcome(
             status="failed",
@@ -61,13 +62,13 @@ async def http(payload: HttpPayload, context: RunContext) -> Outcome:
     )
 
 
-async def _send(payload: HttpPayload, *, secrets: Any, limit: float) -> tuple[httpx.Response, bytes, bool]:
+async def _send(payload: HttpPayload, *, secrets: Mapping[str, str]) -> tuple[httpx.Response, bytes, bool]:
     import httpx
 
-    seconds = min(limit, payload.timeout or limit)
+    # Without a timeout of its own the request may take as long as the task, which the worker ends.
     content = payload.body.encode() if payload.body is not None else None
     async with (
-        httpx.AsyncClient(timeout=seconds, follow_redirects=True, trust_env=False) as client,
+        httpx.AsyncClient(timeout=payload.timeout, follow_redirects=True, trust_env=False) as client,
         client.stream(
             payload.method,
             payload.url,
@@ -84,7 +85,7 @@ async def _send(payload: HttpPayload, *, secrets: Any, limit: float) -> tuple[ht
         return response, bytes(body), False
 
 
-def _filled(header: str, *, secrets: Any) -> str:
+def _filled(header: str, *, secrets: Mapping[str, str]) -> str:
     try:
         return string.Template(header).substitute(secrets) if "${" in header else header
     except (KeyError, ValueError) as exc:

@@ -1,0 +1,136 @@
+"""The real claude and qwen, installed from the npm registry, against a model server on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mahavishnu_pools.schemas.task import Outcome
+from tests.fakes.model_server import FakeModel, serve_model
+from tests.fakes.run_context import RecordingLog, left_running, make_context
+from workers.executors.interface import RunContext
+from workers.executors.registry import execute
+
+pytestmark = [pytest.mark.slow, pytest.mark.cli_real, pytest.mark.timeout(400)]
+
+PACKAGES = {"claude": "@anthropic-ai/claude-code@2.1.197", "qwen": "@qwen-code/qwen-code@0.15.10"}
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install both programs and give the directory that holds them."""
+    prefix = tmp_path_factory.mktemp("npm")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    command = [
+        npm,
+        "install",
+        "--prefix",
+        str(prefix),
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        *PACKAGES.values(),
+    ]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as exc:
+        pytest.skip(f"the npm registry cannot be used: {exc}")
+    return prefix / "node_modules" / ".bin"
+
+
+@pytest.fixture
+def model() -> Iterator[FakeModel]:
+    with serve_model() as served:
+        yield served
+
+
+@pytest.fixture(params=sorted(PACKAGES))
+def program(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def _context(program: str, programs: Path, model: FakeModel, home: Path, **spec: object) -> RunContext:
+    env = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "ANTHROPIC_API_KEY": "sk-ant-fake-key",
+        "ANTHROPIC_BASE_URL": model.url,
+        "ANTHROPIC_MODEL": "claude-sonnet-4-5",
+        "CLAUDE_CODE_MAX_RETRIES": "1",
+        "OPENAI_API_KEY": "sk-openai-fake-key",
+        "OPENAI_BASE_URL": f"{model.url}/v1",
+        "OPENAI_MODEL": "fake",
+    }
+    fields = {"prompt": "--what is the answer?", "timeout": 90.0, **spec}
+    return make_context(fields, worker_type=f"terminal-{program}", env=env)
+
+
+def _run(program: str, programs: Path, model: FakeModel, home: Path, **spec: object) -> Outcome:
+    return execute(_context(program, programs, model, home, **spec))
+
+
+def test_the_answer_of_the_model_is_the_output(program: str, programs: Path, model: FakeModel, tmp_path: Path) -> None:
+    outcome = _run(program, programs, model, tmp_path)
+
+    assert (outcome.status, outcome.output, outcome.exit_code) == ("completed", "the answer is 42", 0)
+    assert "--what is the answer?" in model.asked()
+    assert outcome.metadata["session_id"]
+    assert isinstance(outcome.metadata["usage"], dict)
+    assert "fake-key" not in outcome.model_dump_json()
+
+
+def test_claude_says_what_it_cost(programs: Path, model: FakeModel, tmp_path: Path) -> None:
+    assert _run("claude", programs, model, tmp_path).metadata["total_cost_usd"]
+
+
+def test_a_prompt_longer_than_an_argument_may_be_arrives(
+    program: str, programs: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    outcome = _run(program, programs, model, tmp_path, prompt="word " * 40_000 + "the-very-end")
+
+    assert outcome.status == "completed"
+    assert "the-very-end" in model.asked()
+
+
+def test_a_wrong_request_fails_and_is_not_worth_another_attempt(
+    program: str, programs: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    model.status = 400
+
+    outcome = _run(program, programs, model, tmp_path)
+
+    assert (outcome.status, outcome.retryable) == ("failed", None)
+    assert "400" in (outcome.error or "")
+
+
+def test_too_many_requests_at_claude_are_worth_another_attempt(
+    programs: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    model.status = 429
+
+    outcome = _run("claude", programs, model, tmp_path)
+
+    assert (outcome.status, outcome.retryable) == ("failed", "rate_limit")
+
+
+def test_a_program_that_waits_for_the_model_is_ended_at_the_timeout(
+    program: str, programs: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    # Both try again by themselves, with growing pauses.
+    model.status = 429
+    context = _context(program, programs, model, tmp_path, timeout=3.0)
+    context.spec.env.update({"CLAUDE_CODE_MAX_RETRIES": "10"})
+
+    outcome = execute(context)
+
+    assert outcome.status == "timeout"
+    assert left_running(context) == []
+    assert isinstance(context.log, RecordingLog)
+    assert "session_id" in outcome.metadata

@@ -1,0 +1,522 @@
+"""What the built-in task types do, and those users add."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
+from tests.fakes.run_context import RecordingLog, make_context, run
+from tests.waiting import eventually
+from workers.executors.registry import execute
+from workers.task_types.registry import TaskTypeRegistry, default_registry, load_registry
+
+MODULE = """
+import asyncio, os, time
+from pydantic import BaseModel
+from mahavishnu_pools.task_types import task_type
+
+class Name(BaseModel):
+    name: str
+    count: int = 1
+
+@task_type("greet", payload=Name)
+def greet(payload, context):
+    return {"hello": payload.name, "task": context.task_id}
+
+@task_type("greet-later", payload=Name)
+async def greet_later(payload, context):
+    await asyncio.sleep(payload.count)
+    return payload.name
+
+@task_type("greet-apart", payload=Name, mode="process")
+def greet_apart(payload):
+    return {"hello": payload.name * payload.count, "pid": os.getpid()}
+
+@task_type("greet-shell", payload=Name, mode="command")
+def greet_shell(payload):
+    return ["echo", payload.name]
+
+@task_type("greet-prompt", payload=Name, mode="prompt")
+def greet_prompt(payload):
+    return f"echo hello {payload.name}"
+
+@task_type("fail", payload=Name)
+def fail(payload, context):
+    raise ValueError("no " + payload.name)
+
+@task_type("odd", payload=Name)
+def odd(payload, context):
+    return object()
+
+@task_type("large", payload=Name)
+def large(payload, context):
+    return "x" * 2_000_000
+
+def add(a, b=0):
+    print("adding")
+    return a + b
+
+def big():
+    return "x" * 2_000_000
+
+def leave():
+    os._exit(7)
+
+def sleep():
+    print("begun", flush=True)
+    time.sleep(60)
+
+async def later():
+    return "later"
+
+def unjson():
+    return {1, 2}
+
+def read():
+    import sys
+    return sys.stdin.read()
+
+def _hidden():
+    return 1
+"""
+
+
+@pytest.fixture
+def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of a user, on the import path of this process and of children."""
+    name = f"users_{tmp_path.name}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+@pytest.fixture
+def registry(users_module: str) -> TaskTypeRegistry:
+    return load_registry([users_module])
+
+
+def _user(registry: TaskTypeRegistry, name: str, **fields: Any) -> Any:
+    spec = {"task_type": name, "payload": {"name": "you", **fields.pop("payload", {})}, **fields}
+    return run(spec, worker_type="shell", services={"task_types": registry}, env=_python_env())
+
+
+def _python_env() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
+
+
+def _python(module: str, function: str, *args: Any, allowed: str = "*", **spec: Any) -> Any:
+    payload = {"callable": f"{module}:{function}", "args": list(args)}
+    task = {"task_type": "python", "payload": payload, **spec}
+    return run(task, python_callables=(f"{module}:{allowed}",), env=_python_env())
+
+
+# ── users' own types ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_users_handler_gets_payload_and_context(registry: TaskTypeRegistry) -> None:
+    outcome = _user(registry, "greet")
+
+    assert outcome.status == "completed"
+    assert outcome.value["hello"] == "you"
+    assert json.loads(outcome.output) == outcome.value
+
+
+def test_a_handler_of_mode_process_runs_in_another_process(registry: TaskTypeRegistry) -> None:
+    outcome = _user(registry, "greet-apart", payload={"count": 2})
+
+    assert outcome.value["hello"] == "youyou"
+    assert outcome.value["pid"] != os.getpid()
+
+
+def test_a_handler_may_return_a_command_or_a_prompt(registry: TaskTypeRegistry) -> None:
+    assert _user(registry, "greet-shell").output == "you\n"
+    assert _user(registry, "greet-prompt").output == "hello you\n"
+
+
+def test_an_exception_of_a_handler_is_the_tasks_failure_with_its_traceback_in_the_log(
+    registry: TaskTypeRegistry,
+) -> None:
+    context = make_context({"task_type": "fail", "payload": {"name": "way"}}, services={"task_types": registry})
+
+    outcome = execute(context)
+
+    assert (outcome.status, outcome.error) == ("failed", "ValueError: no way")
+    assert isinstance(context.log, RecordingLog)
+    assert "Traceback" in context.log.text("stderr")
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("odd", "no JSON value"), ("large", "the limit is")])
+def test_a_result_that_cannot_be_kept_fails_with_one_sentence(
+    registry: TaskTypeRegistry, name: str, sentence: str
+) -> None:
+    assert sentence in _user(registry, name).error
+
+
+def test_an_async_handler_completes_times_out_and_is_cancelled(registry: TaskTypeRegistry) -> None:
+    assert _user(registry, "greet-later", payload={"count": 0}).value == "you"
+    assert _user(registry, "greet-later", payload={"count": 60}, timeout=0.2).status == "timeout"
+
+    spec = {"task_type": "greet-later", "payload": {"name": "x", "count": 60}}
+    context = make_context(spec, services={"task_types": registry})
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(execute, context)
+        eventually(lambda: context.cancellation._callbacks)
+        context.cancellation.cancel()
+        assert future.result(10).status == "cancelled"
+    assert time.monotonic() - began < 5
+
+
+def test_a_payload_that_does_not_fit_the_users_model_fails_naming_the_field(registry: TaskTypeRegistry) -> None:
+    outcome = _user(registry, "greet", payload={"count": "many"})
+
+    assert "payload.count" in outcome.error
+
+
+def test_the_registry_knows_all_types_and_their_schemas(registry: TaskTypeRegistry) -> None:
+    assert {"greet", "shell", "prompt"} <= set(registry.names())
+    assert "name" in registry.schemas()["greet"]["properties"]
+    assert default_registry().names() == ["analyze", "http", "prompt", "python", "reduce", "shell"]
+
+
+def test_a_module_that_cannot_be_imported_is_an_error_naming_it() -> None:
+    with pytest.raises(errors.InvalidConfig, match="no_such_module"):
+        load_registry(["no_such_module"])
+
+
+# ── shell, python ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("payload", "output"),
+    [
+        ({"command": "echo 'a b'  c; id"}, "a b c; id\n"),
+        ({"command": ["echo", "$HOME *"]}, "$HOME *\n"),
+        ({"command": "echo a | tr a b", "shell": True}, "b\n"),
+    ],
+)
+def test_a_shell_command_is_split_listed_or_given_to_a_shell(payload: dict[str, Any], output: str) -> None:
+    assert run({"task_type": "shell", "payload": payload}).output == output
+
+
+def test_an_unclosed_quote_is_one_sentence() -> None:
+    assert "cannot be split" in (run({"task_type": "shell", "payload": {"command": "echo 'a"}}).error or "")
+
+
+def test_a_function_returns_its_value_and_prints_its_output(users_module: str) -> None:
+    payload = {"callable": f"{users_module}:add", "args": [1], "kwargs": {"b": 2}}
+    allowed = (f"{users_module}:add",)
+
+    outcome = run({"task_type": "python", "payload": payload}, python_callables=allowed, env=_python_env())
+
+    assert (outcome.status, outcome.value, outcome.output, outcome.exit_code) == ("completed", 3, "adding\n", 0)
+
+
+def test_a_coroutine_function_is_awaited_and_its_value_is_the_output(users_module: str) -> None:
+    outcome = _python(users_module, "later")
+
+    assert (outcome.value, outcome.output) == ("later", "later")
+
+
+def test_a_function_finds_an_empty_input(users_module: str) -> None:
+    assert _python(users_module, "read").value == ""
+
+
+def test_an_exception_of_a_function_is_named_and_its_traceback_logged(users_module: str) -> None:
+    outcome = _python(users_module, "add", 1, "x")
+
+    assert (outcome.status, outcome.exit_code) == ("failed", 1)
+    assert outcome.error.startswith("TypeError: unsupported operand")
+    assert "Traceback" in outcome.metadata["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        ("big", "larger than"),
+        ("leave", "exit code 7"),
+        ("unjson", "not JSON serializable"),
+        ("missing", "AttributeError"),
+    ],
+)
+def test_a_function_without_a_usable_result_fails_with_one_sentence(
+    users_module: str, function: str, sentence: str
+) -> None:
+    outcome = _python(users_module, function)
+
+    assert outcome.status == "failed"
+    assert sentence in outcome.error
+
+
+def test_a_function_is_ended_at_its_timeout(users_module: str) -> None:
+    outcome = _python(users_module, "sleep", timeout=1.5)
+
+    assert (outcome.status, outcome.output) == ("timeout", "begun\n")
+
+
+@pytest.mark.parametrize(
+    ("function", "allowed"),
+    [("add", "other"), ("_hidden", "*"), ("os.system", "*"), ("task_type", "*")],
+)
+def test_what_is_not_allowed_is_not_called(users_module: str, function: str, allowed: str) -> None:
+    outcome = _python(users_module, function, "id", allowed=allowed)
+
+    assert outcome.status == "failed"
+    assert "allow" in outcome.error
+
+
+def test_a_module_of_the_user_called_like_ours_is_found_as_theirs(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__init__.py").write_text("def hello():\n    return 'theirs'\n")
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
+
+    outcome = run(
+        {"task_type": "python", "payload": {"callable": "workers:hello"}}, python_callables=("workers:*",), env=env
+    )
+
+    assert outcome.value == "theirs"
+
+
+# ── http ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Site(http.server.BaseHTTPRequestHandler):
+    release = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            self.release.wait(20)
+        status = int(self.path[1:]) if self.path[1:].isdigit() else 200
+        self._answer(status, json.dumps({"path": self.path, "auth": self.headers.get("authorization")}))
+
+    def do_POST(self) -> None:
+        self._answer(200, self.rfile.read(int(self.headers["content-length"])).decode())
+
+    def _answer(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body.encode())))
+        if status == 429:
+            self.send_header("retry-after", "7")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Site)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    _Site.release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _http(url: str, *, timeout: float = 10.0, **payload: Any) -> Any:
+    return run({"task_type": "http", "payload": {"url": url, **payload}, "timeout": timeout})
+
+
+def test_a_page_is_fetched_as_text_and_json(site: str) -> None:
+    outcome = _http(f"{site}/page")
+
+    assert outcome.status == "completed"
+    assert outcome.value["status"] == 200
+    assert outcome.value["json"] == {"path": "/page", "auth": None}
+    assert json.loads(outcome.output) == outcome.value["json"]
+
+
+def test_json_and_text_can_be_sent(site: str) -> None:
+    assert _http(site, method="post", json={"a": "é"}).value["json"] == {"a": "é"}
+    assert _http(site, method="POST", body='"text"').output == '"text"'
+
+
+@pytest.mark.parametrize(("status", "cause"), [(404, None), (429, "rate_limit"), (503, "overload"), (500, None)])
+def test_another_answer_than_2xx_is_a_failure(site: str, status: int, cause: str | None) -> None:
+    outcome = _http(f"{site}/{status}")
+
+    assert (outcome.status, outcome.retryable) == ("failed", cause)
+    assert str(status) in outcome.error
+
+
+def test_the_server_says_how_long_to_wait(site: str) -> None:
+    assert _http(f"{site}/429").metadata["retry_after_seconds"] == 7
+
+
+def test_no_more_than_the_wanted_bytes_are_kept(site: str) -> None:
+    outcome = _http(f"{site}/page", max_bytes=5)
+
+    assert (outcome.output, outcome.value["body_cut_at"]) == ('{"pat', 5)
+
+
+def test_a_slow_server_ends_at_the_timeout_of_request_or_task(site: str) -> None:
+    payload = {"url": f"{site}/slow"}
+
+    own = run({"task_type": "http", "payload": {**payload, "timeout": 0.2}})
+    assert (own.status, own.retryable) == ("failed", "connection")
+    assert "did not answer in time" in (own.error or "")
+    assert run({"task_type": "http", "payload": payload, "timeout": 0.3}).status == "timeout"
+
+
+def test_a_cancel_ends_a_request_that_waits(site: str) -> None:
+    context = make_context({"task_type": "http", "payload": {"url": f"{site}/slow"}})
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(execute, context)
+        eventually(lambda: context.cancellation._callbacks)
+        context.cancellation.cancel()
+        assert future.result(5).status == "cancelled"
+
+
+def test_a_server_that_is_not_there_is_worth_another_attempt() -> None:
+    outcome = _http("http://127.0.0.1:1/")
+
+    assert (outcome.status, outcome.retryable) == ("failed", "connection")
+
+
+def test_a_secret_in_a_header_is_filled_in_and_masked(site: str, tmp_path: Path) -> None:
+    file = tmp_path / "secrets.env"
+    file.write_text("TOKEN=abc-123-xyz")
+    file.chmod(0o600)
+    spec = {
+        "task_type": "http",
+        "payload": {"url": site, "headers": {"Authorization": "Bearer ${TOKEN}"}},
+        "secrets": ["TOKEN"],
+    }
+
+    outcome = run(spec, services={"secrets_file": file})
+
+    assert outcome.value["json"]["auth"] == "Bearer •••"
+    assert "abc-123" not in outcome.model_dump_json()
+
+
+# ── analyze, reduce ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "good.py").write_text("x = 1\n")
+    (tmp_path / "issues.py").write_text("import os\nimport sys\ntry:\n    x = 1\nexcept:\n    x = 2\n")
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    (tmp_path / "binary.py").write_bytes(b"x = 1\0\xff")
+    (tmp_path / "ruff.toml").write_text("lint.select = ['E722']\n")
+    (tmp_path / "-odd name.py").write_text("import os\n")
+    return tmp_path
+
+
+def _analyze(project: Path, **payload: Any) -> Any:
+    return run({"task_type": "analyze", "payload": payload}, default_cwd=project)
+
+
+def test_a_file_is_analysed_and_its_issues_counted(project: Path) -> None:
+    outcome = _analyze(project, file="issues.py")
+
+    assert (outcome.status, outcome.output) == ("completed", "Analysis complete: 3 issues found")
+    assert outcome.value["file"] == "issues.py"
+    assert outcome.value["issues"] == 3
+    assert outcome.value["by_rule"] == {"F401": 2, "E722": 1}
+    assert outcome.value["findings"][0]["line"] == 1
+
+
+def test_a_clean_file_and_an_odd_name_are_no_trouble(project: Path) -> None:
+    assert _analyze(project, path="good.py").output == "Analysis complete: 0 issues found"
+    assert _analyze(project, files=["-odd name.py"]).value["issues"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("broken.py", "does not parse: line 1"),
+        ("binary.py", "no text file"),
+        ("missing.py", "does not exist"),
+        ("/dev/null", "no ordinary file"),
+    ],
+)
+def test_a_file_that_cannot_be_analysed_is_a_failure_that_says_why(project: Path, name: str, sentence: str) -> None:
+    outcome = _analyze(project, file=name)
+
+    assert outcome.status == "failed"
+    assert sentence in outcome.error
+
+
+def test_one_bad_file_of_several_fails_the_task_but_the_others_are_analysed(project: Path) -> None:
+    outcome = _analyze(project, files=["issues.py", "broken.py", "missing.py"])
+
+    assert outcome.status == "failed"
+    assert outcome.error.startswith("2 of 3 files cannot be analysed.")
+    assert outcome.value["issues"] == 3
+    assert len(outcome.value["failures"]) == 2
+
+
+def test_a_directory_is_analysed_with_all_below_it(project: Path) -> None:
+    for name in ("broken.py", "binary.py"):
+        (project / name).unlink()
+    (project / "deep").mkdir()
+    (project / "deep" / "more.py").write_text("import os\n")
+
+    outcome = _analyze(project, path=".")
+
+    assert (outcome.value["file_count"], outcome.value["issues"]) == (4, 5)
+
+
+def test_rules_come_from_the_task_or_from_the_project_when_asked(project: Path) -> None:
+    assert _analyze(project, file="issues.py", rules=["F"]).value["by_rule"] == {"F401": 2}
+    assert _analyze(project, file="issues.py", use_project_config=True).value["by_rule"] == {"E722": 1}
+
+
+def _results() -> list[TaskResult]:
+    return [
+        TaskResult(task_id="a", status=TaskStatus.COMPLETED, value={"file": "a", "issues": 2, "by_rule": {"F401": 2}}),
+        TaskResult(task_id="b", status=TaskStatus.FAILED, error="does not parse"),
+        TaskResult(task_id="c", status=TaskStatus.COMPLETED, output="text"),
+        TaskResult(
+            task_id="d", status=TaskStatus.COMPLETED, value={"files": ["d", "e"], "issues": 1, "by_rule": {"B006": 1}}
+        ),
+    ]
+
+
+def _reduce(reducer: str, **services: Any) -> Any:
+    payload = {"batch_id": "batch_1", "reducer": reducer}
+    return run({"task_type": "reduce", "payload": payload}, services={"batch_reader": lambda _: _results(), **services})
+
+
+def test_results_are_joined_in_input_order_with_counts() -> None:
+    value = _reduce("concat").value
+
+    assert (value["count"], value["completed"], value["failed"]) == (4, 3, 1)
+    assert [value["values"][0]["file"], *value["values"][1:3]] == ["a", None, "text"]
+
+
+def test_analyses_are_added_up() -> None:
+    value = _reduce("analysis").value
+
+    assert (value["files"], value["issues"], value["failed"]) == (3, 3, 1)
+    assert value["by_rule"] == {"F401": 2, "B006": 1}
+    assert value["failures"] == [{"task_id": "b", "error": "does not parse"}]
+
+
+def test_a_reducer_of_the_users_own_is_found_by_name() -> None:
+    assert _reduce("size", reducers={"size": len}).value == 4
+
+
+def test_an_unknown_reducer_names_the_known_ones() -> None:
+    assert _reduce("nope").error == "Unknown reducer 'nope'. Use one of: analysis, concat."
+
+
+def test_reducing_without_a_stack_is_one_sentence() -> None:
+    assert "cannot read the results" in (run({"task_type": "reduce", "payload": {"batch_id": "b"}}).error or "")
