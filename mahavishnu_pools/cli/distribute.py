@@ -13,11 +13,11 @@ from mahavishnu_pools.cli.options import filter_options, live_format_option, tas
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
-from mahavishnu_pools.cli.task_input import TaskInput, filters_of
+from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
-    from mahavishnu_pools.routing.candidates import PoolFilter
+    from mahavishnu_pools.routing.eligibility import PoolFilter
 
 #: What ``--strategy`` takes.
 STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce")
@@ -57,7 +57,7 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
 @click.pass_obj
 def distribute(session: Session, /, *, output: Output, **given: Any) -> ExitCode:
     """Split the payload's list into tasks over several pools, and wait for all results."""
-    filters = filters_of(**{name: given.pop(name) for name in ("pool_filter", "tags", "region")})
+    filters = take_filters(given)
     how = {name: given.pop(name) for name in ("strategy", "split_on", "chunk_size", "reducer")}
     how = {**how, "pools": list(given.pop("pools")) or None, "filters": filters}
     work = TaskInput(**given)
@@ -86,4 +86,9 @@ async def _pools_in_reach(manager: PoolManager, pools: list[str] | None, *, filt
     if filters is None:
         return len(await manager.list_pools(active_only=True))
     found = await manager.list_pools(active_only=True, pool_type=filters.pool_type)
-    return sum(set(filters.tags) <= set(pool.tags) and filters.region in (None, pool.region) for pool in found)
+    return sum(
+        set(filters.tags) <= set(pool.tags)
+        and filters.region in (None, pool.region)
+        and filters.worker_type in (None, pool.worker_type)
+        for pool in found
+    )

@@ -16,7 +16,7 @@ from mahavishnu_pools.cli.options import filter_options, live_format_option, tas
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
-from mahavishnu_pools.cli.task_input import TaskInput, filters_of
+from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
@@ -47,10 +47,12 @@ class Request:
 def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
     """Run one task on a POOL (id or name), or on the best one, and wait for its result."""
     pool = _one_pool(given.pop("pool_id"), given.pop("pool"), auto_route=given.pop("auto_route"))
-    filters = {name: given.pop(name) for name in ("pool_filter", "tags", "region")}
-    if pool is not None and any(filters.values()):
-        raise click.UsageError("--pool-filter, --tag and --region choose a pool; leave them out when you name one.")
-    request = Request(TaskInput(**given), {"pool": pool, "filters": filters_of(**filters)}, no_cancel)
+    filters = take_filters(given)
+    if pool is not None and filters is not None:
+        raise click.UsageError(
+            "Filters such as --pool-filter and --tag choose a pool; leave them out when you name one."
+        )
+    request = Request(TaskInput(**given), {"pool": pool, "filters": filters}, no_cancel)
     return _run(session, request, output=output)
 
 
@@ -68,11 +70,10 @@ def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: An
 @click.pass_obj
 def route(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
     """Run one task on the pool the selector chooses, and wait for its result."""
-    filters = {name: given.pop(name) for name in ("pool_filter", "tags", "region")}
     where = {
         "pool_selector": given.pop("selector"),
         "pool_affinity": given.pop("affinity"),
-        "filters": filters_of(**filters),
+        "filters": take_filters(given),
     }
     return _run(session, Request(TaskInput(**given), where, no_cancel), output=output)
 

@@ -99,4 +99,5 @@ _FILTER_OPTIONS = (
     click.option("--pool-filter", metavar="TYPE", help="Only pools of this type."),
     click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only pools with this tag (may be repeated)."),
     click.option("--region", metavar="REGION", help="Only pools of this region."),
+    click.option("--pool-worker-type", metavar="TYPE", help="Only pools with this worker type."),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mahavishnu_pools import errors
 
 if TYPE_CHECKING:
-    from mahavishnu_pools.routing.candidates import PoolFilter
+    from mahavishnu_pools.routing.eligibility import PoolFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +138,19 @@ def environment(given: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def filters_of(*, pool_filter: str | None, tags: tuple[str, ...], region: str | None) -> PoolFilter | None:
-    """Return the filter of the options, None when none was given."""
-    if pool_filter is None and not tags and region is None:
+def take_filters(given: dict[str, Any]) -> PoolFilter | None:
+    """Take the filter options out of all options and return their filter, None when none was given."""
+    wanted = {
+        "pool_type": given.pop("pool_filter"),
+        "tags": given.pop("tags"),
+        "region": given.pop("region"),
+        "worker_type": given.pop("pool_worker_type"),
+    }
+    if not any(wanted.values()):
         return None
-    from mahavishnu_pools.routing.candidates import PoolFilter
+    from mahavishnu_pools.routing.eligibility import PoolFilter
 
-    return PoolFilter(pool_type=pool_filter, tags=tags, region=region)
+    return PoolFilter(**wanted)
 
 
 def _decoded(data: bytes, *, option: str, source: str) -> str:

@@ -109,5 +109,5 @@ def _aligned(text: str, column: Column, width: int) -> str:
 
 
 def _rule(signs: str, widths: list[int]) -> str:
-    left, line, cross, right = signs
+    left, line, cross, right = tuple(signs)
     return left + cross.join(line * (width + 2) for width in widths) + right

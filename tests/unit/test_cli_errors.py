@@ -1,0 +1,157 @@
+"""How command lines end that cannot be carried out: one sentence, the right exit code, nothing changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import typing
+
+import pytest
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.cli.main import main, run
+from mahavishnu_pools.cli.session import Session
+from tests.fakes.cli_shell import Shell
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+#: Arguments after ``pools``, and what the one sentence must name.
+BAD_INPUT = [
+    (["execute", "-t", "x", "--payload", '{"a": }'], ["--payload", "line 1", "column 7"]),
+    (["execute", "-t", "x", "--payload", '{"a": [...]}'], ["--payload", "'...'"]),
+    (["execute", "-t", "x", "--payload", "[1]"], ["--payload", "array"]),
+    (["execute", "-t", "x", "--payload", '{"a": NaN}'], ["--payload", "NaN"]),
+    (["execute", "-t", "x", "--payload", "[" * 100_000], ["--payload"]),
+    (["execute", "-t", "x"], ["--payload", "missing"]),
+    (["execute", "--payload", "{}"], ["--task-type", "missing"]),
+    (["execute"], ["--prompt", "--task-type", "--payload"]),
+    (["execute", "--prompt", " "], ["--prompt", "empty"]),
+    (["execute", "--prompt", "a", "-t", "x", "--payload", "{}"], ["--prompt", "--task-type"]),
+    (["execute", "--prompt", "@/no/such/file"], ["--prompt", "/no/such/file"]),
+    (["execute", "--prompt", "a", "--env", "X"], ["--env", "NAME=VALUE"]),
+    (["execute", "--prompt", "a", "--timeout", "-5"], ["--timeout"]),
+    (["execute", "--prompt", "a", "--timeout", "soon"], ["--timeout", "soon"]),
+    (["execute", "--prompt", "a", "--timeout", "nan"], ["--timeout"]),
+    (["execute", "--prompt", "a", "--priority", "10"], ["--priority"]),
+    (["execute", "local", "--pool", "other", "--prompt", "a"], ["local", "other"]),
+    (["execute", "local", "--auto-route", "--prompt", "a"], ["--auto-route", "local"]),
+    (["execute", "local", "--tag", "gpu", "--prompt", "a"], ["--tag"]),
+    (["route", "--prompt", "a", "--selector", "best"], ["--selector", "best", "least_loaded"]),
+    (["distribute", "-t", "x", "--payload", "{}", "-s", "best"], ["--strategy", "best", "map_reduce"]),
+    (["distribute", "-t", "x", "--payload", "{}", "--chunk-size", "0"], ["--chunk-size"]),
+    (["spawn", "--type", "mahavishnu"], ["--name"]),
+    (["spawn", "--name", "a b"], ["--name", "a b"]),
+    (["spawn", "--name", "pool_x"], ["--name", "pool_"]),
+    (["spawn", "--name", "a", "--min", "5", "--max", "2"], ["min_workers (5)", "max_workers (2)"]),
+    (["spawn", "--name", "a", "--min", "0"], ["--min-workers"]),
+    (["spawn", "--name", "a", "--min", "many"], ["--min", "many"]),
+    (["scale", "local"], ["--target"]),
+    (["health", "--all", "--pool", "local"], ["--all", "--pool"]),
+    (["list", "--format", "xml"], ["--format", "xml"]),
+    (["list", "--format", "progress"], ["--format", "progress"]),
+    (["close-all"], ["--yes"]),
+    (["get"], ["POOL"]),
+    (["lst"], ["lst"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD_INPUT, ids=lambda value: " ".join(value)[:60])
+def test_bad_input_ends_with_2_names_the_option_and_changes_nothing(
+    shell: Shell, arguments: list[str], named: list[str]
+) -> None:
+    code = shell(*arguments)
+
+    assert code == 2
+    assert shell.out == ""
+    assert all(name in shell.err for name in named), shell.err
+    assert shell.manager.calls == []
+
+
+ERRORS = [
+    (errors.PoolConflict.of("a", ["region"]), 2, "pool_conflict"),
+    (errors.PoolNotFound.of("a"), 3, "pool_not_found"),
+    (errors.PoolGone.of("a"), 3, "pool_gone"),
+    (errors.NoPoolAvailable.of({"a": "is paused"}), 3, "no_pool_available"),
+    (errors.StackNotRunning(), 4, "stack_not_running"),
+    (errors.RedisUnavailable("Redis does not answer."), 4, "redis_unavailable"),
+    (errors.NoAgent("No agent."), 4, "no_agent"),
+    (errors.WaitTimeout.of("The result", 3), 5, "wait_timeout"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "name"), ERRORS, ids=lambda value: value if isinstance(value, str) else None)
+def test_an_error_has_its_exit_code_and_is_json_when_asked(
+    capsys: pytest.CaptureFixture[str], error: errors.MahavishnuError, code: int, name: str
+) -> None:
+    def refuse() -> typing.NoReturn:
+        raise error
+
+    assert run(["pools", "list"], session=Session(refuse)) == code
+    assert capsys.readouterr() == ("", f"Error: {error.message}\n")
+
+    assert run(["pools", "list", "-f", "json"], session=Session(refuse)) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert json.loads(printed.err) == {"error": {"code": name, "message": error.message, "details": error.details()}}
+
+
+def test_usage_errors_are_json_when_asked(shell: Shell) -> None:
+    assert shell("execute", "--prompt", "a", "--timeout", "soon", "--format=json") == 2
+
+    assert shell.error["code"] == "usage"
+    assert "soon" in shell.error["message"]
+    assert shell.error["details"]["option"] == "--timeout"
+
+
+def test_an_unknown_pool_or_task_ends_with_3(shell: Shell) -> None:
+    assert shell("get", "nobody") == 3
+    assert "nobody" in shell.err
+    assert shell("task", "task_none") == 3
+    assert shell("execute", "nobody", "--prompt", "a") == 3
+
+
+def test_pools_switched_off_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MAHAVISHNU_POOLS_ENABLED", "false")
+
+    assert main(["pools", "health", "-f", "json"]) == 2
+
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "pools_disabled"
+
+
+def test_the_manager_is_closed_after_success_and_failure(shell: Shell) -> None:
+    shell("list")
+    assert shell.manager.closed
+
+    shell.manager.closed = False
+    shell("get", "nobody")
+    assert shell.manager.closed
+
+
+def test_an_error_nobody_foresaw_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
+    def break_down() -> typing.NoReturn:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(["pools", "list"], session=Session(break_down))
+
+
+async def _ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("option", "cancelled"), [([], True), (["--no-cancel"], False)])
+def test_ctrl_c_cancels_the_task_unless_told_otherwise(shell: Shell, option: list[str], cancelled: bool) -> None:
+    shell.manager.wait = _ctrl_c
+
+    assert shell("execute", "--prompt", "a", *option) == 130
+
+    assert ("cancel" in [name for name, _ in shell.manager.calls]) is cancelled
+    assert ("Cancelled task task_abc123" in shell.err) is cancelled
+    assert ("task_abc123 goes on" in shell.err) is not cancelled

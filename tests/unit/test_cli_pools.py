@@ -1,0 +1,99 @@
+"""What the commands about pools ask of the manager, and what they print."""
+
+from __future__ import annotations
+
+import json
+import typing
+
+import pytest
+
+from tests.fakes.cli_shell import Shell
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+def test_all_spawn_options_reach_the_configuration(shell: Shell) -> None:
+    options = "-n new -t kubernetes -m 2 -w 4 -r eu --worker-type shell --tag gpu --tag big --node n1 --replicas 2"
+    more = "--namespace ns --container-image img --endpoint http://e --import mod --celery-app a:b --no-wait"
+
+    assert shell("register", *options.split(), *more.split(), "--allowed-root", "/srv") == 0
+
+    call = shell.manager.called("spawn_pool")
+    config = call["config"]
+    assert (config.name, config.pool_type, config.min_workers, config.max_workers) == ("new", "kubernetes", 2, 4)
+    assert (config.region, config.worker_type, config.tags, config.nodes) == ("eu", "shell", ("gpu", "big"), ("n1",))
+    assert (config.replicas, config.imports, config.celery_app) == (2, ("mod",), "a:b")
+    assert (config.endpoint, config.allowed_roots) == ("http://e", ("/srv",))
+    assert config.extra_config == {"namespace": "ns", "container_image": "img"}
+    assert call["wait"] is False
+
+
+def test_spawn_takes_its_defaults_from_the_settings(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAHAVISHNU_POOL_DEFAULT_MAX_WORKERS", "3")
+
+    shell("spawn", "--name", "new")
+    config = shell.manager.called("spawn_pool")["config"]
+
+    assert (config.pool_type, config.min_workers, config.max_workers) == ("mahavishnu", 1, 3)
+
+
+def test_a_minimum_over_the_default_maximum_raises_it(shell: Shell) -> None:
+    assert shell("spawn", "--name", "new", "--min", "20") == 0
+
+    assert shell.manager.called("spawn_pool")["config"].max_workers == 20
+
+
+@pytest.mark.parametrize(("verb", "status"), [("pause", "paused"), ("resume", "running"), ("drain", "draining")])
+def test_a_change_prints_the_pool_as_it_is_now(shell: Shell, verb: str, status: str) -> None:
+    assert shell(verb, "local", "-f", "json") == 0
+
+    assert json.loads(shell.out)["status"] == status
+
+
+def test_scale_hands_over_both_numbers(shell: Shell) -> None:
+    assert shell("scale", "local", "--target", "20", "--max", "30") == 0
+
+    assert shell.manager.called("scale_pool") == {"pool": "local", "target": 20, "max_workers": 30}
+
+
+def test_close_prints_the_id_of_the_pool_that_was_named(shell: Shell) -> None:
+    assert shell("close", "k8s", "--timeout", "5", "-f", "json") == 0
+
+    assert json.loads(shell.out) == {"closed": ["pool_abc"]}
+    assert shell.manager.called("close_pool") == {"pool": "pool_abc", "timeout": 5.0}
+
+
+def test_close_all_closes_the_pools_of_everybody(shell: Shell) -> None:
+    assert shell("close-all", "--yes", "-f", "json") == 0
+
+    assert shell.manager.called("close_all") == {"scope": "all"}
+    assert len(json.loads(shell.out)["closed"]) == 3
+
+
+def test_cancel_says_what_came_of_it(shell: Shell) -> None:
+    assert shell("cancel", "task_abc123", "-f", "json") == 0
+
+    assert json.loads(shell.out) == {"task_id": "task_abc123", "status": "asked"}
+
+
+def test_health_that_is_not_good_ends_with_1(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sick(pool: str | None = None) -> dict[str, typing.Any]:
+        return {"status": "degraded", "pools_active": 0, "pools": [], "agents": 0}
+
+    monkeypatch.setattr(shell.manager, "health_check", sick)
+
+    assert shell("health") == 1
+
+
+def test_the_shell_offers_the_names_of_pools(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_MAHAVISHNU_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "mahavishnu pools get lo")
+    monkeypatch.setenv("COMP_CWORD", "3")
+
+    with pytest.raises(SystemExit):
+        shell()
+
+    assert "local-pool" in shell.capsys.readouterr().out

@@ -1,0 +1,148 @@
+"""What the commands that run tasks ask of the manager, and what they print where."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mahavishnu_pools.cli import distribute, execute
+from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector
+from tests.fakes.cli_manager import task_result
+from tests.fakes.cli_shell import Shell
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+def test_all_task_options_reach_the_task(shell: Shell, tmp_path: Path) -> None:
+    options = "--timeout 7 --priority 9 --idempotency-key k --env A=1 --env B=x=y --worker-type shell --wait-timeout 3"
+
+    assert shell("execute", "local", "--prompt", "hi", "--cwd", str(tmp_path), *options.split()) == 0
+
+    spec = shell.manager.called("submit")["spec"]
+    assert (spec.prompt, spec.timeout, spec.priority, spec.idempotency_key) == ("hi", 7.0, 9, "k")
+    assert (spec.env, spec.worker_type, spec.cwd) == ({"A": "1", "B": "x=y"}, "shell", str(tmp_path))
+    assert shell.manager.called("submit")["pool"] == "local"
+    assert shell.manager.called("result")["wait_timeout"] == 3.0
+
+
+def test_options_not_given_are_left_to_the_manager(shell: Shell) -> None:
+    shell("execute", "--prompt", "hi")
+
+    assert shell.manager.called("submit")["task"] == {"prompt": "hi"}
+    assert shell.manager.called("submit")["pool"] is None
+
+
+def test_execute_says_where_the_task_went_and_prints_the_result_alone(shell: Shell) -> None:
+    assert shell("execute", "--prompt", "hi") == 0
+
+    assert shell.err == "✓ Routed to pool: pool_local\n"
+    assert shell.out.splitlines()[:2] == ["✓ Task completed", "  Status: completed"]
+
+
+def test_json_comes_without_talk(shell: Shell) -> None:
+    assert shell("execute", "--prompt", "hi", "-f", "json") == 0
+
+    assert shell.err == ""
+    assert json.loads(shell.out)["task_id"] == "task_abc123"
+
+
+@pytest.mark.parametrize("status", ["failed", "timeout", "cancelled", "dead"])
+def test_a_task_without_success_ends_with_1(shell: Shell, status: str) -> None:
+    shell.manager.outcome = task_result(status=status)
+
+    assert shell("execute", "--prompt", "hi") == 1
+    assert shell("route", "--prompt", "hi") == 1
+    assert shell("distribute", "-t", "x", "--payload", '{"items": [1]}') == 1
+    assert shell("task", "task_abc123") == 0
+    assert shell("task", "task_abc123", "--follow") == 1
+
+
+def test_no_wait_returns_the_ids_at_once(shell: Shell) -> None:
+    assert shell("route", "--prompt", "hi", "--no-wait", "-f", "json") == 0
+
+    assert json.loads(shell.out) == {"task_id": "task_abc123", "pool_id": "pool_local", "status": "queued"}
+    assert [name for name, _ in shell.manager.calls] == ["submit"]
+
+
+def test_no_wait_of_a_distribution_returns_batch_and_tasks(shell: Shell) -> None:
+    assert shell("distribute", "-t", "x", "--payload", '{"items": [1, 2]}', "--no-wait", "-f", "json") == 0
+
+    assert json.loads(shell.out)["task_ids"] == ["task_1", "task_2"]
+
+
+def test_route_hands_over_selector_and_affinity(shell: Shell) -> None:
+    shell("route", "--prompt", "hi", "--selector", "affinity", "--affinity", "user-1")
+
+    call = shell.manager.called("submit")
+    assert (call["pool_selector"], call["pool_affinity"]) == ("affinity", "user-1")
+
+
+def test_distribute_hands_over_all_its_options(shell: Shell) -> None:
+    options = "-s map_reduce --split-on rows --reducer sum --chunk-size 2 --pool local --pool pool_abc"
+
+    assert shell("distribute", "-t", "x", "--payload", '{"rows": [1]}', *options.split()) == 0
+
+    call = shell.manager.called("distribute")
+    assert (call["strategy"], call["split_on"], call["reducer"], call["chunk_size"]) == ("map_reduce", "rows", "sum", 2)
+    assert call["pools"] == ["local", "pool_abc"]
+    assert shell.err.splitlines() == ["Distributing task across 2 pools...", "  Strategy: map_reduce"]
+
+
+def test_filters_reach_the_manager(shell: Shell) -> None:
+    options = "--pool-filter mahavishnu --tag gpu --tag big --region eu --pool-worker-type shell"
+
+    shell("route", "--prompt", "hi", *options.split())
+
+    filters = shell.manager.called("submit")["filters"]
+    assert (filters.pool_type, filters.tags, filters.region) == ("mahavishnu", ("gpu", "big"), "eu")
+    assert filters.worker_type == "shell"
+
+
+def test_progress_goes_to_standard_error_and_the_table_to_standard_output(shell: Shell) -> None:
+    assert shell("distribute", "-t", "x", "--payload", '{"items": [1]}', "--format", "progress") == 0
+
+    assert "100%" in shell.err
+    assert "100%" not in shell.out
+    assert shell.out.startswith("✓ Distribution completed")
+
+
+def test_the_named_strategies_are_all_there_are() -> None:
+    assert set(execute.SELECTORS) == {*PoolSelector}
+    assert set(distribute.STRATEGIES) == {*DistributionStrategy}
+
+
+def test_a_prompt_comes_from_a_file(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("from a file\n", encoding="utf-8")
+
+    shell("execute", "--prompt", f"@{tmp_path}/prompt.txt")
+
+    assert shell.manager.called("submit")["spec"].prompt == "from a file\n"
+
+
+def test_a_prompt_comes_from_standard_input(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("grüße".encode())))
+
+    shell("execute", "--prompt", "-")
+
+    assert shell.manager.called("submit")["spec"].prompt == "grüße"
+
+
+def test_a_doubled_at_sign_is_a_text(shell: Shell) -> None:
+    shell("execute", "--prompt", "@@alice hello")
+
+    assert shell.manager.called("submit")["spec"].prompt == "@alice hello"
+
+
+def test_a_payload_comes_from_a_file(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"a": 1}', encoding="utf-8")
+
+    shell("execute", "-t", "x", "--payload", f"@{tmp_path}/p.json")
+
+    assert shell.manager.called("submit")["spec"].payload == {"a": 1}
