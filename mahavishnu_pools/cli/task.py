@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("task_id")
 @click.option("--follow", is_flag=True, help="Wait for its outcome.")
-@click.option(
-    "--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --follow: wait no longer than this."
-)
+@click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --follow: wait no longer than this.")
 @format_option
 @click.pass_obj
 def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float | None, output: Output) -> ExitCode:
     """Show a task, or follow it to its outcome. With --follow the exit code is 1 when it failed."""
 
     async def read(manager: PoolManager) -> TaskResult:
-        if not follow:
-            return await manager.task(task_id)
+        seen = await manager.task(task_id)
+        if not follow or seen.done:
+            return seen
+        output.say(f"Task {task_id} is {seen.status.value} on pool {seen.pool_id}. Ctrl-C leaves it running.")
         return await manager.result(task_id, wait_timeout=wait_timeout)
 
     result = session.run(read)
