@@ -83,6 +83,7 @@ async def _analysed(manager: PoolManager, files: Sequence[str], *, stack: Privat
         seconds=seconds,
         addresses=_addresses(stack.data_dir),
         next_steps=_next_steps(stack.data_dir if job.wait is not None else None, example=job.directory / files[0]),
+        stays=job.wait is not None,
     )
 
 

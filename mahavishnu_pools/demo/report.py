@@ -39,7 +39,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything the demonstration found; ``seconds`` is the time from the first task to the last result."""
+    """Everything the demonstration found.
+
+    ``seconds`` is the time from the first task to the last result; ``stays`` tells whether the stack stays up.
+    """
 
     directory: str
     results: tuple[FileResult, ...]
@@ -48,6 +51,7 @@ class Report:
     seconds: float
     addresses: tuple[Address, ...]
     next_steps: tuple[str, ...]
+    stays: bool = False
 
     @property
     def failed(self) -> list[FileResult]:
@@ -91,8 +95,9 @@ def document(report: Report) -> Document:
     blocks: list[Block] = [*_files(report), *_failures(report), _pools(report), *_rules(report)]
     blocks += [Note(""), Note(_summary(report), good=True)]
     if report.addresses:
-        columns = (Column("Part"), Column("Address"))
-        blocks.append(Table("What runs", columns, tuple((each.name, each.url) for each in report.addresses)))
+        title = "What runs" if report.stays else "What ran"
+        rows = tuple((each.name, each.url) for each in report.addresses)
+        blocks.append(Table(title, (Column("Part"), Column("Address")), rows))
     blocks += [Note(""), Note("What to type next:"), *(Note(f"  {step}") for step in report.next_steps)]
     return Document(_data(report), tuple(blocks))
 

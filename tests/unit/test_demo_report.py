@@ -67,7 +67,7 @@ Totals by rule
 
 ✓ 3 files of /srv/project: 3 issues, 1 failed, in 1.2 s on 2 pools with 4 workers
 
-What runs
+What ran
 ┏━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━┓
 ┃ Part  ┃ Address             ┃
 ┡━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━┩
