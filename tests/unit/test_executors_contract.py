@@ -120,6 +120,19 @@ def test_a_grandchild_in_a_session_of_its_own_does_not_outlive_the_cancel(runner
     assert left_running(context) == []
 
 
+def test_a_process_of_the_group_that_dropped_its_environment_does_not_outlive_the_cancel(
+    runner: Runner, tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+    context = runner(f"env -i sleep 60 & echo $! > {file}; echo begun; sleep 60")
+
+    outcome, _ = _cancel_when_begun(context)
+
+    assert outcome.status == "cancelled"
+    with pytest.raises(ProcessLookupError):
+        eventually(lambda: os.kill(int(file.read_text()), 0), until=lambda _: False)
+
+
 def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_task(runner: Runner) -> None:
     context = runner("setsid sleep 60 & echo done")
 

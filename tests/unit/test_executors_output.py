@@ -167,10 +167,12 @@ _JSON = st.recursive(
     max_leaves=8,
 )
 _KINDS = st.sampled_from(
-    "system assistant result error message init item.completed turn.failed turn.completed thread.started".split()
+    ["system", "assistant", "result", "error", "message", "init"]
+    + ["item.completed", "turn.failed", "turn.completed", "thread.started"]
 )
 _FIELDS = st.sampled_from(
-    "message content result error item is_error subtype usage status role errors text delta".split()
+    ["message", "content", "result", "error", "errors", "item", "is_error"]
+    + ["subtype", "usage", "status", "role", "text", "delta"]
 )
 _EVENTS = st.builds(lambda kind, rest: json.dumps({**rest, "type": kind}), _KINDS, st.dictionaries(_FIELDS, _JSON))
 

@@ -520,3 +520,14 @@ def test_an_unknown_reducer_names_the_known_ones() -> None:
 
 def test_reducing_without_a_stack_is_one_sentence() -> None:
     assert "cannot read the results" in (run({"task_type": "reduce", "payload": {"batch_id": "b"}}).error or "")
+
+
+def test_preloading_starts_no_thread() -> None:
+    script = (
+        "import threading, sys; from workers.executors.registry import preload; preload(); "
+        "print(threading.active_count(), 'httpx' in sys.modules)"
+    )
+
+    outcome = run({"task_type": "shell", "payload": {"command": [sys.executable, "-c", script]}}, env=_python_env())
+
+    assert outcome.output == "1 True\n"

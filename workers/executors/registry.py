@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -38,6 +39,16 @@ def execute(context: RunContext) -> Outcome:
     except Exception as exc:
         logger.exception("an executor failed", extra={"action": "execute", "task_id": context.task_id})
         return Outcome(status="failed", error=f"The worker could not run this task: {type(exc).__name__}: {exc}")
+
+
+def preload() -> None:
+    """Import what tasks need later and find the plug-ins; for the process that worker groups are forked from.
+
+    Starts no thread and opens nothing.
+    """
+    default_registry()
+    importlib.import_module("httpx")
+    importlib.import_module("asyncio")
 
 
 def _perform(context: RunContext) -> Outcome:
