@@ -166,13 +166,11 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )
-_KINDS = st.sampled_from(
-    ["system", "assistant", "result", "error", "message", "init"]
-    + ["item.completed", "turn.failed", "turn.completed", "thread.started"]
+_KINDS = st.sampled_from(["system", "assistant", "result", "error", "message", "init"]) | st.sampled_from(
+    ["item.completed", "turn.failed", "turn.completed", "thread.started"]
 )
-_FIELDS = st.sampled_from(
-    ["message", "content", "result", "error", "errors", "item", "is_error"]
-    + ["subtype", "usage", "status", "role", "text", "delta"]
+_FIELDS = st.sampled_from(["message", "content", "result", "error", "errors", "item", "is_error"]) | st.sampled_from(
+    ["subtype", "usage", "status", "role", "text", "delta"]
 )
 _EVENTS = st.builds(lambda kind, rest: json.dumps({**rest, "type": kind}), _KINDS, st.dictionaries(_FIELDS, _JSON))
 
