@@ -1,0 +1,1 @@
+"""The node agent: starts, watches, restarts and stops the worker groups of one machine."""

@@ -1,0 +1,97 @@
+"""Ends a worker group with everything it started and hands its claims back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import signal
+from typing import Any, Literal
+
+import psutil
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.store.leases import reap
+
+from .context import AgentContext
+from .group import Group
+
+logger = logging.getLogger(__name__)
+
+#: Pause between two tries to hand claims back while Redis is away, in seconds.
+_REAP_PAUSE = 0.5
+
+#: How long the zygote's word that a killed group is gone is waited for, in seconds.
+_EXIT_SECONDS = 1.0
+
+
+class Verdict(enum.Enum):
+    """Why a group ends."""
+
+    EXITED = "it ended by itself"
+    FROZEN = "it was frozen"
+    NEVER_READY = "it was not ready in time"
+    REFUSED = "its lease was taken over"
+    CUT_OFF = "this node was cut off from Redis"
+    STOPPED = "it was told to"
+
+    @property
+    def is_failure(self) -> bool:
+        """Tell whether the group itself is to blame."""
+        return self in (Verdict.EXITED, Verdict.FROZEN, Verdict.NEVER_READY)
+
+
+async def drain(context: AgentContext, group: Group, *, grace: float) -> None:
+    """Tell a group to end and wait for that at most ``grace`` seconds, or until there is a hurry."""
+    if group.process is not None:
+        with contextlib.suppress(psutil.Error):
+            group.process.terminate()
+    hurrying = asyncio.create_task(context.hurry.wait())
+    waiting: list[asyncio.Future[Any]] = [group.exited, hurrying]
+    await asyncio.wait(waiting, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+
+
+async def end(context: AgentContext, group: Group, verdict: Verdict) -> None:
+    """Kill what is left of a group and its programs, wait until all are gone, then hand its claims back."""
+    start = group.start
+    await context.sweeper.end(group.process, context.mark(start.pool_id, start.lease))
+    await asyncio.wait({group.exited}, timeout=_EXIT_SECONDS)
+    context.table.remove(group)
+    await _hand_back(context, start.lease, cause=_cause(group, verdict))
+    context.leases.discard(start.lease)
+
+
+def reason_of(group: Group, verdict: Verdict) -> str:
+    """Return in words why a group failed: its own account when it gave one."""
+    if verdict is not Verdict.EXITED:
+        return str(verdict.value)
+    if group.told.get("detail"):
+        return str(group.told["detail"])
+    ended = group.exited.result()
+    if ended.signal:
+        return f"its process was killed by signal {ended.signal} ({signal.Signals(ended.signal).name})"
+    return f"its process ended with code {ended.code}"
+
+
+async def _hand_back(context: AgentContext, lease: str, *, cause: Literal["loss", "node"]) -> None:
+    call = reap(lease, cause=cause, result_ttl=context.settings.result_expires)
+    while True:
+        try:
+            while (await context.store.run(call)).left:
+                continue
+            return
+        except errors.RedisUnavailable as exc:
+            logger.warning("Claims of %s cannot be handed back now: %s", lease, exc, extra={"action": "reap"})
+            if context.stopping.is_set():
+                return
+        await asyncio.sleep(_REAP_PAUSE)
+
+
+def _cause(group: Group, verdict: Verdict) -> Literal["loss", "node"]:
+    """A task may be to blame for a group that died or froze; an ordered end counts against nobody."""
+    if verdict is Verdict.EXITED and group.exited.done():
+        ended = group.exited.result()
+        return "loss" if ended.signal or ended.code else "node"
+    return "loss" if verdict.is_failure else "node"

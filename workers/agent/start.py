@@ -1,0 +1,85 @@
+"""What a worker group is started with, and the function that runs one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from pydantic import SecretStr
+
+from mahavishnu_pools.schemas.pool import PoolConfig
+from mahavishnu_pools.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStart:
+    """Everything a worker group needs to know; it goes through JSON because a group may be started by exec.
+
+    ``workers`` is what the pool wants on all its ``replicas`` nodes together. ``config`` is the JSON form of the
+    PoolConfig, ``settings`` that of the Settings without the Redis URL. ``worker_type`` None: no AI program
+    is here. ``agent_pid`` is the zygote: a group whose parent is another process has lost its agent and ends itself.
+    """
+
+    pool_id: str
+    node: str
+    lease: str
+    workers: int
+    replicas: int
+    config: Mapping[str, Any]
+    worker_type: str | None
+    settings: Mapping[str, Any]
+    redis_url: str = field(repr=False)
+    agent_pid: int
+    agent_id: str
+    allowed_roots: tuple[str, ...]
+    data_dir: str
+
+    @property
+    def share(self) -> int:
+        """Return how many workers this group is to have now."""
+        return share_of(self.workers, replicas=self.replicas)
+
+    def pool_config(self) -> PoolConfig:
+        """Return the pool's configuration."""
+        return PoolConfig.model_validate(self.config)
+
+    def load_settings(self) -> Settings:
+        """Return the agent's settings, whatever this process's environment says."""
+        return Settings(**{**self.settings, "redis_url": SecretStr(self.redis_url)})
+
+    def to_json(self) -> str:
+        """Return the start data as JSON; it holds the password of Redis."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> GroupStart:
+        """Rebuild start data from what ``to_json`` returned."""
+        raw = json.loads(text)
+        return cls(**{**raw, "allowed_roots": tuple(raw["allowed_roots"])})
+
+
+class GroupFunction(Protocol):
+    """Runs the workers of a pool in this process until TERM and returns the exit code.
+
+    It must open the lease of ``start``, call ``news("ready", …)`` when it takes tasks and ``tick`` at least once a
+    second from the loop that takes them. TERM means: take no more, let running tasks end, hand the rest back, return 0.
+    """
+
+    def __call__(
+        self, start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]
+    ) -> int:
+        """Run until TERM."""
+        ...
+
+
+def share_of(workers: int, *, replicas: int) -> int:
+    """Return how many workers each of a pool's groups has; rounded up, so that there are never fewer than asked for."""
+    return math.ceil(workers / max(1, replicas))
+
+
+def dump_settings(settings: Settings, *, node: str) -> dict[str, Any]:
+    """Return settings as JSON values for ``GroupStart.settings``, with the name this node got."""
+    return {**settings.model_dump(mode="json", exclude={"redis_url"}), "node_name": node}

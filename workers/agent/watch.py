@@ -1,0 +1,59 @@
+"""Watches over the groups: keeps their leases alive, ends what is frozen, and everything when cut off from Redis."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from mahavishnu_pools.store.leases import refresh_leases
+
+from .context import AgentContext
+from .ending import Verdict
+from .frozen import TickWatch
+from .keeper import Keeper
+
+logger = logging.getLogger(__name__)
+
+
+class GroupWatch:
+    """Each method is one look; the controller repeats them."""
+
+    def __init__(self, context: AgentContext, keepers: Mapping[str, Keeper]) -> None:
+        self._context = context
+        self._keepers = keepers
+        self._ticks = TickWatch(context.settings.frozen_after)
+        settings = context.settings
+        # Others take a silent node's work over when it is lost, or when a lease was missing for a lease's time.
+        self._cut_off_after = min(0.75 * settings.node_lost_after, 1.5 * settings.lease_ttl)
+
+    async def look(self) -> None:
+        """End groups that do not tick, and all when Redis was silent so long that others will soon run their tasks."""
+        table = self._context.table
+        ready = {group.pid: table.life(group).tick for group in table if group.ready.is_set()}
+        frozen = self._ticks.look(ready, now=time.monotonic())
+        cut_off = time.monotonic() - self._context.heard_at > self._cut_off_after
+        for keeper in self._keepers.values():
+            group = keeper.group
+            if group is None:
+                continue
+            if cut_off:
+                keeper.condemn(group, Verdict.CUT_OFF)
+            elif group.pid in frozen:
+                keeper.condemn(group, Verdict.FROZEN)
+
+    async def refresh(self) -> None:
+        """Keep the leases of the groups alive; a group whose lease was reaped is ended.
+
+        Raises:
+            RedisUnavailable: Redis did not answer.
+        """
+        kept = [(keeper, group) for keeper in self._keepers.values() if (group := keeper.group) is not None]
+        if not kept:
+            return
+        leases = [group.start.lease for _, group in kept]
+        answers = await self._context.store.run(refresh_leases(leases, ttl=self._context.settings.lease_ttl))
+        for (keeper, group), alive in zip(kept, answers, strict=True):
+            if not alive and group.ready.is_set():
+                logger.warning("The lease %s was taken over by a reaper", group.start.lease)
+                keeper.condemn(group, Verdict.REFUSED)
