@@ -21,6 +21,9 @@ _POOL_COLUMNS = (
     Column("Region", only="markdown"),
 )
 
+#: Figures with a row of their own at the top of the statistics.
+_SHOWN_FIRST = frozenset({"pools", "workers", "pools_active", "by_type"})
+
 _NO_POOLS = "No pools. Make one with: mahavishnu pools spawn --name NAME"
 
 
@@ -60,10 +63,22 @@ def health(found: Mapping[str, Any]) -> Document:
     return Document(dict(found), (head, Fields("Pool Status", pools)) if pools else (head, Note(_NO_POOLS)))
 
 
-def statistics(found: Mapping[str, Any]) -> Document:
-    """Return the document of ``pools stats``; nested figures are written ``outer_inner``."""
-    rows = tuple((_metric(name), cell) for name, cell in _flat(found))
-    return Document(dict(found), (Table("Pool Statistics", (Column("Metric"), Column("Value", "right")), rows),))
+def statistics(found: Mapping[str, Any], pools: Sequence[PoolInfo]) -> Document:
+    """Return the document of ``pools stats``; ``pools`` are those the figures are about."""
+    counts = {f"pools_{word}": sum(pool.status.value == word for pool in pools) for word in ("degraded", "failed")}
+    rows: list[tuple[str, Cell]] = [
+        ("Total Pools", found["pools"]),
+        ("Total Workers", found["workers"]),
+        ("Active Pools", found["pools_active"]),
+        ("Degraded Pools", counts["pools_degraded"]),
+        ("Failed Pools", counts["pools_failed"]),
+    ]
+    for kind, figures in found.get("by_type", {}).items():
+        rows += [(f"{kind}_pools", figures["pools"]), (f"{kind}_workers", figures["workers"])]
+    others = {name: value for name, value in found.items() if name not in _SHOWN_FIRST}
+    rows += [(name.replace("_", " ").title(), value) for name, value in _flat(others)]
+    table = Table("Pool Statistics", (Column("Metric"), Column("Value", "right")), tuple(rows))
+    return Document({**found, **counts}, (table,))
 
 
 def pool_data(pool: PoolInfo) -> dict[str, Any]:
@@ -127,22 +142,9 @@ def _pool_health(pool: Mapping[str, Any]) -> tuple[str, Cell]:
 
 
 def _flat(found: Mapping[str, Any], outer: str = "") -> list[tuple[str, Cell]]:
+    """Return nested figures as one list; the names of inner ones follow those of the outer ones."""
     rows: list[tuple[str, Cell]] = []
     for name, value in found.items():
         full = f"{outer}_{name}" if outer else name
-        if isinstance(value, Mapping):
-            rows.extend(_flat(value, full))
-        elif value is None or isinstance(value, (str, int, float)):
-            rows.append((full, value))
-        else:
-            rows.append((full, ", ".join(str(item) for item in value)))
+        rows.extend(_flat(value, full) if isinstance(value, Mapping) else [(full, value)])
     return rows
-
-
-def _metric(name: str) -> str:
-    """Return a figure's name as the tables write it; those of one pool type keep their plain name."""
-    return name if name.endswith(("_pools", "_workers")) and name not in _TOTALS else name.replace("_", " ").title()
-
-
-#: Figures over all pools.
-_TOTALS = frozenset({"total_pools", "total_workers", "active_pools", "degraded_pools", "failed_pools"})

@@ -70,7 +70,8 @@ def health(session: Session, /, *, every: bool, pool: str | None, output: Output
 def stats(session: Session, /, *, by_type: bool, output: Output) -> None:
     """Show figures over all pools."""
 
-    async def read(manager: PoolManager) -> dict[str, Any]:
-        return await manager.stats(by_type=by_type)
+    async def read(manager: PoolManager) -> tuple[dict[str, Any], list[PoolInfo]]:
+        return await manager.stats(by_type=by_type), await manager.list_pools()
 
-    output.show(pool_documents.statistics(session.run(read)))
+    found, pools = session.run(read)
+    output.show(pool_documents.statistics(found, pools))

@@ -154,5 +154,6 @@ class FakeManager:
         return {"status": "healthy", "pools_active": len(shown), "pools": rows, "agents": 1}
 
     async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
-        totals = {"total_pools": 3, "total_workers": 25, "active_pools": 3, "degraded_pools": 0, "failed_pools": 0}
-        return {**totals, "mahavishnu_pools": 3, "mahavishnu_workers": 25} if by_type else totals
+        figures = {"pools": 3, "pools_active": 3, "workers": 15}
+        found: dict[str, Any] = {**figures, "tasks": {"queued": 0}, "memory_mb": None}
+        return {**found, "by_type": {"mahavishnu": figures}} if by_type else found

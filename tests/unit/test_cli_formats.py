@@ -142,18 +142,28 @@ Pool Status:
     )
 
 
-def test_figures_of_one_pool_type_keep_their_name_and_nested_ones_are_joined() -> None:
-    found = {"total_pools": 3, "mahavishnu_workers": 5, "memory_sync": {"pending": 0, "last_success": None}}
+def test_statistics_begin_as_in_the_documents_and_nested_figures_follow() -> None:
+    figures = {"pools": 2, "workers": 15, "pools_active": 1}
+    found = {**figures, "memory_sync": {"pending": 0, "last_success": None}, "by_type": {"mahavishnu": figures}}
+    pools = [pool_info("a"), pool_info("b", status="degraded")]
 
+    document = pool_documents.statistics(found, pools)
+
+    assert document.data["pools_degraded"] == 1
     assert (
-        table(pool_documents.statistics(found))
+        table(document)
         == """\
 Pool Statistics
 ┏━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━┓
 ┃ Metric                   ┃ Value ┃
 ┡━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━┩
-│ Total Pools              │     3 │
-│ mahavishnu_workers       │     5 │
+│ Total Pools              │     2 │
+│ Total Workers            │    15 │
+│ Active Pools             │     1 │
+│ Degraded Pools           │     1 │
+│ Failed Pools             │     0 │
+│ mahavishnu_pools         │     2 │
+│ mahavishnu_workers       │    15 │
 │ Memory Sync Pending      │     0 │
 │ Memory Sync Last Success │     – │
 └──────────────────────────┴───────┘"""
