@@ -87,16 +87,26 @@ def _script_arguments(prefix: str, call: Call[Any]) -> list[Any]:
 
 
 class AsyncStore:
-    """The store for coroutines. ``timeout`` (seconds) is the deadline of every call, connecting included."""
+    """The store for coroutines. ``timeout`` (seconds) is the deadline of every call, connecting included.
 
-    def __init__(self, url: str, *, namespace: str = "", timeout: float = 5.0) -> None:
+    ``connections`` limits the pool; who finds all of them busy waits in line, however long its own process keeps them.
+    """
+
+    def __init__(self, url: str, *, namespace: str = "", timeout: float = 5.0, connections: int = 16) -> None:
         self.url = url
         self.namespace = namespace
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
-        self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url, retry=_async_no_retry(), socket_timeout=timeout, socket_connect_timeout=timeout, **_OPTIONS
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=None,
+            retry=_async_no_retry(),
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            **_OPTIONS,
         )
+        self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
 
     @classmethod
     def from_settings(cls, settings: Settings, url: str) -> AsyncStore:

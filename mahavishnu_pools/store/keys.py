@@ -65,6 +65,7 @@ KEYS: tuple[Key, ...] = (
     Key("client", "mhv:client:{}", "channel", "-", "finish", "the client", "Outcomes of the tasks a client submitted"),
     # ── Celery's own, written so that stock Celery understands them ──
     Key("queue", "pool.{}", "list", "until closed", "submit, stock producers", "claim", "Waiting messages; buckets 1–9 add kombu's separator and the number"),
+    Key("binding", "_kombu.binding.pool.{}", "set", "until closed", "stock producers", "stock producers", "kombu's binding of a pool's queue, made by stock clients"),
     Key("meta", "celery-task-meta-{}", "string + channel", "result_expires", "finish", "AsyncResult", "Result in Celery's form"),
 )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.routing import Choice as Choice
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.store.calls import Argument, Call, pairs
 
@@ -40,37 +41,6 @@ class Envelope:
         key = self.idempotency_key or ""
         tail = json.dumps(more) if more else ""
         return (self.task_id, self.kind, self.spec, self.bucket, self.prefix, self.suffix, key, tail)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How the pool of a call's tasks is chosen.
-
-    ``strategy`` is a routing strategy or ``pool`` (then ``pool`` names the one, or ``targets`` one a task).
-    ``candidates=None`` means every active pool. ``version`` is the registry version the candidates were read at.
-    """
-
-    strategy: str
-    pool: str | None = None
-    targets: tuple[str, ...] | None = None
-    candidates: tuple[str, ...] | None = None
-    affinity: str | None = None
-    random: float = 0.0
-    version: int | None = None
-
-    def options(self, **more: Any) -> str:
-        """Return the JSON options of the submit and route scripts."""
-        given = {
-            "strategy": self.strategy,
-            "pool": self.pool or (self.targets[0] if self.targets else None),
-            "targets": self.targets,
-            "candidates": self.candidates,
-            "affinity": self.affinity,
-            "random": self.random,
-            "version": self.version,
-            **more,
-        }
-        return json.dumps({name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +102,13 @@ def route(choice: Choice) -> Call[str]:
         return str(reply[1])
 
     return Call("route", (choice.options(),), parse)
+
+
+def republish(envelope: Envelope, *, pool_id: str, due: float | None) -> Call[bool]:
+    """Have a Celery task that asked for a retry run again at ``due`` (epoch seconds, None: now); False: no such pool."""
+    message = f"{envelope.prefix}{names.queue_of(pool_id)}{envelope.suffix}"
+    when = "" if due is None else f"{due:.6f}"
+    return Call("republish", (envelope.task_id, pool_id, envelope.bucket, message, when), bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +196,20 @@ def read_recent(pool_id: str, *, limit: int = 1000) -> Call[list[str]]:
     return Call("recent_read", (pool_id, limit), list)
 
 
-def write_log(task_id: str, lines: Sequence[tuple[str, str]], *, ttl: float) -> Call[bool]:
-    """Append (stream, text) pieces to a task's live log, which is kept for ``ttl`` seconds after the last one."""
+def write_log(task_id: str, pieces: Sequence[tuple[str, str]], *, ttl: float) -> Call[list[str]]:
+    """Append (stream, text) pieces to a task's log, kept ``ttl`` seconds after the last one; returns the entries' ids.
+
+    The one call that is not idempotent: repeated after a lost reply it may write a piece twice, which only a reader sees.
+    """
     flat: list[Argument] = [task_id, int(ttl * 1000)]
-    for stream, text in lines:
+    for stream, text in pieces:
         flat.extend((stream, text))
-    return Call("log_write", tuple(flat), bool)
+    return Call("log_write", tuple(flat), list)
+
+
+def drop_log(task_id: str, entries: Sequence[str], *, mark_after: str | None) -> Call[bool]:
+    """Remove entries from the middle of a log; ``mark_after`` is where the cut begins (None: it is marked already)."""
+    return Call("log_drop", (task_id, "1" if mark_after else "0", *entries), bool)
 
 
 def _time(text: str | None) -> datetime | None:
@@ -232,10 +217,9 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _outcome(record: dict[str, str], meta: str) -> dict[str, Any]:
-    if meta:
-        found = json.loads(meta).get("result")
-        return found if isinstance(found, dict) and "status" in found else {"value": found}
-    return json.loads(record["outcome"]) if record.get("outcome") else {}
+    if record.get("outcome"):
+        return dict(json.loads(record["outcome"]))
+    return dict(json.loads(meta)["result"]) if meta else {}
 
 
 #: Fields of an outcome that a task's result takes over.

@@ -57,9 +57,10 @@ if status == 'paused' or status == 'draining' or status == 'stopped' then most =
 
 -- What is due comes first in its bucket.
 if most > 0 then
-  for _, member in ipairs(call('ZRANGEBYSCORE', k_delayed(pool), '-inf', stamp(now), 'LIMIT', 0, most)) do
-    call('ZREM', k_delayed(pool), member)
-    local _, bucket, message = split(member)
+  local due = call('ZRANGEBYSCORE', k_delayed(pool), '-inf', stamp(now), 'LIMIT', 0, most)
+  for i = #due, 1, -1 do
+    call('ZREM', k_delayed(pool), due[i])
+    local _, bucket, message = split(due[i])
     call('RPUSH', bucket_key(pool, bucket), message)
   end
 end
@@ -94,7 +95,7 @@ local function take(bucket, message)
     return
   end
   local eta = epoch(headers.eta)
-  if eta and eta > now and (tonumber(h[4]) or 0) == 0 or (eta and eta > now + 0.001) then
+  if eta and eta > now then
     call('ZADD', k_delayed(pool), stamp(eta), value_of(id, bucket, message))
     return
   end

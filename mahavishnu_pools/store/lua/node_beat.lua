@@ -1,12 +1,20 @@
 -- An agent says that it lives and what it has. ARGV: 2 node, 3 about (JSON), 4 lifetime in ms, then pool, group (JSON or '') pairs
 call('HSET', k_nodes(), ARGV[2], ARGV[3])
 call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4])
+local function face(text)
+  if not text or text == '' then return '' end
+  local group = cjson.decode(text)
+  return group.status .. ' ' .. group.workers
+end
 for i = 5, #ARGV, 2 do
-  local pool = ARGV[i]
-  if ARGV[i + 1] == '' or call('EXISTS', k_pool(pool)) == 0 then
+  local pool, text = ARGV[i], ARGV[i + 1]
+  local before = call('HGET', k_groups(pool), ARGV[2])
+  if text == '' or call('EXISTS', k_pool(pool)) == 0 then
     call('HDEL', k_groups(pool), ARGV[2])
   else
-    call('HSET', k_groups(pool), ARGV[2], ARGV[i + 1])
+    call('HSET', k_groups(pool), ARGV[2], text)
   end
+  -- Who waits for a pool to be ready or scaled looks again; routing does not depend on it, so the registry's version stays.
+  if face(before) ~= face(text) then call('PUBLISH', k_changed(), pool) end
 end
 return 1

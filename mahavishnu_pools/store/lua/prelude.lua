@@ -28,7 +28,15 @@ local function running_of(pool)
   return n
 end
 
-local function ring(pool) call('XADD', k_bell(pool), 'MAXLEN', '1', '*', 'r', '1') end
+local function ring(pool)
+  if call('EXISTS', k_pool(pool)) == 1 then call('XADD', k_bell(pool), 'MAXLEN', '1', '*', 'r', '1') end
+end
+
+-- Whether a pool takes tasks, now or when it is resumed.
+local function takes(pool)
+  local status = call('HGET', k_pool(pool), 'status')
+  return status and status ~= 'draining' and status ~= 'stopped' and status ~= 'failed'
+end
 
 local function next_turn() return call('INCR', k_seq()) end
 
@@ -85,40 +93,78 @@ local function best_class(set)
   return all
 end
 
--- The candidate whose turn was longest ago, in the order kept under the key; it goes to the end.
-local function by_turn(key, candidates)
-  local chosen, oldest
-  for _, id in ipairs(candidates) do
-    local turn = tonumber(call('ZSCORE', key, id) or 0)
-    if not oldest or turn < oldest or (turn == oldest and id < chosen) then chosen, oldest = id, turn end
+-- The candidate whose turn was longest ago, in the order kept under the key; it goes to the end. The order is read once a script.
+local function by_turn(key, o)
+  if not o.order then
+    local turns = {}
+    for _, id in ipairs(best_class(o.set)) do turns[#turns + 1] = { tonumber(call('ZSCORE', key, id) or 0), id } end
+    table.sort(turns, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
+    o.order, o.at = turns, 0
   end
-  if chosen then call('ZADD', key, next_turn(), chosen) end
+  if #o.order == 0 then return nil end
+  o.at = o.at % #o.order + 1
+  local chosen = o.order[o.at][2]
+  call('ZADD', key, next_turn(), chosen)
   return chosen
 end
 
 local AFFINITY_TTL = 30 * 86400
 
-local function by_affinity(key, set)
-  local bound = call('GET', k_affinity(key))
-  if bound and call('EXISTS', k_pool(bound)) == 1 and (not set or set[bound]) then
-    call('EXPIRE', k_affinity(key), AFFINITY_TTL)
+-- The pool a key is bound to, if that one may take this task; and whether the key is bound to a pool that lives.
+local function bound_pool(o)
+  local bound = call('GET', k_affinity(o.affinity))
+  if not bound or not takes(bound) then return nil, false end
+  if o.keep and not o.keep[bound] then return nil, true end
+  return bound, true
+end
+
+local function by_affinity(o)
+  local bound, lives = bound_pool(o)
+  if bound then
+    call('EXPIRE', k_affinity(o.affinity), AFFINITY_TTL)
     return bound
   end
-  local chosen = by_turn(k_affinity_turns(), best_class(set))
-  if chosen then call('SET', k_affinity(key), chosen, 'EX', AFFINITY_TTL) end
+  if not lives then
+    local chosen = by_turn(k_affinity_turns(), o)
+    if chosen then call('SET', k_affinity(o.affinity), chosen, 'EX', AFFINITY_TTL) end
+    return chosen
+  end
+  -- Its pool lives but cannot take this one task: the binding stays, and such tasks stick to another pool by hash.
+  local chosen, best
+  for _, id in ipairs(best_class(o.set)) do
+    local weight = redis.sha1hex(o.affinity .. ' ' .. id)
+    if not best or weight > best then chosen, best = id, weight end
+  end
   return chosen
 end
 
--- Chooses one pool. o: strategy, set (or nil), affinity, random (0 ≤ r < 1), pool.
+-- Chooses one pool. o: strategy, set and keep (or nil: all), affinity, pool. For random the generator must be seeded.
 local function pick(o)
   local s = o.strategy
   if s == 'pool' then return o.pool end
   if s == 'least_loaded' then return indexed(o.set, false) end
-  if s == 'round_robin' then return by_turn(k_turns(), best_class(o.set)) end
-  if s == 'affinity' then return by_affinity(o.affinity, o.set) end
-  local candidates = best_class(o.set)
-  if #candidates == 0 then return nil end
-  return candidates[1 + math.floor(o.random * #candidates) % #candidates]
+  if s == 'round_robin' then return by_turn(k_turns(), o) end
+  if s == 'affinity' then return by_affinity(o) end
+  o.class = o.class or best_class(o.set)
+  return #o.class > 0 and o.class[math.random(#o.class)] or nil
+end
+
+-- Why nothing can be chosen with these options, as a reply; nil when something can.
+local function refusal(o)
+  if o.strategy == 'pool' then
+    for _, pool in ipairs(o.targets or { o.pool }) do
+      local status = call('HGET', k_pool(pool), 'status')
+      if not status then return { call('EXISTS', k_gone(pool)) == 1 and 'gone' or 'unknown', pool } end
+      if not takes(pool) then return { 'closing', pool, status } end
+    end
+    return nil
+  end
+  if o.strategy == 'affinity' then
+    if call('EXISTS', k_gone(o.affinity)) == 1 then return { 'gone', o.affinity } end
+    if bound_pool(o) then return nil end
+  end
+  if not indexed(o.set, false) then return { 'none' } end
+  return nil
 end
 
 local function set_of(list)
@@ -126,6 +172,16 @@ local function set_of(list)
   local set = {}
   for _, id in ipairs(list) do set[id] = true end
   return set
+end
+
+-- Reads the options of submit and route. Reply: options, and nil or why the call is refused
+local function options(text)
+  local o = cjson.decode(text)
+  local version = tonumber(call('GET', k_registry()) or 0)
+  if o.version and o.version ~= version then return o, { 'stale', version } end
+  o.set, o.keep = set_of(o.candidates), set_of(o.keep)
+  math.randomseed(math.floor((o.random or 0) * 2147483647))
+  return o, refusal(o)
 end
 
 -- Puts a message at the back of its bucket. prefix and suffix are the message around the name of its queue.
@@ -138,34 +194,51 @@ local function dead_letter(id, pool, cause, message, now)
   call('ZADD', k_dead(), now, id)
 end
 
--- Batch bookkeeping when a member has its outcome: the follower, if any, goes to a queue when it was the last one.
-local function batch_step(batch, ok, now, ttl)
-  local key = k_batch(batch)
-  if call('EXISTS', key) == 0 then return end
-  call('HINCRBY', key, ok and 'successful' or 'failed', 1)
-  local h = call('HMGET', key, 'total', 'successful', 'failed', 'then', 'sealed')
-  call('PEXPIRE', key, ttl)
-  call('PEXPIRE', k_batch_tasks(batch), ttl)
-  local total = tonumber(h[1] or 0)
-  if not h[4] or not h[5] or tonumber(h[2] or 0) + tonumber(h[3] or 0) < total then return end
-  local follower = cjson.decode(h[4])
+local settle
+
+-- Puts the task that follows a batch on a queue: of a candidate, else of the fallback, else of any pool that is active.
+local function start_follower(key, now, ttl)
+  local follower = cjson.decode(call('HGET', key, 'then'))
   call('HDEL', key, 'then')
-  local pool = pick({ strategy = 'least_loaded', set = set_of(follower.candidates) }) or follower.fallback
+  local pool = indexed(set_of(follower.candidates), false) or takes(follower.fallback) and follower.fallback or indexed(nil, false)
+  if not pool then
+    local text = 'No pool was left to run it.'
+    local meta = cjson.encode({ status = 'FAILURE', task_id = follower.id, traceback = cjson.null,
+      result = { exc_type = 'TaskFailed', exc_message = { text }, exc_module = 'mahavishnu_pools.errors' } })
+    local outcome = cjson.encode({ status = 'failed', error = text })
+    return settle(follower.id, follower.fallback, { status = 'failed', outcome = outcome, meta = meta, ttl = ttl }, now)
+  end
   push(pool, follower.bucket, follower.prefix, follower.suffix)
   call('HSET', k_task(follower.id), 'pool', pool)
   reindex(pool, true)
   ring(pool)
 end
 
+-- Starts what follows a batch when it has all its tasks and all their outcomes.
+local function batch_end(key, now, ttl)
+  local h = call('HMGET', key, 'total', 'successful', 'failed', 'then', 'sealed')
+  if h[4] and h[5] and tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1]) then start_follower(key, now, ttl) end
+end
+
+-- Batch bookkeeping when a member has its outcome.
+local function batch_step(batch, ok, now, ttl)
+  local key = k_batch(batch)
+  if call('EXISTS', key) == 0 then return end
+  call('HINCRBY', key, ok and 'successful' or 'failed', 1)
+  call('PEXPIRE', key, ttl)
+  call('PEXPIRE', k_batch_tasks(batch), ttl)
+  batch_end(key, now, ttl)
+end
+
 local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead' }
 
 -- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms).
 -- A completed outcome lives in Celery's result key, any other in the record.
-local function settle(id, pool, o, now)
+function settle(id, pool, o, now)
   local key, ttl = k_task(id), math.max(1, math.floor(tonumber(o.ttl)))
   local h = call('HMGET', key, 'client', 'batch', 'idem', 'started')
   call('HSET', key, 'status', o.status, 'finished', stamp(now))
-  if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) end
+  if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
   call('HDEL', key, 'retry_at', 'cancel')
   call('PEXPIRE', key, ttl)
   if o.meta ~= '' then

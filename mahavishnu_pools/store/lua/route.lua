@@ -1,11 +1,8 @@
 -- Chooses one pool without submitting, for plain Celery calls whose message is pushed in a second step.
 -- ARGV: 2 options (JSON), as in submit
-local o = cjson.decode(ARGV[2])
-local version = tonumber(call('GET', k_registry()) or 0)
-if o.version and o.version ~= version then return { 'stale', version } end
-o.set = set_of(o.candidates)
+local o, refused = options(ARGV[2])
+if refused then return refused end
 local pool = pick(o)
-if not pool then return { 'none' } end
 if o.strategy == 'least_loaded' then
   -- Until the message arrives the choice counts as one task, or producers at the same time would all choose this pool.
   reindex(pool, true)

@@ -13,15 +13,6 @@ if ARGV[3] ~= '' then
   call('HSET', k_task(f.id), unpack(record))
   call('HSET', key, 'then', ARGV[3], 'follower', f.id)
 end
--- The last outcome may have come before the seal: let the bookkeeping look once more without counting anything.
-local h = call('HMGET', key, 'total', 'successful', 'failed')
-if ARGV[3] ~= '' and tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1]) then
-  local f = cjson.decode(ARGV[3])
-  call('HDEL', key, 'then')
-  local pool = pick({ strategy = 'least_loaded', set = set_of(f.candidates) }) or f.fallback
-  push(pool, f.bucket, f.prefix, f.suffix)
-  call('HSET', k_task(f.id), 'pool', pool)
-  reindex(pool, true)
-  ring(pool)
-end
+-- The last outcome may have come before the seal.
+batch_end(key, now, math.max(1, tonumber(ARGV[5])))
 return 1

@@ -1,17 +1,8 @@
 -- Routes, records and pushes tasks: all of one call or none. Repeating a call with the same task ids changes nothing.
 -- ARGV: 2 options (JSON), then 8 per task: id, type, spec, bucket, prefix, suffix, idempotency key or '', more (JSON or '')
-local o = cjson.decode(ARGV[2])
+local o, refused = options(ARGV[2])
+if refused then return refused end
 local now = clock()
-local version = tonumber(call('GET', k_registry()) or 0)
-if o.version and o.version ~= version then return { 'stale', version } end
-
-if o.strategy == 'pool' then
-  local status = call('HGET', k_pool(o.pool), 'status')
-  if not status then return { call('EXISTS', k_gone(o.pool)) == 1 and 'gone' or 'unknown', o.pool } end
-  if status == 'draining' or status == 'stopped' or status == 'failed' then return { 'closing', o.pool, status } end
-end
-o.set = set_of(o.candidates)
-if o.strategy ~= 'pool' and o.strategy ~= 'affinity' and not indexed(o.set, false) then return { 'none' } end
 
 local count = (#ARGV - 2) / 8
 local reply, touched = { 'ok' }, {}
@@ -35,7 +26,6 @@ for i = 0, count - 1 do
   else
     if o.targets then o.pool = o.targets[i + 1] end
     local pool = pick(o)
-    if not pool then return { 'none' } end
     local record = { 'status', 'queued', 'pool', pool, 'type', kind, 'created', stamp(now), 'bucket', bucket, 'attempts', '0' }
     local function field(name, value) record[#record + 1] = name; record[#record + 1] = value end
     if spec ~= '' then field('spec', spec) end

@@ -1,0 +1,10 @@
+"""Celery settings for ``celery`` commands in a checkout or image: those that the project computes from its own settings."""
+
+from __future__ import annotations
+
+from mahavishnu_pools.broker.celery_settings import celery_settings
+from mahavishnu_pools.celery import url_of
+from mahavishnu_pools.settings import load_settings
+
+_settings = load_settings()
+globals().update(celery_settings(_settings, url_of(_settings)))

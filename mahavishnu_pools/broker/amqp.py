@@ -1,0 +1,144 @@
+"""Celery's AMQP layer where it meets pools: what goes to a pool's queue becomes one submit, and kombu never consumes one.
+
+Given to an app as ``Celery(amqp=PoolAMQP)`` or by ``install(app)``. Everything that is no pool's stays stock Celery.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.app.amqp import AMQP, Queues
+from kombu import Consumer, Exchange, Queue
+from kombu.serialization import dumps
+
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.broker.message import render
+from mahavishnu_pools.store.tasks import Choice, Envelope, republish, submit
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.store.client import SyncStore
+
+#: Celery priority (0 first) of a call that names none: the middle, as for every other task of this project.
+DEFAULT_BUCKET = names.celery_priority(5)
+
+#: Name of the app's attribute that makes its store at first use.
+STORE_FACTORY = "_mahavishnu_store"
+
+
+class PoolConsumer(Consumer):
+    """A consumer that knows pool queues (``inspect active_queues`` lists them) but never takes messages from them."""
+
+    def _consume_queues(self, queues: dict[str, bool | None]) -> None:
+        super()._consume_queues({name: no_ack for name, no_ack in queues.items() if not names.pool_of(name)})
+
+
+class PoolQueues(Queues):
+    """Celery's queues; those of pools use the default exchange, so that no binding key is left behind by a pool."""
+
+    def new_missing(self, name: str) -> Queue:
+        """Return the queue for a name that was not configured."""
+        if names.pool_of(name):
+            return Queue(name, exchange=Exchange(""), routing_key=name)
+        return super().new_missing(name)
+
+    def _add(self, queue: Queue) -> Queue:
+        added = super()._add(queue)
+        if names.pool_of(added.name):
+            added.exchange, added.routing_key = Exchange(""), added.name
+        return added
+
+
+class PoolAMQP(AMQP):
+    """Celery's AMQP with pools."""
+
+    Consumer = PoolConsumer
+    queues_cls = PoolQueues
+
+    def _create_task_sender(self) -> Callable[..., Any]:
+        stock = super()._create_task_sender()
+
+        def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            pool_id = _target(options)
+            if pool_id is None:
+                return stock(producer, name, message, **options)
+            return self._to_pool(name, message, pool_id, options)
+
+        return send_task_message
+
+    def _to_pool(self, name: str, message: Any, pool_id: str, options: dict[str, Any]) -> None:
+        headers = {**message.headers, **(options.get("headers") or {})}
+        properties = _properties(message, options)
+        envelope = _envelope(headers, properties, message.body, options.get("serializer") or self._serializer())
+        sent = {"body": message.body, "headers": headers, "properties": properties, "declare": []}
+        place = {"exchange": "", "routing_key": names.queue_of(pool_id), "retry_policy": None}
+        signals.before_task_publish.send(sender=name, **sent, **place)
+        store = self._store()
+        if headers.get("retries"):
+            store.run(republish(envelope, pool_id=pool_id, due=_epoch(headers.get("eta"))))
+        else:
+            store.run(submit([envelope], Choice("pool", pool=pool_id)))
+        del sent["declare"], sent["properties"], place["retry_policy"]
+        signals.after_task_publish.send(sender=name, **sent, **place)
+
+    def _serializer(self) -> str:
+        return str(self.app.conf.task_serializer)
+
+    def _store(self) -> SyncStore:
+        factory = getattr(self.app, STORE_FACTORY, None)
+        if factory is None:
+            raise errors.InvalidConfig(
+                "This Celery app has no pools. Call mahavishnu_pools.celery.install(app) once, where the app is made."
+            )
+        store: SyncStore = factory()
+        return store
+
+
+def _target(options: dict[str, Any]) -> str | None:
+    """Return the pool a message goes to, or None; explicit routing (as in a retry) wins over the queue."""
+    if not options.get("exchange") and options.get("routing_key"):
+        found = names.pool_of(str(options["routing_key"]))
+        if found:
+            return found
+    queue = options.get("queue")
+    if queue is None or (options.get("routing_key") and options.get("exchange")):
+        return None
+    return names.pool_of(queue if isinstance(queue, str) else queue.name)
+
+
+#: Options of a call that describe the way, not the message.
+_NO_PROPERTIES = frozenset(
+    "exchange routing_key queue event_dispatcher retry retry_policy serializer delivery_mode compression declare headers "
+    "exchange_type timeout confirm_timeout pool pool_selector pool_affinity".split()
+)
+
+
+def _properties(message: Any, options: dict[str, Any]) -> dict[str, Any]:
+    extra = {name: value for name, value in options.items() if name not in _NO_PROPERTIES}
+    priority = extra.pop("priority", None)
+    bucket = DEFAULT_BUCKET if priority is None else min(9, max(0, int(priority)))
+    task_id = message.headers["id"]
+    return {**message.properties, **extra, "priority": bucket, "delivery_tag": task_id}
+
+
+def _envelope(headers: dict[str, Any], properties: dict[str, Any], body: Any, serializer: str) -> Envelope:
+    content_type, encoding, data = dumps(body, serializer=serializer)
+    if content_type != "application/json":
+        raise errors.InvalidField.of("serializer", f"{serializer!r} cannot go to a pool", "Use serializer='json'.")
+    raw = data if isinstance(data, bytes) else data.encode(encoding)
+    prefix, suffix = render(b64encode(raw).decode(), headers, properties)
+    return Envelope(
+        task_id=headers["id"],
+        kind=f"celery:{headers['task']}",
+        spec="",
+        bucket=properties["priority"],
+        prefix=prefix,
+        suffix=suffix,
+    )
+
+
+def _epoch(iso: str | None) -> float | None:
+    return datetime.fromisoformat(iso).timestamp() if iso else None

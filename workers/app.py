@@ -1,0 +1,161 @@
+"""The Celery app of worker groups and beat: ``celery -A workers.app worker -Q pool.<pool id>`` works by itself.
+
+``app`` is made at first use from the settings; nothing happens at import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import cache
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from celery import Celery
+
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.celery import install, url_of
+from mahavishnu_pools.celery import make_app as client_app
+from mahavishnu_pools.settings import Settings, load_settings
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.pools import read_pools
+
+from . import celery_run_task
+from .executors.interface import Limits
+from .pool_group import GroupOptions
+from .runner import GroupContext
+from .services import services
+from .step import PoolStep, stop_worker
+
+#: The concurrency pool class, by this package's own name (it is installed under another one).
+THREAD_POOL = f"{__package__}.concurrency:ThreadPool"
+
+
+def make_app(settings: Settings, url: str, *, user_app: str | None = None) -> Celery:
+    """Return the app of a worker process: our own, or the user's (``module:attribute``) with pools added."""
+    app = install(_user_app(user_app), settings=settings, redis_url=url) if user_app else client_app(settings, url)
+    app.set_current()
+    app.conf.update(_WORKER, worker_pool=THREAD_POOL)
+    celery_run_task.register(app)
+    return app
+
+
+#: What every worker of ours needs, whoever's app it runs.
+_WORKER: dict[str, Any] = {
+    "task_acks_late": True,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "result_backend_thread_safe": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": True,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+}
+
+
+def _user_app(place: str) -> Celery:
+    module, _, attribute = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute or "app")
+    except (ImportError, AttributeError) as exc:
+        raise errors.InvalidConfig(
+            f"celery_app: {place!r} cannot be loaded ({exc}). Name it as module:attribute, importable where the workers run."
+        ) from exc
+    if not isinstance(found, Celery):
+        raise errors.InvalidConfig(f"celery_app: {place!r} is no Celery app.")
+    return found
+
+
+def import_modules(modules: tuple[str, ...]) -> None:
+    """Import the user's modules, so that their tasks and task types are registered.
+
+    Raises:
+        InvalidConfig: one cannot be imported; the message names it.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as exc:  # the border of user code at start-up: whatever it raises is a fault of that module
+            raise errors.InvalidConfig(
+                f"imports: {module!r} cannot be imported ({type(exc).__name__}: {exc}). "
+                "It must be importable where the workers run (PYTHONPATH)."
+            ) from exc
+
+
+def group_context(
+    settings: Settings,
+    store: SyncStore,
+    *,
+    pool_id: str,
+    node: str,
+    worker_type: str | None,
+    roots: tuple[Path, ...],
+) -> GroupContext:
+    """Return what all tasks of a pool have in common on this node; ``roots`` is where they may run."""
+    return GroupContext(
+        pool_id=pool_id,
+        node=node,
+        worker_type=worker_type,
+        env=dict(os.environ),
+        default_cwd=None,
+        allowed_roots=roots,
+        limits=Limits(
+            kill_grace=settings.kill_grace,
+            max_output_bytes=settings.max_output_bytes,
+            max_log_bytes=settings.max_log_bytes,
+        ),
+        python_callables=settings.python_callables,
+        result_ttl=settings.result_expires,
+        services=services(settings, store),
+    )
+
+
+def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
+    """Return the step of a worker that was started by a plain ``celery worker`` command, without an agent."""
+
+    def make_options(pool_id: str, store: SyncStore) -> GroupOptions:
+        record = store.run(read_pools(pool_id)).one(pool_id)
+        node = settings.node_name or names.default_node_name()
+        kind = record.config.worker_type or settings.default_worker_type
+        roots = tuple(Path(root) for root in record.config.allowed_roots or settings.allowed_roots)
+        place: dict[str, Any] = {"pool_id": pool_id, "node": node, "worker_type": kind, "roots": roots}
+        return GroupOptions(
+            context=group_context(settings, store, **place),
+            lease=f"{pool_id}:{node}:{token_hex(6)}",
+            lease_ttl=settings.lease_ttl,
+            replicas=record.config.replicas,
+            drain_timeout=settings.drain_timeout,
+            max_log_bytes=settings.max_log_bytes,
+            keep_alive=True,
+            tick=lambda: None,
+            on_ready=lambda: None,
+            on_exit=stop_worker,
+        )
+
+    return PoolStep.configure(
+        make_store=lambda connections: SyncStore(
+            url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections
+        ),
+        make_options=make_options,
+    )
+
+
+@cache
+def _default_app() -> Celery:
+    settings = load_settings()
+    url = url_of(settings)
+    app = make_app(settings, url, user_app=settings.celery_app)
+    import_modules(settings.imports)
+    app.steps["worker"].add(_standalone_step(settings, url))
+    from . import periodic
+
+    periodic.register(app, settings)
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("app", "celery"):
+        return _default_app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,179 @@
+"""Users' own Celery tasks on a pool: how they reach Celery's consumer, and how their claims end.
+
+Celery runs them as it always does. The claim ends when Celery is through with the task in every respect (result stored,
+chord part and callbacks sent), so a death before that runs it again: at least once, as with ``acks_late``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mahavishnu_pools.schemas.task import Outcome
+from mahavishnu_pools.store import leases
+from mahavishnu_pools.store.calls import Call
+
+from .channel import ClaimChannel
+from .claims import ClaimTable, Running
+
+logger = logging.getLogger(__name__)
+
+#: Seconds before a task that Celery rejected with requeue runs again.
+REJECT_DELAY = 1.0
+
+#: The largest value of a Celery task that is copied into its record, in bytes of JSON; Celery's result has it in any case.
+VALUE_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class _Delivery:
+    running: Running
+    message: dict[str, Any]
+    #: What Celery's ``task_postrun`` said: state and return value.
+    state: str | None = None
+    value: Any = None
+    applied: bool = False
+
+
+class CeleryTasks:
+    """Hands claims to Celery's consumer in Celery's own thread and ends them when their job is through."""
+
+    def __init__(
+        self,
+        table: ClaimTable,
+        *,
+        pool_id: str,
+        result_ttl: float,
+        end: Callable[[leases.Held, Call[Any]], None],
+    ) -> None:
+        self._table = table
+        self._end = end
+        self._result_ttl = result_ttl
+        self._channel = ClaimChannel(pool_id, on_reject=self._rejected)
+        self._deliveries: dict[str, _Delivery] = {}
+        self._waiting: deque[_Delivery] = deque()
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._consumer: Any = None
+
+    def close(self) -> None:
+        """Close the wake-up pipe."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+    # ── towards Celery ──
+
+    def take(self, running: Running, message: dict[str, Any]) -> None:
+        """Queue a claim for Celery's consumer (called by the claim loop)."""
+        delivery = _Delivery(running, message)
+        self._deliveries[running.held.task_id] = delivery
+        self._waiting.append(delivery)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have Celery's event loop look at what waits."""
+        try:
+            os.write(self._writer, b"x")
+        except BlockingIOError:
+            logger.debug("The wake-up pipe is full, so the loop is awake")
+
+    def register(self, consumer: Any, hub: Any) -> None:
+        """Follow a new event loop. What an earlier one lost (rate-limit buckets, timers) is handed over again."""
+        self._consumer = consumer
+        for delivery in list(self._deliveries.values()):
+            if not delivery.applied and delivery not in self._waiting:
+                self._waiting.append(delivery)
+        hub.add_reader(self._reader, self._deliver)
+        self.wake()
+
+    def _deliver(self) -> None:
+        while _drain(self._reader):
+            continue
+        while self._waiting:
+            delivery = self._waiting.popleft()
+            task_id = delivery.running.held.task_id
+            if self._table.get(task_id) is not delivery.running:
+                self._deliveries.pop(task_id, None)
+                continue
+            self._consumer.task_consumer.on_message(self._channel.message(delivery.message, task_id=task_id))
+            self._check(delivery)
+
+    def _check(self, delivery: _Delivery) -> None:
+        """Give up a message that Celery swallowed without running or rejecting it."""
+        name = delivery.message["headers"]["task"]
+        limited = self._consumer.task_buckets.get(name) is not None
+        if not delivery.applied and not limited and not delivery.running.ending:
+            self._dead(delivery, "Celery could not read the message or does not accept its content type.")
+
+    # ── from Celery ──
+
+    def applied(self, task_id: str) -> None:
+        """Note that Celery gave the task to the concurrency pool."""
+        delivery = self._deliveries.get(task_id)
+        if delivery is not None:
+            delivery.applied = True
+
+    def postrun(self, task_id: str, *, state: str | None, value: Any) -> None:
+        """Note how a task ended, as Celery's signal says it."""
+        delivery = self._deliveries.get(task_id)
+        if delivery is not None:
+            delivery.state, delivery.value = state, value
+
+    def job_done(self, task_id: str) -> None:
+        """End the claim of a task whose job is through."""
+        delivery = self._deliveries.pop(task_id, None)
+        if delivery is None or delivery.running.ending:
+            return
+        held = delivery.running.held
+        if delivery.state == "RETRY":
+            self._end(held, leases.release(held))
+            return
+        outcome = _outcome(delivery.state, delivery.value)
+        text = json.dumps(outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"}))
+        self._end(held, leases.finish(held, status=outcome.status, outcome=text, meta="", result_ttl=self._result_ttl))
+
+    def _rejected(self, task_id: str, requeue: bool) -> None:
+        delivery = self._deliveries.get(task_id)
+        if delivery is None:
+            return
+        if requeue:
+            self._deliveries.pop(task_id, None)
+            held = delivery.running.held
+            self._end(held, leases.retry(held, outcome='{"error":"rejected with requeue"}', delay=REJECT_DELAY))
+        else:
+            self._dead(delivery, f"Celery rejected it: is {delivery.message['headers']['task']!r} a task of this worker?")
+
+    def _dead(self, delivery: _Delivery, cause: str) -> None:
+        held = delivery.running.held
+        self._deliveries.pop(held.task_id, None)
+        text = json.dumps({"status": "dead", "error": cause})
+        self._end(held, leases.finish(held, status="dead", outcome=text, meta="", result_ttl=self._result_ttl))
+
+
+def _drain(fd: int) -> bool:
+    try:
+        return bool(os.read(fd, 4096))
+    except BlockingIOError:
+        return False
+
+
+def _outcome(state: str | None, value: Any) -> Outcome:
+    if state in ("SUCCESS", "IGNORED", None):
+        return Outcome(status="completed", value=_small(value))
+    if state == "REVOKED":
+        return Outcome(status="cancelled", error="It was revoked.")
+    return Outcome(status="failed", error=f"{type(value).__name__}: {value}")
+
+
+def _small(value: Any) -> Any:
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        return None
+    return value if len(text) <= VALUE_BYTES else None

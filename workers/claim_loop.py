@@ -1,0 +1,239 @@
+"""The claim loop: takes messages for free workers, sends finished claims back, both in as few round trips as it can.
+
+Two threads. The **bell** waits in ``XREAD BLOCK`` for work to be announced. The **loop** wakes for the bell, for a due
+time, for finished claims and once a second (its tick shows the controller that it lives); it writes all finished claims and
+claims anew in one pipeline. Nothing is given up when Redis is away: finished claims stay until they are confirmed, and
+a claim is asked for with the same request id until it is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.store import keys, leases
+from mahavishnu_pools.store.calls import Call
+from mahavishnu_pools.store.client import SyncStore
+
+from .claims import ClaimTable, Running
+
+logger = logging.getLogger(__name__)
+
+#: Milliseconds one wait for the bell lasts; stock producers, who do not ring, are seen within this time.
+BELL_BLOCK_MS = 2000
+
+#: Seconds between two ticks of an idle loop.
+TICK = 1.0
+
+#: Seconds between two tries while Redis does not answer.
+PAUSE = 0.25
+
+#: The most messages claimed at once, so that one script stays short.
+CLAIM_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """What a claim loop works for. ``result_ttl`` is in seconds."""
+
+    lease: str
+    pool_id: str
+    worker: str
+    result_ttl: float
+
+
+class ClaimLoop:
+    """Claims for one pool under one lease. Callbacks run in the loop's thread and must not block."""
+
+    def __init__(
+        self,
+        store: SyncStore,
+        bell_store: SyncStore,
+        config: LoopConfig,
+        table: ClaimTable,
+        hooks: LoopHooks,
+    ) -> None:
+        self._store = store
+        self._bell_store = bell_store
+        self._config = config
+        self._table = table
+        self._hooks = hooks
+        self._ended: deque[tuple[leases.Held, Call[Any]]] = deque()
+        self._wake = threading.Event()
+        self._bell_id = "0-0"
+        self._rung = True
+        self._due: float | None = None
+        self._request: tuple[str, int] | None = None
+        self._claiming = True
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._first_answer = threading.Event()
+
+    # ── used by other threads ──
+
+    def start(self) -> None:
+        """Start both threads."""
+        for name, target in (("claim-loop", self._loop), ("bell", self._bell)):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait until the first claim was answered."""
+        return self._first_answer.wait(timeout)
+
+    def ring(self) -> None:
+        """Have the loop look for work now."""
+        self._rung = True
+        self._wake.set()
+
+    def end(self, held: leases.Held, call: Call[Any]) -> None:
+        """Send the end of a claim; the first one for a claim counts."""
+        if self._table.end(held) is None:
+            return
+        self._ended.append((held, call))
+        self._wake.set()
+
+    def stop_claiming(self) -> None:
+        """Take no more messages; finished claims are still sent."""
+        self._claiming = False
+        self._wake.set()
+
+    def stop(self, timeout: float) -> None:
+        """Send what is finished and end the threads; gives up after ``timeout`` seconds."""
+        self._claiming = False
+        self._stop.set()
+        self._wake.set()
+        self._threads[0].join(timeout)
+
+    # ── the loop ──
+
+    def _loop(self) -> None:
+        while True:
+            if self._stop.is_set() and not self._ended:
+                return
+            self._hooks.tick()
+            try:
+                again = self._step()
+            except errors.RedisUnavailable as exc:
+                logger.warning("Claims wait for Redis: %s", exc)
+                self._rung = True
+                self._stop.wait(PAUSE)
+                continue
+            if not again:
+                self._wait()
+
+    def _wait(self) -> None:
+        timeout = TICK
+        if self._due is not None:
+            timeout = min(TICK, max(0.0, self._due - time.time()))
+        self._wake.wait(timeout)
+        self._wake.clear()
+        if self._due is not None and time.time() >= self._due:
+            self._rung = True
+
+    def _step(self) -> bool:
+        """Write what is finished and claim; True when there may be more to claim at once."""
+        ended = [self._ended[i] for i in range(min(len(self._ended), CLAIM_MOST))]
+        claim = self._next_claim(ending=len(ended))
+        calls: list[Call[Any]] = [call for _, call in ended]
+        if claim is not None:
+            calls.append(claim)
+        if not calls:
+            return False
+        replies = self._store.run_many(calls)
+        for (held, _), verdict in zip(ended, replies, strict=False):
+            self._ended.popleft()
+            self._table.remove(held)
+            self._hooks.ended(held, verdict)
+        if claim is None:
+            return bool(self._ended)
+        return self._claimed(replies[-1]) or bool(self._ended)
+
+    def _next_claim(self, *, ending: int) -> Call[leases.Claimed | None] | None:
+        """Return the claim to ask for, the unanswered one again, or None when there is nothing to look for."""
+        c = self._config
+        if self._request is None:
+            if not self._rung or not self._claiming:
+                return None
+            self._rung = False
+            free = max(0, min(CLAIM_MOST, self._hooks.slots() - len(self._table) + ending))
+            self._request = (token_hex(8), free)
+        request, most = self._request
+        return leases.claim(
+            c.lease, pool_id=c.pool_id, most=most, request=request, worker=c.worker, result_ttl=c.result_ttl
+        )
+
+    def _claimed(self, reply: leases.Claimed | None) -> bool:
+        assert self._request is not None  # noqa: S101 - set by the only caller's _next_claim
+        most, self._request = self._request[1], None
+        if reply is None:
+            self._hooks.lease_lost()
+            return False
+        self._bell_id, self._due = reply.bell, reply.due
+        self._hooks.pool(reply.pool_status, reply.workers)
+        for claim in reply.claims:
+            self._take(claim)
+        for task_id in reply.cancels:
+            running = self._table.get(task_id)
+            if running is not None:
+                running.reason = "It was cancelled."
+                running.cancellation.cancel()
+        self._first_answer.set()
+        if len(reply.claims) == most:
+            # The queue may hold more than fitted: look again as soon as a worker is free.
+            self._rung = True
+            return most > 0 and self._hooks.slots() > len(self._table)
+        return False
+
+    def _take(self, claim: leases.Claim) -> None:
+        c = self._config
+        running = Running(leases.Held(c.lease, claim.number, claim.task_id, c.pool_id), claim)
+        if self._table.add(running):
+            self._hooks.start(running)
+
+    # ── the bell ──
+
+    def _bell(self) -> None:
+        stream = keys.key("bell", prefix=self._bell_store.prefix, of=self._config.pool_id)
+        seen = self._bell_id
+        while not self._stop.is_set():
+            seen = max(seen, self._bell_id, key=_entry_order)
+            try:
+                found = self._bell_store.redis.xread({stream: seen}, block=BELL_BLOCK_MS)
+            except (RedisError, OSError) as exc:
+                logger.debug("The bell waits for Redis: %s", exc)
+                self._stop.wait(PAUSE)
+                continue
+            if found:
+                seen = found[0][1][-1][0] if isinstance(found, list) else next(iter(found.values()))[0][-1][0]
+            self.ring()
+
+
+def _entry_order(entry_id: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in entry_id.split("-"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoopHooks:
+    """What the loop asks of and tells to the worker group.
+
+    ``slots`` is the number of workers, ``start`` runs a claim, ``ended`` tells the store's verdict, ``pool`` the pool's status
+    and wanted workers, ``lease_lost`` that everything held is somebody else's now, ``tick`` that the loop lives.
+    """
+
+    slots: Callable[[], int]
+    start: Callable[[Running], None]
+    ended: Callable[[leases.Held, str], None]
+    pool: Callable[[str, int], None]
+    lease_lost: Callable[[], None]
+    tick: Callable[[], None]

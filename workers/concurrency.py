@@ -1,0 +1,167 @@
+"""The concurrency pool of a worker group: threads that grow and shrink while tasks run.
+
+Celery finds it by ``worker_pool = "…workers.concurrency:ThreadPool"``. ``grow`` and ``shrink`` set the limit and return at
+once; a running task is never interrupted by them. Threads start when they are needed and are daemons: a stop never waits
+for one, the claim loop decides how long running tasks get.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from celery.concurrency.base import BasePool, apply_target
+
+logger = logging.getLogger(__name__)
+
+#: Stack of a worker thread in bytes: Python frames live on the heap, C recursion in parsers stays far below.
+STACK_BYTES = 1024 * 1024
+
+#: The first slot id; slot ids stand where Celery expects a process id and must not look like one of init's.
+FIRST_SLOT = 1
+
+Work = Callable[[], None]
+
+
+class SlotThreads:
+    """Threads that run what they are given, never more than there is work at once."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._threads = 0
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        return self._threads
+
+    def submit(self, work: Work) -> None:
+        """Run the work in an idle thread, or in a new one."""
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            else:
+                self._start()
+        self._work.put(work)
+
+    def trim(self, most: int) -> None:
+        """End idle threads beyond the number."""
+        with self._lock:
+            surplus = min(self._idle, self._threads - most)
+            for _ in range(max(0, surplus)):
+                self._idle -= 1
+                self._threads -= 1
+                self._work.put(None)
+
+    def _start(self) -> None:
+        self._threads += 1
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            threading.Thread(target=self._loop, name=f"worker-{next(self._numbers)}", daemon=True).start()
+        finally:
+            threading.stack_size(before)
+
+    def _loop(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                work()
+            except Exception:  # the border of a worker thread: whatever a task raised, the thread goes on
+                logger.exception("A worker's work raised")
+            del work
+            with self._lock:
+                self._idle += 1
+
+
+class Job:
+    """What Celery gets back for a task it handed over; ``terminate`` asks for the end of that task alone."""
+
+    def __init__(self, terminate: Callable[[], None]) -> None:
+        self._terminate = terminate
+
+    def terminate(self, signal: int | None = None) -> None:
+        """Ask for the task's end."""
+        self._terminate()
+
+
+class ThreadPool(BasePool):
+    """Celery's concurrency pool on growing and shrinking threads."""
+
+    signal_safe = False
+    body_can_be_buffer = True
+    uses_semaphore = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.threads = SlotThreads()
+        self._slots = itertools.count(FIRST_SLOT)
+        self._jobs: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
+        #: Called with a task id when Celery itself hands a task over.
+        self.on_job_applied: Callable[[str], None] = lambda task_id: None
+        #: Called with a task id when such a task is through.
+        self.on_job_done: Callable[[str], None] = lambda task_id: None
+        #: Called with a task id when somebody asks for its end by slot.
+        self.on_terminate_job: Callable[[str], None] = lambda task_id: None
+        #: Called with the new number before the limit changes from outside; may refuse it by raising.
+        self.on_resize: Callable[[int], None] = lambda limit: None
+
+    @property
+    def num_processes(self) -> int:
+        """Return the number of workers, 0 when paused."""
+        return int(self.limit or 0)
+
+    def resize(self, limit: int) -> None:
+        """Set the number of workers without telling anybody."""
+        self.limit = limit
+        self.threads.trim(limit)
+
+    def grow(self, n: int = 1) -> None:
+        """Add workers (Celery's ``pool_grow``)."""
+        self._resize_for_all(self.num_processes + n)
+
+    def shrink(self, n: int = 1) -> None:
+        """Take workers away (Celery's ``pool_shrink``); running tasks go on, no thread is interrupted."""
+        self._resize_for_all(max(0, self.num_processes - n))
+
+    def _resize_for_all(self, limit: int) -> None:
+        self.on_resize(limit)
+        self.resize(limit)
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        callback: Callable[..., Any] | None = None,
+        accept_callback: Callable[..., Any] | None = None,
+        **_: Any,
+    ) -> Job:
+        """Run a Celery task that Celery's own consumer handed over; its slot id stands for a process id."""
+        task_id = str(args[1]) if args and len(args) > 1 else ""
+        slot = next(self._slots)
+        job = Job(lambda: self.on_terminate_job(task_id))
+        self._jobs[slot] = job
+        self.on_job_applied(task_id)
+
+        def work(job: Job = job) -> None:
+            try:
+                apply_target(target, args or (), kwargs, callback, accept_callback, pid=slot)
+            finally:
+                self.on_job_done(task_id)
+
+        self.threads.submit(work)
+        return job
+
+    def terminate_job(self, pid: int, signal: int | None = None) -> None:
+        """Ask for the end of the task in a slot."""
+        job = self._jobs.get(pid)
+        if job is not None:
+            job.terminate(signal)
+
+    def _get_info(self) -> dict[str, Any]:
+        return {**super()._get_info(), "threads": len(self.threads)}

@@ -1,0 +1,97 @@
+"""Runs one worker group in this process, for the node agent."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mahavishnu_pools import names
+from mahavishnu_pools.schemas.pool import PoolConfig
+from mahavishnu_pools.settings import Settings
+from mahavishnu_pools.store.client import SyncStore
+
+from .agent.start import GroupStart
+from .app import group_context, import_modules, make_app
+from .pool_group import GroupOptions
+from .step import PoolStep, stop_worker
+
+logger = logging.getLogger(__name__)
+
+
+def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]) -> int:
+    """Run the Celery worker of a pool until it is told to stop; returns the exit code.
+
+    ``tick`` is called about once a second while the claim loop lives, ``news`` with ``ready`` once it consumes. TERM makes
+    it drain: claim no more, finish, hand back the rest.
+    """
+    settings, config = start.load_settings(), start.pool_config()
+    os.environ["MAHAVISHNU_LEASE"] = start.lease
+    import_modules((*settings.imports, *config.imports))
+    app = make_app(settings, start.redis_url, user_app=config.celery_app or settings.celery_app)
+    app.steps["worker"].add(_step(start, settings, config, tick=tick, news=news))
+    worker = app.Worker(
+        hostname=names.worker_node(start.pool_id, start.node),
+        queues=[names.queue_of(start.pool_id)],
+        concurrency=start.share,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+        pool_cls=app.conf.worker_pool,
+        loglevel=logging.getLevelName(logging.getLogger().getEffectiveLevel()),
+    )
+    _install_stop_signals(worker)
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _step(
+    start: GroupStart,
+    settings: Settings,
+    config: PoolConfig,
+    *,
+    tick: Callable[[], None],
+    news: Callable[[str, dict[str, Any]], None],
+) -> type[PoolStep]:
+    def make_store(connections: int) -> SyncStore:
+        return SyncStore(
+            start.redis_url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections
+        )
+
+    def watching_tick() -> None:
+        tick()
+        if start.agent_pid and os.getppid() != start.agent_pid:
+            logger.error("The agent is gone; the group stops")
+            stop_worker(0)
+
+    def make_options(pool_id: str, store: SyncStore) -> GroupOptions:
+        place = {"pool_id": pool_id, "node": start.node, "worker_type": start.worker_type}
+        roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
+        context = group_context(settings, store, roots=roots, **place)
+        return GroupOptions(
+            context=context,
+            lease=start.lease,
+            lease_ttl=settings.lease_ttl,
+            replicas=start.replicas,
+            drain_timeout=settings.drain_timeout,
+            max_log_bytes=settings.max_log_bytes,
+            keep_alive=False,
+            tick=watching_tick,
+            on_ready=lambda: news("ready", {"workers": start.share}),
+            on_exit=stop_worker,
+        )
+
+    return PoolStep.configure(make_store=make_store, make_options=make_options)
+
+
+def _install_stop_signals(worker: Any) -> None:
+    """Have TERM and INT drain the worker; Celery's own handlers belong to its command line."""
+    import signal
+
+    def stop(signum: int, frame: Any) -> None:
+        stop_worker(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,142 @@
+"""Live output of tasks, on its way into the store: batched, bounded, with head and tail kept.
+
+One thread a worker group writes what its tasks printed, every ``FLUSH_SECONDS`` or sooner when a task ends. A task's log keeps
+its first half of ``max_log_bytes`` for ever and the last half as it goes; what falls out between is named by one mark.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.tasks import drop_log, write_log
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two writes.
+FLUSH_SECONDS = 0.2
+
+#: The largest piece of output in one log entry, in bytes.
+PIECE_BYTES = 16 * 1024
+
+#: Output waiting to be written beyond this many bytes a task is dropped (with a mark): Redis is slower than the task.
+WAITING_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _TaskLog:
+    waiting: list[tuple[str, str]] = field(default_factory=list)
+    waiting_bytes: int = 0
+    dropped: int = 0
+    written: int = 0
+    tail: deque[tuple[str, int]] = field(default_factory=deque)
+    tail_bytes: int = 0
+    marked: bool = False
+
+
+class LogWriter:
+    """Writes the logs of a worker group's tasks. ``ttl`` is in seconds, ``max_bytes`` bounds each task's log."""
+
+    def __init__(self, store: SyncStore, *, ttl: float, max_bytes: int) -> None:
+        self._store = store
+        self._ttl = ttl
+        self._half = max_bytes // 2
+        self._lock = threading.Lock()
+        self._logs: dict[str, _TaskLog] = {}
+        self._dirty: set[str] = set()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def sink(self, task_id: str) -> TaskSink:
+        """Return the sink of one task."""
+        return TaskSink(self, task_id)
+
+    def add(self, task_id: str, stream: str, data: bytes) -> None:
+        """Take output; returns at once."""
+        with self._lock:
+            log = self._logs.setdefault(task_id, _TaskLog())
+            if log.waiting_bytes > WAITING_BYTES:
+                log.dropped += len(data)
+            else:
+                for at in range(0, len(data), PIECE_BYTES):
+                    log.waiting.append((stream, data[at : at + PIECE_BYTES].decode("utf-8", "replace")))
+                log.waiting_bytes += len(data)
+            self._dirty.add(task_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="log-writer", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def finish(self, task_id: str) -> None:
+        """Write what is left of a task's output and forget it."""
+        if task_id in self._logs:
+            self._flush(task_id)
+            with self._lock:
+                self._logs.pop(task_id, None)
+                self._dirty.discard(task_id)
+
+    def close(self) -> None:
+        """Write what is left and end the thread."""
+        self._stop.set()
+        self._wake.set()
+        for task_id in list(self._logs):
+            self._flush(task_id)
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            with self._lock:
+                dirty, self._dirty = self._dirty, set()
+            for task_id in dirty:
+                self._flush(task_id)
+            self._stop.wait(FLUSH_SECONDS)
+
+    def _flush(self, task_id: str) -> None:
+        with self._lock:
+            log = self._logs.get(task_id)
+            if log is None or not log.waiting:
+                return
+            pieces, log.waiting, log.waiting_bytes = log.waiting, [], 0
+            if log.dropped:
+                pieces.append(("system", f"… {log.dropped} bytes cut: the store was slower than the task …\n"))
+                log.dropped = 0
+        try:
+            ids = self._store.run(write_log(task_id, pieces, ttl=self._ttl))
+            self._trim(task_id, log, pieces, ids)
+        except errors.RedisUnavailable as exc:
+            logger.warning("Output of %s was not written: %s", task_id, exc)
+
+    def _trim(self, task_id: str, log: _TaskLog, pieces: list[tuple[str, str]], ids: list[str]) -> None:
+        for (_, text), entry in zip(pieces, ids, strict=True):
+            if log.written < self._half:
+                log.written += len(text)
+                continue
+            log.tail.append((entry, len(text)))
+            log.tail_bytes += len(text)
+        gone = []
+        while log.tail_bytes > self._half:
+            entry, size = log.tail.popleft()
+            log.tail_bytes -= size
+            gone.append(entry)
+        if gone:
+            mark = None if log.marked else gone[0]
+            log.marked = True
+            self._store.run(drop_log(task_id, gone, mark_after=mark))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSink:
+    """The log of one task, as executors see it."""
+
+    writer: LogWriter
+    task_id: str
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Take a piece of output."""
+        self.writer.add(self.task_id, stream, data)

@@ -1,0 +1,101 @@
+"""Turns how an attempt ended into what the store writes: our outcome, Celery's result, or a retry."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mahavishnu_pools.schemas.task import Outcome, TaskSpec
+from mahavishnu_pools.store import leases
+from mahavishnu_pools.store.calls import Call
+
+#: Retries of a cause that another attempt may cure, when the task does not say how many.
+DEFAULT_RETRIES = 3
+
+#: Seconds before the first retry; doubles with every attempt up to the second number.
+RETRY_FIRST, RETRY_MOST = 1.0, 60.0
+
+#: The exception that ``AsyncResult.get()`` raises for a status.
+_EXCEPTIONS = {"failed": "TaskFailed", "timeout": "TaskTimeout", "dead": "TaskDead"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the writer of an outcome has to know of the attempt."""
+
+    held: leases.Held
+    number: int
+    worker_id: str
+    task_type: str
+    started: float
+    duration: float
+
+
+def retry_delay(attempt: int) -> float:
+    """Return the seconds to wait after an attempt (from 1): exponential with full jitter over the upper half."""
+    most = min(RETRY_MOST, RETRY_FIRST * 2.0 ** (attempt - 1))
+    return most * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
+
+
+def may_retry(outcome: Outcome, spec: TaskSpec, attempt: int) -> bool:
+    """Tell whether the task is to run again: the default for curable causes, else what the task asks for."""
+    if outcome.status in ("completed", "cancelled"):
+        return False
+    allowed = spec.max_retries if spec.max_retries is not None else (DEFAULT_RETRIES if outcome.retryable else 0)
+    return attempt <= allowed
+
+
+def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: float) -> Call[leases.Ending]:
+    """Return the call that ends the claim: a retry, or the task's one outcome."""
+    if may_retry(outcome, spec, attempt.number):
+        return leases.retry(attempt.held, outcome=_ours(outcome, attempt), delay=retry_delay(attempt.number))
+    return leases.finish(
+        attempt.held,
+        status=outcome.status,
+        outcome=_ours(outcome, attempt),
+        meta=celery_meta(outcome, attempt),
+        result_ttl=result_ttl,
+    )
+
+
+def _ours(outcome: Outcome, attempt: Attempt) -> str:
+    return json.dumps({**_fields(outcome), "worker_id": attempt.worker_id})
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    return outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"})
+
+
+def celery_meta(outcome: Outcome, attempt: Attempt) -> str:
+    """Return the result as Celery's Redis backend stores it (``celery.backends.base``, ``_get_result_meta``)."""
+    now = datetime.now(UTC)
+    if outcome.status == "completed":
+        status, result = "SUCCESS", _celery_result(outcome, attempt, now)
+    elif outcome.status == "cancelled":
+        status, result = "REVOKED", _exception("celery.exceptions", "TaskRevokedError", outcome.error or "cancelled")
+    else:
+        text = outcome.error or outcome.status
+        status, result = "FAILURE", _exception("mahavishnu_pools.errors", _EXCEPTIONS[outcome.status], text)
+    meta = {"status": status, "result": result, "traceback": None, "children": [], "date_done": now.isoformat()}
+    return json.dumps({**meta, "task_id": attempt.held.task_id})
+
+
+def _celery_result(outcome: Outcome, attempt: Attempt, now: datetime) -> dict[str, Any]:
+    return {
+        "task_id": attempt.held.task_id,
+        "pool_id": attempt.held.pool_id,
+        "worker_id": attempt.worker_id,
+        "task_type": attempt.task_type,
+        **_fields(outcome),
+        "duration": round(attempt.duration, 6),
+        "attempts": attempt.number,
+        "started_at": datetime.fromtimestamp(attempt.started, UTC).isoformat(),
+        "finished_at": now.isoformat(),
+    }
+
+
+def _exception(module: str, name: str, message: str) -> dict[str, Any]:
+    return {"exc_type": name, "exc_message": [message], "exc_module": module}

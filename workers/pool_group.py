@@ -1,0 +1,182 @@
+"""A worker group's work for one pool: lease, claim loop, runner and what ties them to Celery's worker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.store import leases
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.pools import change_pool, read_pools
+
+from .celery_tasks import CeleryTasks
+from .claim_loop import ClaimLoop, LoopConfig, LoopHooks
+from .claims import ClaimTable, Running
+from .concurrency import ThreadPool
+from .events import TaskEvents
+from .lease import Lease
+from .logs import LogWriter
+from .runner import GroupContext, TaskRunner, is_run_task, read_body
+
+logger = logging.getLogger(__name__)
+
+#: Exit code of a group whose lease was reaped (EX_TEMPFAIL: start it again).
+EXIT_LEASE_LOST = 75
+
+#: Connections the claim loop, logs and control commands of a group share.
+CONNECTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOptions:
+    """How one group works. Times are seconds; ``replicas`` groups share the pool's workers.
+
+    ``keep_alive`` is True where no controller refreshes the lease. ``tick`` is called about once a second.
+    """
+
+    context: GroupContext
+    lease: str
+    lease_ttl: float
+    replicas: int
+    drain_timeout: float
+    max_log_bytes: int
+    keep_alive: bool
+    tick: Callable[[], None]
+    on_ready: Callable[[], None]
+    on_exit: Callable[[int], None]
+
+
+class PoolGroup:
+    """Runs tasks of one pool on a concurrency pool. Made after fork; ``close`` ends everything it opened."""
+
+    def __init__(self, store: SyncStore, threads: ThreadPool, *, hostname: str, options: GroupOptions) -> None:
+        self.options = options
+        self.hostname = hostname
+        context = options.context
+        self._threads = threads
+        self._store = store
+        self._bell_store = SyncStore(store.url, namespace=store.namespace, timeout=10.0, connections=1)
+        self._log_store = SyncStore(store.url, namespace=store.namespace, timeout=store.timeout, connections=1)
+        self.table = ClaimTable()
+        self.events = TaskEvents(hostname=hostname, pool_id=context.pool_id)
+        self.logs = LogWriter(self._log_store, ttl=context.result_ttl, max_bytes=options.max_log_bytes)
+        self.lease = Lease(
+            store, options.lease, pool_id=context.pool_id, node=context.node, ttl=options.lease_ttl
+        )
+        config = LoopConfig(options.lease, context.pool_id, hostname, context.result_ttl)
+        self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
+        self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
+        self.celery = CeleryTasks(
+            self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end
+        )
+        self._ready = False
+        self._quiet = threading.Event()
+
+    def _hooks(self) -> LoopHooks:
+        return LoopHooks(
+            slots=lambda: self._threads.num_processes,
+            start=self._start,
+            ended=self._ended,
+            pool=self._pool_changed,
+            lease_lost=self._lease_lost,
+            tick=self.options.tick,
+        )
+
+    def start(self) -> None:
+        """Open the lease and begin to claim."""
+        self.lease.open()
+        if self.options.keep_alive:
+            self.lease.keep_alive(self._lease_lost)
+        self._threads.on_resize = self._resized
+        self._threads.on_job_applied = self.celery.applied
+        self._threads.on_job_done = self.celery.job_done
+        self._threads.on_terminate_job = lambda task_id: self.cancel(task_id, "It was revoked.")
+        self.loop.start()
+
+    def stop(self) -> None:
+        """Claim no more, let tasks finish until the deadline, end and hand back the rest, close the lease."""
+        self.loop.stop_claiming()
+        if not self._wait_quiet(self.options.drain_timeout):
+            self.runner.handing_back.set()
+            for running in self.table.all():
+                running.cancellation.cancel()
+            self._wait_quiet(self.options.context.limits.kill_grace + 2)
+        self.loop.stop(timeout=self._store.timeout)
+        self.logs.close()
+        self.lease.close(result_ttl=self.options.context.result_ttl, within=self._store.timeout)
+        self.celery.close()
+        for store in (self._bell_store, self._log_store):
+            store.close()
+
+    def cancel(self, task_id: str, reason: str) -> None:
+        """End a running task of this group because somebody asked for it."""
+        running = self.table.get(task_id)
+        if running is not None:
+            running.reason = reason
+            running.cancellation.cancel()
+
+    def _wait_quiet(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while len(self.table):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self._quiet.wait(min(remaining, 1.0))
+            self._quiet.clear()
+        return True
+
+    # ── hooks of the claim loop ──
+
+    def _start(self, running: Running) -> None:
+        message = json.loads(running.claim.message)
+        if is_run_task(message):
+            try:
+                body = read_body(message)
+            except ValueError as exc:
+                logger.warning("Task %s has an unreadable body: %s", running.held.task_id, exc)
+                self._threads.threads.submit(lambda: self.runner.run(running, None))
+                return
+            if not body.followed:
+                self.events.received(running, message["headers"])
+                self._threads.threads.submit(lambda: self.runner.run(running, body.spec))
+                return
+        self.celery.take(running, message)
+
+    def _ended(self, held: leases.Held, verdict: str) -> None:
+        if verdict == "fenced":
+            logger.warning("The outcome of %s came too late: somebody else has the task", held.task_id)
+        self._quiet.set()
+
+    def _pool_changed(self, status: str, workers: int) -> None:
+        share = -(-workers // max(1, self.options.replicas))
+        if workers and share != self._threads.num_processes:
+            logger.info("Pool %s has %d workers now", self.options.context.pool_id, share)
+            self._threads.resize(share)
+            self.loop.ring()
+        if not self._ready:
+            self._ready = True
+            self.options.on_ready()
+
+    def _lease_lost(self) -> None:
+        logger.error("The lease of %s was taken back; its tasks are ended", self.options.context.pool_id)
+        for running in self.table.clear():
+            running.cancellation.cancel()
+        self.loop.stop_claiming()
+        self.options.on_exit(EXIT_LEASE_LOST)
+
+    # ── hooks of the concurrency pool ──
+
+    def _resized(self, limit: int) -> None:
+        """Store a worker count that was set through Celery's remote control, within the pool's limits."""
+        pool_id = self.options.context.pool_id
+        config = self._store.run(read_pools(pool_id)).one(pool_id).config
+        total = limit * self.options.replicas
+        if not config.min_workers <= total <= config.max_workers:
+            raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
+        self._store.run(change_pool(pool_id, workers=total))

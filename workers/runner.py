@@ -1,0 +1,155 @@
+"""Runs claims of ``run_task``: message → specification → executor → end of the claim."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mahavishnu_pools import names
+from mahavishnu_pools.schemas.task import Outcome, TaskSpec
+from mahavishnu_pools.store import leases
+from mahavishnu_pools.store.calls import Call
+
+from .claims import Running
+from .events import TaskEvents
+from .executors.interface import Limits, RunContext
+from .logs import LogWriter
+from .outcome import Attempt, ending
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupContext:
+    """What is the same for all tasks of a worker group; the fields are those of ``RunContext``."""
+
+    pool_id: str
+    node: str
+    worker_type: str | None
+    env: Mapping[str, str]
+    default_cwd: Path | None
+    allowed_roots: tuple[Path, ...]
+    limits: Limits
+    python_callables: tuple[str, ...]
+    result_ttl: float
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TaskRunner:
+    """Runs one claim in the calling thread and says how it ended."""
+
+    def __init__(
+        self,
+        group: GroupContext,
+        *,
+        logs: LogWriter,
+        events: TaskEvents,
+        end: Callable[[leases.Held, Call[Any]], None],
+    ) -> None:
+        self._group = group
+        self._logs = logs
+        self._events = events
+        self._end = end
+        #: Set while the group stops: what is ended then goes back to the queue instead of being cancelled.
+        self.handing_back = threading.Event()
+
+    def run(self, running: Running, data: Any) -> None:
+        """Run a claimed task (``data`` is its specification as JSON data) until its claim is ended."""
+        started, clock = time.time(), time.monotonic()
+        worker_id = f"{threading.current_thread().name}@{self._group.node}"
+        self._events.started(running)
+        spec, outcome = self.attempt(running, data, worker_id)
+        attempt = Attempt(
+            held=running.held,
+            number=running.claim.attempt,
+            worker_id=worker_id,
+            task_type=spec.task_type,
+            started=started,
+            duration=time.monotonic() - clock,
+        )
+        self._logs.finish(running.held.task_id)
+        self._events.finished(running, outcome, attempt.duration)
+        if outcome.status == "cancelled" and self.handing_back.is_set() and running.reason is None:
+            self._end(running.held, leases.hand_back(running.held))
+            return
+        self._end(running.held, ending(outcome, spec, attempt, result_ttl=self._group.result_ttl))
+
+    def attempt(self, running: Running, data: Any, worker_id: str) -> tuple[TaskSpec, Outcome]:
+        """Run one attempt in this thread; a task that cannot be read or breaks its executor has failed."""
+        from .executors.registry import execute
+
+        try:
+            spec = TaskSpec.model_validate(data)
+        except ValidationError as exc:
+            return _UNREADABLE, Outcome(status="failed", error=f"The task cannot be read: {exc}")
+        try:
+            return spec, execute(self._context(running, spec, worker_id))
+        except Exception as exc:  # the border of a task: a fault of an executor is this task's failure, no more
+            logger.exception("Task %s broke its executor", running.held.task_id)
+            return spec, Outcome(status="failed", error=f"{type(exc).__name__}: {exc}")
+
+    def _context(self, running: Running, spec: TaskSpec, worker_id: str) -> RunContext:
+        group = self._group
+        return RunContext(
+            task_id=running.held.task_id,
+            pool_id=group.pool_id,
+            worker_id=worker_id,
+            attempt=running.claim.attempt,
+            spec=spec,
+            worker_type=group.worker_type,
+            env=group.env,
+            default_cwd=group.default_cwd,
+            allowed_roots=group.allowed_roots,
+            log=self._logs.sink(running.held.task_id),
+            cancellation=running.cancellation,
+            limits=group.limits,
+            python_callables=group.python_callables,
+            services=group.services,
+        )
+
+
+#: Stands for a specification that could not be read.
+_UNREADABLE = TaskSpec(prompt="")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a Celery message (protocol 2): arguments, and whether anything is to follow the task."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    followed: bool
+
+    @property
+    def spec(self) -> Any:
+        """Return the specification of a ``run_task`` call as JSON data."""
+        return self.args[0] if self.args else self.kwargs.get("spec")
+
+
+def read_body(message: Mapping[str, Any]) -> Body:
+    """Decode a message's body.
+
+    Raises:
+        ValueError: it is no JSON of the protocol's form.
+    """
+    body = message["body"]
+    if message["properties"].get("body_encoding") == "base64":
+        body = b64decode(body)
+    args, kwargs, embed = json.loads(body)
+    headers = message["headers"]
+    followed = bool(headers.get("group")) or any((embed or {}).values())
+    return Body(args, kwargs, followed)
+
+
+def is_run_task(message: Mapping[str, Any]) -> bool:
+    """Tell whether a message is a task of this project, rather than a user's Celery task."""
+    return bool(message["headers"].get("task") == names.RUN_TASK)

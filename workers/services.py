@@ -1,0 +1,46 @@
+"""Named objects that task handlers may ask for: how a reducer reads its batch, where secrets are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.settings import Settings
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.tasks import read_batch, read_tasks
+
+#: Results read in one call.
+READ_CHUNK = 200
+
+
+def services(settings: Settings, store: SyncStore) -> dict[str, Any]:
+    """Return the services of a worker group."""
+    return {
+        "batch_reader": batch_reader(store),
+        "secrets_file": settings.data_dir / "secrets.env",
+        **_worker_types(settings),
+    }
+
+
+def batch_reader(store: SyncStore) -> Callable[[str], list[TaskResult]]:
+    """Return a function that reads the results of a batch in input order."""
+
+    def read(batch_id: str) -> list[TaskResult]:
+        batch = store.run(read_batch(batch_id))
+        if batch is None:
+            raise errors.NotFound(f"No batch has the id {batch_id!r}, or its results have expired.", batch_id=batch_id)
+        found: list[TaskResult] = []
+        for at in range(0, len(batch.task_ids), READ_CHUNK):
+            chunk = store.run(read_tasks(batch.task_ids[at : at + READ_CHUNK]))
+            found.extend(result for result in chunk if result is not None)
+        return found
+
+    return read
+
+
+def _worker_types(settings: Settings) -> dict[str, Any]:
+    from mahavishnu_pools.worker_types import load_worker_types
+
+    return {"worker_types": load_worker_types(settings.worker_types_file)}

@@ -1,0 +1,103 @@
+"""The bootstep that makes a Celery worker a worker group: it starts one ``PoolGroup`` a pool queue the worker was given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.worker import state
+
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.tasks import cancel
+
+from .control import install_revoke
+from .pool_group import CONNECTIONS, GroupOptions, PoolGroup
+
+logger = logging.getLogger(__name__)
+
+#: Makes a store after fork; makes the options of the group of a pool.
+StoreFactory = Callable[[int], SyncStore]
+OptionsFactory = Callable[[str, SyncStore], GroupOptions]
+
+
+class PoolStep(bootsteps.StartStopStep):
+    """Runs the groups of a worker's pool queues. ``configure`` makes a subclass for an app."""
+
+    requires = ("celery.worker.components:Pool",)
+    label = "Pools"
+
+    make_store: StoreFactory
+    make_options: OptionsFactory
+
+    @classmethod
+    def configure(cls, *, make_store: StoreFactory, make_options: OptionsFactory) -> type[PoolStep]:
+        """Return the step for an app, with how its store and options are made."""
+        members = {"make_store": staticmethod(make_store), "make_options": staticmethod(make_options), "name": "pools"}
+        return type("ConfiguredPoolStep", (cls,), members)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        worker.pool_groups = {}
+        self._worker = worker
+        self._store: SyncStore | None = None
+
+    def include_if(self, worker: Any) -> bool:
+        """Tell whether the worker was given a pool's queue."""
+        return bool(self._pool_ids(worker))
+
+    def create(self, worker: Any) -> PoolStep:
+        """Have ``start`` and ``stop`` called."""
+        return self
+
+    def start(self, worker: Any) -> None:
+        """Connect, open the leases and begin to claim."""
+        self._store = self.make_store(CONNECTIONS)
+        for pool_id in self._pool_ids(worker):
+            options = self.make_options(pool_id, self._store)
+            group = PoolGroup(self._store, worker.pool, hostname=worker.hostname, options=options)
+            worker.pool_groups[pool_id] = group
+            group.start()
+        install_revoke(self._cancel)
+        signals.task_postrun.connect(self._postrun, weak=False)
+
+    def stop(self, worker: Any) -> None:
+        """Drain, hand back and close."""
+        for group in worker.pool_groups.values():
+            group.stop()
+        signals.task_postrun.disconnect(self._postrun)
+        if self._store is not None:
+            self._store.close()
+
+    terminate = stop
+
+    def register_with_event_loop(self, worker: Any, hub: Any) -> None:
+        """Follow Celery's event loop, a new one after every lost broker connection."""
+        for group in worker.pool_groups.values():
+            group.celery.register(worker.consumer, hub)
+            group.events.dispatcher = worker.consumer.event_dispatcher
+
+    def _pool_ids(self, worker: Any) -> list[str]:
+        found = (names.pool_of(queue) for queue in worker.app.amqp.queues.consume_from)
+        return [pool_id for pool_id in found if pool_id]
+
+    def _postrun(self, task_id: str | None = None, state: str | None = None, retval: Any = None, **_: Any) -> None:
+        for group in self._worker.pool_groups.values():
+            group.celery.postrun(task_id, state=state, value=retval)
+
+    def _cancel(self, task_id: str) -> str:
+        if self._store is None:
+            return "not started"
+        group = next(iter(self._worker.pool_groups.values()))
+        ttl = group.options.context.result_ttl
+        try:
+            return self._store.run(cancel(task_id, reason="It was revoked.", result_ttl=ttl))
+        except errors.TaskNotFound:
+            return "unknown"
+
+
+def stop_worker(code: int) -> None:
+    """Have this process's Celery worker stop with an exit code; its event loop looks at this within a second."""
+    state.should_stop = code
