@@ -19,6 +19,9 @@ POOL_ID_PREFIX = "pool_"
 #: A task's id begins with this when it was submitted through this project (Celery's own ids are UUIDs).
 TASK_ID_PREFIX = "task_"
 
+#: A batch's id begins with this when this project chose it.
+BATCH_ID_PREFIX = "batch_"
+
 #: What a user may call a pool.
 POOL_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
@@ -42,6 +45,11 @@ def new_pool_id() -> str:
 def new_task_id() -> str:
     """Return a fresh task id: ``task_`` and 16 hexadecimal digits."""
     return TASK_ID_PREFIX + secrets.token_hex(8)
+
+
+def new_batch_id() -> str:
+    """Return a fresh batch id: ``batch_`` and 12 hexadecimal digits."""
+    return BATCH_ID_PREFIX + secrets.token_hex(6)
 
 
 def is_pool_id(value: str) -> bool:

@@ -1,0 +1,146 @@
+"""Composition root of a client: finds or starts the server, and makes the parts a manager works with."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from mahavishnu_pools import errors, worker_types
+from mahavishnu_pools.broker.listener import Listener
+from mahavishnu_pools.broker.waiting import OutcomeWaiter
+from mahavishnu_pools.broker.watching import PoolWatch
+from mahavishnu_pools.pools.changing import Changer
+from mahavishnu_pools.pools.closing import Closer
+from mahavishnu_pools.pools.spawning import Spawner
+from mahavishnu_pools.routing.chooser import Chooser
+from mahavishnu_pools.routing.submission import Sender
+from mahavishnu_pools.schemas.pool import PoolSelector
+from mahavishnu_pools.store.client import AsyncStore, SyncStore
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.embedded.private import PrivateStack
+    from mahavishnu_pools.settings import Settings
+
+
+def find_redis_url(settings: Settings) -> str | None:
+    """Return the configured Redis URL, else the one of the running local stack, else None."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    from mahavishnu_pools.embedded.stack import find_redis_url as find_local
+
+    return find_local(settings)
+
+
+def require_redis_url(settings: Settings) -> str:
+    """Return the Redis URL.
+
+    Raises:
+        StackNotRunning: none is configured and no local stack is running.
+    """
+    url = find_redis_url(settings)
+    if url is None:
+        raise errors.StackNotRunning
+    return url
+
+
+def make_chooser(settings: Settings) -> Chooser:
+    """Make what chooses pools, for a manager or a Celery router."""
+    known = worker_types.load_worker_types(settings.worker_types_file)
+    return Chooser(default=PoolSelector(settings.pool_routing_strategy), known=known)
+
+
+def sync_store(settings: Settings) -> SyncStore:
+    """Make a store for threads.
+
+    Raises:
+        StackNotRunning: none is configured and no local stack is running.
+    """
+    return SyncStore.from_settings(settings, require_redis_url(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All a connected manager works with. Made by ``connect``; ``close`` ends every connection."""
+
+    store: AsyncStore
+    listener: Listener
+    waiter: OutcomeWaiter
+    watch: PoolWatch
+    chooser: Chooser
+    sender: Sender
+    spawner: Spawner
+    closer: Closer
+    changer: Changer
+    private: PrivateStack | None
+
+    async def close(self) -> None:
+        """Close the connections, and stop the private stack if there is one."""
+        await self.waiter.close()
+        await self.listener.close()
+        await self.store.close()
+        if self.private is not None:
+            await self.private.stop()
+
+
+async def connect(settings: Settings) -> Parts:
+    """Connect to the configured Redis, else the running local stack, else a private stack started for this process.
+
+    Raises:
+        RedisUnavailable: the server does not answer, refuses the password or cannot be used.
+        StackPartFailed: the private stack does not come up.
+        PoolsDisabled: pools are switched off.
+    """
+    if not settings.pools_enabled:
+        raise errors.PoolsDisabled
+    url = find_redis_url(settings)
+    private = None
+    if url is None:
+        private = await _private_stack(settings)
+        url = private.redis_url
+    store = AsyncStore.from_settings(settings, url)
+    try:
+        await store.check()
+        parts = _assemble(settings, store, private)
+    except BaseException:
+        await store.close()
+        if private is not None:
+            await private.stop()
+        raise
+    parts.listener.start()
+    parts.waiter.start()
+    return parts
+
+
+async def _private_stack(settings: Settings) -> PrivateStack:
+    from mahavishnu_pools.embedded.private import PrivateStack
+
+    stack = PrivateStack(settings)
+    await stack.start()
+    return stack
+
+
+def _assemble(settings: Settings, store: AsyncStore, private: PrivateStack | None) -> Parts:
+    client = secrets.token_hex(8)
+    listener = Listener(store)
+    watch = PoolWatch(listener)
+    closer = Closer(store, watch, settings)
+    return Parts(
+        store=store,
+        listener=listener,
+        waiter=OutcomeWaiter(store, listener, client=client),
+        watch=watch,
+        chooser=make_chooser(settings),
+        sender=Sender(client, settings.max_payload_bytes),
+        spawner=Spawner(store, watch, closer, settings),
+        closer=closer,
+        changer=Changer(store, watch, settings),
+        private=private,
+    )
+
+
+def with_url(settings: Settings, redis_url: str | None) -> Settings:
+    """Return the settings with another Redis URL (None: unchanged)."""
+    return settings if redis_url is None else settings.model_copy(update={"redis_url": SecretStr(redis_url)})

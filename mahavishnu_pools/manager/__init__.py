@@ -1,0 +1,29 @@
+"""PoolManager: what a Python program does with pools and tasks. The work is done in ``pools`` and ``routing``."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from mahavishnu_pools.manager.batch_verbs import BatchVerbs
+from mahavishnu_pools.manager.pool_verbs import PoolVerbs
+
+__all__ = ["PoolManager"]
+
+
+class PoolManager(PoolVerbs, BatchVerbs):
+    """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
+
+    Without a configured Redis it uses the running local stack, else a private one that lives as long as the manager.
+    ``terminal_manager``, ``session_buddy_client`` and ``message_bus`` are kept for programs that pass them; workers are
+    started by node agents.
+    """
+
+    async def __aenter__(self) -> Self:
+        return await self.connect()
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            if self._spawned:
+                await self.close_all()
+        finally:
+            await self.close()

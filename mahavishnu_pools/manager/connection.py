@@ -1,0 +1,53 @@
+"""The connection of a manager: made at first use, closed once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Self
+
+from mahavishnu_pools import bootstrap
+from mahavishnu_pools.pools.interface import Pool
+from mahavishnu_pools.settings import Settings, load_settings
+
+
+class Connected:
+    """What all verbs of a manager share: its settings, the parts it works with, and the pools it knows."""
+
+    def __init__(
+        self,
+        terminal_manager: Any = None,
+        session_buddy_client: Any = None,
+        message_bus: Any = None,
+        *,
+        settings: Settings | None = None,
+        redis_url: str | None = None,
+    ) -> None:
+        self.terminal_manager = terminal_manager
+        self.session_buddy_client = session_buddy_client
+        self.message_bus = message_bus
+        self.settings = bootstrap.with_url(settings or load_settings(), redis_url)
+        self._pools: dict[str, Pool] = {}
+        self._spawned: set[str] = set()
+        self._parts: bootstrap.Parts | None = None
+        self._connecting = asyncio.Lock()
+
+    async def connect(self) -> Self:
+        """Connect now; every verb does it by itself when needed.
+
+        Raises:
+            RedisUnavailable, StackPartFailed, PoolsDisabled: see ``bootstrap.connect``.
+        """
+        await self._connected()
+        return self
+
+    async def close(self) -> None:
+        """Close this client's connections and its private stack; pools of a shared server stay."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.close()
+
+    async def _connected(self) -> bootstrap.Parts:
+        async with self._connecting:
+            if self._parts is None:
+                self._parts = await bootstrap.connect(self.settings)
+            return self._parts

@@ -1,0 +1,151 @@
+"""What a manager does with pools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.manager.task_verbs import TaskVerbs
+from mahavishnu_pools.pools import reports
+from mahavishnu_pools.pools.factory import pool_type as find_pool_type
+from mahavishnu_pools.pools.interface import Pool
+from mahavishnu_pools.pools.spawning import pool_config
+from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolConfig, PoolInfo
+from mahavishnu_pools.store.pools import PoolRecord, list_nodes, read_pools
+from mahavishnu_pools.store.steps import run_steps
+from mahavishnu_pools.store.tasks import read_recent
+
+#: Pools closed at the same time by ``close_all``.
+CLOSE_TOGETHER = 16
+
+
+class PoolVerbs(TaskVerbs):
+    """The verbs about pools."""
+
+    async def spawn_pool(
+        self, pool_type: str | None = None, config: PoolConfig | None = None, *, wait: bool = True, **fields: Any
+    ) -> str:
+        """Spawn a pool from a configuration or from its fields, and return its id.
+
+        ``pool_type=None`` is the configuration's, else the default of the settings. ``wait=False`` returns before the
+        workers are ready. A pool of this name with an equal configuration is returned as it is.
+
+        Raises:
+            InvalidField, UnknownChoice, PoolConflict, NoAgent, MissingProgram, PoolNotReady: see ``Spawner.spawn``.
+        """
+        parts = await self._connected()
+        wanted = pool_config(pool_type, config, fields, settings=self.settings)
+        spawned = await parts.spawner.spawn(wanted, wait=wait)
+        if spawned.new:
+            self._spawned.add(spawned.pool_id)
+        self._handle(spawned.pool_id, spawned.config)
+        return spawned.pool_id
+
+    async def get_pool(self, pool: str) -> Pool:
+        """Return a handle of a pool, named by id or name.
+
+        Raises:
+            PoolNotFound, PoolGone: there is none.
+        """
+        record = await self._record(pool)
+        return self._handle(record.pool_id, record.config)
+
+    async def list_pools(self, *, active_only: bool = False, pool_type: str | None = None) -> list[PoolInfo]:
+        """Return all pools in the order of their creation; ``active_only`` leaves out those that take no new tasks."""
+        records = (await (await self._connected()).store.run(read_pools())).pools
+        infos = (record.info() for record in records if pool_type in (None, record.config.pool_type))
+        return [info for info in infos if not active_only or info.status in ACTIVE_STATUSES]
+
+    async def pool_info(self, pool: str) -> PoolInfo:
+        """Return what is seen of a pool; raises like ``get_pool``."""
+        return (await self._record(pool)).info()
+
+    async def scale_pool(self, pool: str, target: int, *, max_workers: int | None = None) -> PoolInfo:
+        """Change a pool's number of workers and wait until they are there; ``max_workers`` changes the limit first.
+
+        Raises:
+            ScaleOutOfRange, ScalingNotSupported, InvalidField: the number cannot be.
+        """
+        record = await self._record(pool)
+        return (await (await self._connected()).changer.scale(record, target, max_workers=max_workers)).info()
+
+    async def pause_pool(self, pool: str) -> PoolInfo:
+        """Start no more tasks of a pool; running ones go on, new ones wait."""
+        return await self._move(pool, "pause")
+
+    async def resume_pool(self, pool: str) -> PoolInfo:
+        """Go on after a pause or a drain."""
+        return await self._move(pool, "resume")
+
+    async def drain_pool(self, pool: str) -> PoolInfo:
+        """Take no new tasks for a pool and start none; running ones end."""
+        return await self._move(pool, "drain")
+
+    async def close_pool(self, pool: str, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - public name
+        """Close a pool: cancel what waits, give running tasks ``timeout`` seconds (None: the setting), remove it.
+
+        Raises:
+            PoolNotFound, PoolGone: there is none.
+            PoolNotReady: its workers did not stop in time.
+        """
+        record = await self._record(pool)
+        await (await self._connected()).closer.close(record.pool_id, drain=timeout)
+        self._pools.pop(record.pool_id, None)
+        self._spawned.discard(record.pool_id)
+
+    async def close_all(self, scope: Literal["own", "all"] = "own") -> list[str]:
+        """Close the pools this manager spawned, or all there are, and return their ids."""
+        registered = [record.pool_id for record in (await (await self._connected()).store.run(read_pools())).pools]
+        chosen = [pool_id for pool_id in registered if scope == "all" or pool_id in self._spawned]
+        slots = asyncio.Semaphore(CLOSE_TOGETHER)
+
+        async def close(pool_id: str) -> None:
+            async with slots:
+                try:
+                    await self.close_pool(pool_id)
+                except errors.NotFound:
+                    return  # somebody else closed it
+
+        await asyncio.gather(*(close(pool_id) for pool_id in chosen))
+        self._spawned.intersection_update(registered)
+        return chosen
+
+    async def health_check(self, pool: str | None = None) -> dict[str, Any]:
+        """Return the health of all pools, or of one."""
+        infos = await self.list_pools() if pool is None else [await self.pool_info(pool)]
+        nodes = await (await self._connected()).store.run(list_nodes())
+        return reports.health(infos, nodes)
+
+    async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
+        """Return figures over all pools, and with ``by_type`` for each type."""
+        return reports.statistics(await self.list_pools(), by_type=by_type)
+
+    async def aggregate_results(self, pool_ids: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the last results (at most 1000) of pools (None: of all) with counts, by pool id."""
+        store = (await self._connected()).store
+        infos = await self.list_pools() if pool_ids is None else [await self.pool_info(one) for one in pool_ids]
+        found = {}
+        for info in infos:
+            recent = await store.run(read_recent(info.pool_id))
+            known = await self._read_tasks(recent)
+            found[info.pool_id] = (info, [result for result in known if result is not None])
+        return reports.aggregated(found)
+
+    async def _record(self, pool: str) -> PoolRecord:
+        parts = await self._connected()
+        registry = await parts.store.run(read_pools(pool))
+        if registry.pools:
+            return registry.pools[0]
+        # The long way says which pools there are.
+        return await run_steps(parts.store, parts.chooser.find(pool))
+
+    async def _move(self, pool: str, verb: str) -> PoolInfo:
+        record = await self._record(pool)
+        return (await (await self._connected()).changer.move(record, verb)).info()
+
+    def _handle(self, pool_id: str, config: PoolConfig) -> Pool:
+        if pool_id not in self._pools:
+            self._pools[pool_id] = find_pool_type(config.pool_type).handle(pool_id, config, self)
+        return self._pools[pool_id]

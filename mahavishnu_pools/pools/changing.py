@@ -1,0 +1,88 @@
+"""Changing a pool that exists: its number of workers, and whether it takes and runs tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.pools.factory import pool_type
+from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.store.pools import PoolRecord, change_pool, read_pools
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.broker.watching import PoolWatch
+    from mahavishnu_pools.settings import Settings
+    from mahavishnu_pools.store.client import AsyncStore
+
+#: Verb: the states it starts from, and the one it leads to.
+_MOVES = {
+    "pause": ((PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED), PoolStatus.PAUSED),
+    "resume": ((PoolStatus.PAUSED, PoolStatus.DRAINING, PoolStatus.RUNNING), PoolStatus.RUNNING),
+    "drain": ((PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED, PoolStatus.DRAINING), PoolStatus.DRAINING),
+}
+
+
+def rescaled(config: PoolConfig, target: int, *, max_workers: int | None) -> PoolConfig:
+    """Return the configuration for a new number of workers.
+
+    Raises:
+        ScaleOutOfRange: the number is outside the limits.
+        ScalingNotSupported: the pool's type has a fixed number of workers.
+        InvalidField: the new limit is below the lower one.
+    """
+    if not pool_type(config.pool_type).scalable:
+        raise errors.ScalingNotSupported(
+            f"Pools of type {config.pool_type} have a fixed number of workers. Spawn more pools instead.",
+            pool_type=config.pool_type,
+        )
+    most = config.max_workers if max_workers is None else max_workers
+    if not config.min_workers <= most <= 1000:
+        raise errors.InvalidField.of(
+            "max_workers", f"{most} is not between min_workers ({config.min_workers}) and 1000", "Choose another limit."
+        )
+    if not config.min_workers <= target <= most:
+        raise errors.ScaleOutOfRange.of(target, config.min_workers, most)
+    return config.model_copy(update={"max_workers": most})
+
+
+class Changer:
+    """Changes pools."""
+
+    def __init__(self, store: AsyncStore, watch: PoolWatch, settings: Settings) -> None:
+        self._store = store
+        self._watch = watch
+        self._settings = settings
+
+    async def scale(self, pool: PoolRecord, target: int, *, max_workers: int | None) -> PoolRecord:
+        """Have ``target`` workers, and return the pool when its groups report them or the spawn timeout has passed.
+
+        Raises:
+            ScaleOutOfRange, ScalingNotSupported, InvalidField: see ``rescaled``.
+        """
+        config = rescaled(pool.config, target, max_workers=max_workers)
+        changes: dict[str, Any] = {"workers": target}
+        if config != pool.config:
+            changes["config"] = config.model_dump_json()
+        await self._store.run(change_pool(pool.pool_id, **changes))
+
+        async def look() -> PoolRecord | None:
+            now = await self._read(pool)
+            # What is paused or not up yet reports nothing; another scaling may have overtaken this one.
+            settled = now.status is not PoolStatus.RUNNING or now.workers != target
+            return now if settled or now.ready_workers == target else None
+
+        return await self._watch.until(look, within=self._settings.spawn_timeout) or await self._read(pool)
+
+    async def move(self, pool: PoolRecord, verb: str) -> PoolRecord:
+        """Pause, resume or drain a pool.
+
+        Raises:
+            InvalidField: its status does not allow that.
+        """
+        before, after = _MOVES[verb]
+        reason = {"pause": "it was paused", "drain": "it is drained"}.get(verb, "")
+        await self._store.run(change_pool(pool.pool_id, only_if=before, status=after, reason=reason))
+        return await self._read(pool)
+
+    async def _read(self, pool: PoolRecord) -> PoolRecord:
+        return (await self._store.run(read_pools(pool.pool_id))).one(pool.config.name)

@@ -1,0 +1,47 @@
+"""The pool types that exist: the built-in ones, and those of plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.pools.interface import PoolType
+from mahavishnu_pools.pools.mahavishnu import MAHAVISHNU
+
+#: Entry points of this group name PoolType objects.
+ENTRY_POINT_GROUP = "mahavishnu_pools.pool_types"
+
+BUILT_IN: Mapping[str, PoolType] = MappingProxyType({MAHAVISHNU.name: MAHAVISHNU})
+
+
+def pool_type(name: str) -> PoolType:
+    """Return the pool type of this name.
+
+    Raises:
+        UnknownChoice: there is none; the message lists those that exist.
+        InvalidConfig: the plug-in of this name is no pool type.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    plugins = _plugins()
+    if name not in plugins:
+        raise errors.UnknownChoice.of("pool type", name, [*BUILT_IN, *plugins])
+    return plugins[name]
+
+
+@cache
+def _plugins() -> Mapping[str, PoolType]:
+    found: dict[str, PoolType] = {}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        loaded = entry.load()
+        if not isinstance(loaded, PoolType):
+            raise errors.InvalidConfig(
+                f"The entry point {entry.name!r} of {ENTRY_POINT_GROUP} names {entry.value}, which is no PoolType. "
+                "Correct or remove the package that brings it.",
+                entry_point=entry.name,
+            )
+        found[loaded.name] = loaded
+    return MappingProxyType(found)

@@ -1,0 +1,52 @@
+"""On which nodes a pool may run. Pure; the spawning client and the node agents use the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools import errors
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.pool import PoolConfig
+    from mahavishnu_pools.store.pools import NodeInfo
+
+
+def misfit(config: PoolConfig, node: NodeInfo, *, nodes: Sequence[NodeInfo]) -> str | None:
+    """Return why a pool cannot run on a node, or None.
+
+    ``nodes`` are all nodes: a region binds only when some living node is in it, otherwise it is no more than a label.
+    """
+    if not node.alive:
+        return "its agent does not answer"
+    if config.nodes is not None and node.name not in config.nodes and not set(config.nodes) & set(node.tags):
+        return f"it has none of the names or tags {', '.join(config.nodes)}"
+    if node.region != config.region and any(other.alive and other.region == config.region for other in nodes):
+        return f"it is in region {node.region}, not {config.region}"
+    if config.worker_type is not None and config.worker_type not in node.programs:
+        return f"the program of worker type {config.worker_type} is not installed there"
+    return None
+
+
+def fitting(config: PoolConfig, nodes: Sequence[NodeInfo]) -> list[str]:
+    """Return the names of the nodes a pool may run on.
+
+    Raises:
+        NoAgent: there is none; the message says why for each node.
+    """
+    living = [node for node in nodes if node.alive]
+    if not living:
+        raise errors.NoAgent(
+            "No node agent is running that could start the pool's workers. "
+            "Start one with 'mahavishnu up' or 'mahavishnu agent'."
+        )
+    reasons = {node.name: misfit(config, node, nodes=nodes) for node in living}
+    fits = [name for name, reason in reasons.items() if reason is None]
+    if not fits:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+        raise errors.NoAgent(
+            f"No node can run the pool {config.name!r}. {listed}. "
+            "Change the pool's configuration, or start an agent that fits.",
+            reasons=reasons,
+        )
+    return fits

@@ -1,0 +1,173 @@
+"""Spawning a pool: check what can be checked first, register, wait until its workers are ready, or undo."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools import errors, names, worker_types
+from mahavishnu_pools.pools.closing import Closer
+from mahavishnu_pools.pools.factory import pool_type
+from mahavishnu_pools.pools.placement import fitting, misfit
+from mahavishnu_pools.routing.task_input import build
+from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, create_pool, list_nodes, read_pools
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.broker.watching import PoolWatch
+    from mahavishnu_pools.settings import Settings
+    from mahavishnu_pools.store.client import AsyncStore
+
+logger = logging.getLogger(__name__)
+
+#: A pool in one of these states has come up.
+_UP = frozenset({PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED})
+
+#: A pool in one of these states will not come up any more.
+_DOWN = frozenset({PoolStatus.DRAINING, PoolStatus.STOPPED, PoolStatus.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A pool that is there now; ``new`` is False when it had been there with the same configuration."""
+
+    pool_id: str
+    config: PoolConfig
+    new: bool
+
+
+def pool_config(
+    kind: str | None, config: PoolConfig | None, fields: Mapping[str, Any], *, settings: Settings
+) -> PoolConfig:
+    """Return the configuration of a pool to spawn, made of what the caller gave and the settings' defaults.
+
+    Raises:
+        InvalidField: a field is unknown or has a value that cannot be used.
+    """
+    if config is None:
+        low = fields.get("min_workers", settings.pool_default_min_workers)
+        defaults: dict[str, Any] = {"pool_type": kind or settings.default_pool_type, "min_workers": low}
+        if isinstance(low, int):
+            defaults["max_workers"] = max(settings.pool_default_max_workers, low)
+        return build(PoolConfig, {**defaults, **fields})
+    if kind not in (None, config.pool_type):
+        raise errors.InvalidField.of(
+            "pool_type", f"is {kind!r}, but the configuration says {config.pool_type!r}", "Give the type once."
+        )
+    return build(PoolConfig, {**config.model_dump(), **fields}) if fields else config
+
+
+def differences(wanted: PoolConfig, existing: PoolConfig) -> list[str]:
+    """Return the names of the fields in which two configurations differ."""
+    return [name for name in PoolConfig.model_fields if getattr(wanted, name) != getattr(existing, name)]
+
+
+class Spawner:
+    """Spawns pools."""
+
+    def __init__(self, store: AsyncStore, watch: PoolWatch, closer: Closer, settings: Settings) -> None:
+        self._store = store
+        self._watch = watch
+        self._closer = closer
+        self._settings = settings
+
+    async def spawn(self, config: PoolConfig, *, wait: bool) -> Spawned:
+        """Register a pool and, with ``wait``, wait until its workers are ready.
+
+        Raises:
+            UnknownChoice: there is no such pool type or worker type.
+            InvalidField: the type's own rules refuse the configuration.
+            PoolConflict: a pool of this name exists with another configuration.
+            NoAgent: no node can run the pool.
+            MissingProgram: the program of the worker type is missing on this machine, where the pool would run.
+            PoolNotReady: the workers did not come up in time; nothing is left of the pool.
+        """
+        pool_type(config.pool_type).check(config)
+        spawned = await self._existing(config) or await self._create(config)
+        if wait:
+            await self._wait(spawned)
+        return spawned
+
+    async def _existing(self, config: PoolConfig) -> Spawned | None:
+        registry = await self._store.run(read_pools(config.name))
+        pool = registry.pools[0] if registry.pools else None
+        return _same(config, pool.pool_id, pool.config) if pool else None
+
+    async def _create(self, config: PoolConfig) -> Spawned:
+        here = self._settings.node_name or names.default_node_name()
+        nodes = await self._store.run(list_nodes())
+        self._check_worker_type(config, nodes)
+        try:
+            fitting(config, nodes)
+        except errors.NoAgent:
+            self._refuse_missing_program(config, nodes, here)
+            raise
+        pool_id = names.new_pool_id()
+        found = await self._store.run(create_pool(pool_id, config, prefer=here))
+        # A reply that got lost is answered by asking again, and then this call's own pool is found.
+        if found is not None and found[0] != pool_id:
+            return _same(config, *found)
+        logger.info("Spawned pool %s", config.name, extra={"action": "spawn", "pool_id": pool_id})
+        return Spawned(pool_id, config, new=True)
+
+    def _known_types(self) -> Mapping[str, worker_types.WorkerType]:
+        return worker_types.load_worker_types(self._settings.worker_types_file)
+
+    def _check_worker_type(self, config: PoolConfig, nodes: Sequence[NodeInfo]) -> None:
+        if config.worker_type is None or any(config.worker_type in node.programs for node in nodes):
+            return
+        worker_types.get_worker_type(config.worker_type, known=self._known_types())
+
+    def _refuse_missing_program(self, config: PoolConfig, nodes: Sequence[NodeInfo], here: str) -> None:
+        local = next((node for node in nodes if node.name == here and node.alive), None)
+        if config.worker_type is None or local is None:
+            return
+        if misfit(config.model_copy(update={"worker_type": None}), local, nodes=nodes) is None:
+            kind = self._known_types()[config.worker_type]
+            raise errors.MissingProgram.of(kind.name, kind.needs, kind.install or f"the instructions of {kind.needs}")
+
+    async def _wait(self, spawned: Spawned) -> None:
+        try:
+            await self._until_up(spawned.pool_id, spawned.config.name)
+        except BaseException:
+            # Nothing half-made stays behind, also when the caller is interrupted.
+            if spawned.new:
+                undo = self._closer.close(spawned.pool_id, drain=0.0, reason="its workers did not come up")
+                await asyncio.shield(undo)
+            raise
+
+    async def _until_up(self, pool_id: str, name: str) -> None:
+        last: PoolRecord | None = None
+
+        async def look() -> PoolRecord | None:
+            nonlocal last
+            last = (await self._store.run(read_pools(pool_id))).one(name)
+            return last if last.status in _UP | _DOWN else None
+
+        timeout = self._settings.spawn_timeout
+        found = await self._watch.until(look, within=timeout)
+        if found is not None and found.status in _UP:
+            return
+        known = _said(found or last)
+        when = f"failed ({known})" if found else f"were not ready after {timeout:g} s ({known})"
+        message = f"The workers of pool {name!r} {when}. 'mahavishnu logs agent' says more."
+        raise errors.PoolNotReady(message, pool_id=pool_id)
+
+
+def _same(wanted: PoolConfig, pool_id: str, existing: PoolConfig) -> Spawned:
+    differ = differences(wanted, existing)
+    if differ:
+        raise errors.PoolConflict.of(wanted.name, differ)
+    return Spawned(pool_id, existing, new=False)
+
+
+def _said(pool: PoolRecord | None) -> str:
+    if pool is None:
+        return "nothing is known of it"
+    groups = [f"{group.node}: {group.status}" + (f", {group.reason}" if group.reason else "") for group in pool.groups]
+    taken = f"assigned to {', '.join(pool.assigned)}" if pool.assigned else "no node has taken it"
+    where = "; ".join(groups) or taken
+    return f"{pool.reason}; {where}" if pool.reason else where

@@ -1,0 +1,114 @@
+"""Carrying a distribution out: submit the parts as one batch, seal it, and say what follows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools import names
+from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.routing.distribution import Spread, copies, follower, split
+from mahavishnu_pools.routing.eligibility import Need, PoolFilter
+from mahavishnu_pools.routing.submission import Parcel, Sender, chunked, pack
+from mahavishnu_pools.schemas.routing import Choice
+from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.store.tasks import Follower, seal, submit
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.routing.chooser import Chooser
+    from mahavishnu_pools.store.steps import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A distribution that is under way: its parts in input order, and the task that reduces them (None: none does)."""
+
+    batch_id: str
+    task_ids: tuple[str, ...]
+    strategy: str
+    reducer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A distribution ready to be sent. ``targets`` has one pool a part for broadcast, else it is None."""
+
+    batch_id: str
+    how: Spread
+    parcels: tuple[Parcel, ...]
+    candidates: tuple[str, ...]
+    targets: tuple[str, ...] | None
+    follower: Follower | None
+
+    def ids(self) -> list[str]:
+        """Return the ids of all its tasks."""
+        after = [self.follower.envelope.task_id] if self.follower else []
+        return [parcel.envelope.task_id for parcel in self.parcels] + after
+
+
+def prepare(
+    chooser: Chooser,
+    sender: Sender,
+    spec: TaskSpec,
+    how: Spread,
+    *,
+    pools: Sequence[str] | None = None,
+    filters: PoolFilter | None = None,
+) -> Steps[Ready]:
+    """Split, find the pools, and build all messages; ``pools`` (ids or names) limits where parts may go.
+
+    Raises:
+        PoolNotFound, PoolGone: a named pool does not exist.
+        NoPoolAvailable: no pool can run the parts.
+        InvalidField, UnknownChoice, PayloadTooLarge: the task cannot be split or a part cannot be used.
+    """
+    parts = split(spec, how) if how.selector is not None else None
+    only = None
+    if pools is not None:
+        found = []
+        for pool in pools:
+            found.append((yield from chooser.find(pool)).pool_id)
+        only = tuple(dict.fromkeys(found))
+    sifted = yield from chooser.candidates(Need.of(spec), filters=filters, only=only)
+    targets = sifted.candidates if parts is None else None
+    if parts is None:
+        parts = copies(spec, len(sifted.candidates))
+    parcels = yield from pack(chooser, sender, parts)
+    batch_id = names.new_batch_id()
+    after = follower(spec, how, batch_id)
+    then = None
+    if after is not None:
+        made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes)
+        reducing = yield from chooser.candidates(Need.of(after), filters=filters, only=only)
+        then = Follower(made, reducing.candidates, reducing.candidates[0])
+    return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then)
+
+
+def carry_out(sender: Sender, ready: Ready, *, result_ttl: float) -> Steps[Distribution]:
+    """Submit all parts as one batch and seal it.
+
+    Raises:
+        NoPoolAvailable, PoolGone, InvalidField: the pools went away; parts already sent run.
+    """
+    task_ids: list[str] = []
+    strategy = ready.how.strategy.value
+    for chunk, choice in _chunks(ready):
+        envelopes = [parcel.envelope for parcel in chunk]
+        sent = yield submit(envelopes, choice, client=sender.client, batch=ready.batch_id, counted=strategy)
+        task_ids.extend(one.task_id for one in sent)
+    yield seal(ready.batch_id, follower=ready.follower, client=sender.client, result_ttl=result_ttl)
+    reducer = ready.follower.envelope.task_id if ready.follower else None
+    return Distribution(ready.batch_id, tuple(task_ids), strategy, reducer)
+
+
+def _chunks(ready: Ready) -> Iterator[tuple[list[Parcel], Choice]]:
+    for indexes in chunked(ready.parcels, range(len(ready.parcels))):
+        chunk = [ready.parcels[index] for index in indexes]
+        if ready.targets is not None:
+            yield chunk, Choice("pool", targets=tuple(ready.targets[index] for index in indexes))
+        else:
+            assert ready.how.selector is not None
+            # One random number a call seeds the choice of every task in it.
+            yield chunk, Choice(ready.how.selector.value, candidates=ready.candidates, random=random.random())

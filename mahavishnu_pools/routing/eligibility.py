@@ -1,0 +1,163 @@
+"""Which pools may get a task, and why each of the others may not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools import task_types, worker_types
+from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolStatus
+from mahavishnu_pools.schemas.task import TaskSpec
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
+
+#: Pool types whose workers hand the task to somebody else, who understands prompts only.
+PROMPTS_ONLY = frozenset({"session-buddy", "kubernetes"})
+
+#: A pool in one of these states takes no task any more.
+CLOSING_STATUSES = frozenset({PoolStatus.DRAINING, PoolStatus.STOPPED, PoolStatus.FAILED})
+
+
+class PoolFilter(Value):
+    """What pools must be like to get a task; None and empty ask for nothing. All ``tags`` must be there."""
+
+    pool_type: str | None = None
+    tags: tuple[str, ...] = ()
+    region: str | None = None
+    worker_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a task asks of its pool. ``celery`` is a user's own Celery task, of which nothing else is known."""
+
+    task_type: str = "prompt"
+    worker_type: str | None = None
+    celery: bool = False
+
+    @classmethod
+    def of(cls, spec: TaskSpec) -> Need:
+        """Return what a specification asks for."""
+        return cls(spec.task_type, spec.worker_type)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The pools and nodes at one version of the registry, and the worker types this process knows."""
+
+    version: int
+    pools: tuple[PoolRecord, ...]
+    nodes: tuple[NodeInfo, ...]
+    worker_types: Mapping[str, worker_types.WorkerType] = field(default_factory=lambda: worker_types.BUILT_IN)
+
+    def find(self, pool: str) -> PoolRecord | None:
+        """Return the pool of this name or id, or None."""
+        return next((one for one in self.pools if pool in (one.config.name, one.pool_id)), None)
+
+    def nodes_of(self, pool: PoolRecord) -> tuple[NodeInfo, ...]:
+        """Return the living nodes that run a pool."""
+        return tuple(node for node in self.nodes if node.alive and node.name in pool.assigned)
+
+    def known_task_types(self) -> dict[str, Mapping[str, Any] | None]:
+        """Return the task types that some node has registered beside the built-in ones; payloads are checked there."""
+        found = {name for node in self.nodes if node.alive for name in node.task_types}
+        return {name: None for name in found if name not in task_types.BUILT_IN}
+
+    def is_ai(self, worker_type: str | None) -> bool:
+        """Tell whether a worker type understands prose; one that only its node knows counts as such."""
+        if worker_type is None:
+            return False
+        known = self.worker_types.get(worker_type)
+        return known is None or known.ai
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """The pools that may get a task now, those it may wait for, and why each other one was left out, by name."""
+
+    candidates: tuple[str, ...]
+    keep: tuple[str, ...]
+    reasons: Mapping[str, str]
+
+
+def sift(view: View, need: Need, *, filters: PoolFilter | None = None, only: Iterable[str] | None = None) -> Sifted:
+    """Tell candidates from the rest; ``only`` limits them to pools of these ids (None: any)."""
+    candidates, keep, reasons = [], [], {}
+    limited = None if only is None else frozenset(only)
+    for pool in view.pools:
+        reason = _not_asked_for(pool, limited) or misses(pool, filters) or cannot_run(view, pool, need)
+        if reason is None and pool.status not in CLOSING_STATUSES:
+            keep.append(pool.pool_id)
+        reason = reason or _not_active(pool)
+        if reason is None:
+            candidates.append(pool.pool_id)
+        else:
+            reasons[pool.config.name] = reason
+    return Sifted(tuple(candidates), tuple(keep), reasons)
+
+
+def validate(view: View, spec: TaskSpec) -> None:
+    """Refuse a task that no pool of the view could make sense of.
+
+    Raises:
+        UnknownChoice: its type is not registered, and no pool would take it as a prompt.
+        InvalidField: its payload does not fit its type.
+    """
+    ai = view.is_ai(spec.worker_type) or any(view.is_ai(pool.worker_type) for pool in view.pools)
+    task_types.validate_payload(spec, known=view.known_task_types(), ai=ai)
+
+
+def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
+    """Return what of the filter a pool does not have, or None."""
+    if filters is None:
+        return None
+    config = pool.config
+    for name, wanted, has in (
+        ("type", filters.pool_type, config.pool_type),
+        ("region", filters.region, config.region),
+        ("worker type", filters.worker_type, pool.worker_type),
+    ):
+        if wanted is not None and wanted != has:
+            return f"its {name} is {has or 'none'}, not {wanted}"
+    missing = [tag for tag in filters.tags if tag not in config.tags]
+    return f"it lacks the tag {', '.join(missing)}" if missing else None
+
+
+def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
+    """Return why a pool cannot run a task, or None."""
+    if pool.config.pool_type in PROMPTS_ONLY:
+        return None if need.task_type == "prompt" and not need.celery else "it runs prompts only"
+    if need.celery:
+        return None
+    nodes = view.nodes_of(pool)
+    if need.task_type == "prompt":
+        return _cannot_prompt(pool, need, nodes)
+    if need.task_type in task_types.BUILT_IN or any(need.task_type in node.task_types for node in nodes):
+        return None
+    if view.is_ai(need.worker_type or pool.worker_type):
+        return None
+    return f"it does not know the task type {need.task_type!r}"
+
+
+def _cannot_prompt(pool: PoolRecord, need: Need, nodes: Sequence[NodeInfo]) -> str | None:
+    if need.worker_type is not None:
+        found = not nodes or any(need.worker_type in node.programs for node in nodes)
+        return None if found or need.worker_type == pool.worker_type else f"it has no program for {need.worker_type}"
+    # Before the first group has reported, nobody knows which program it will find.
+    if pool.worker_type is None and any(group.status == "ready" for group in pool.groups):
+        install = worker_types.no_ai_program().details()["install"]
+        return f"it has no AI program to run a prompt (install one, for example with: {install})"
+    return None
+
+
+def _not_asked_for(pool: PoolRecord, only: frozenset[str] | None) -> str | None:
+    return None if only is None or pool.pool_id in only else "it was not named"
+
+
+def _not_active(pool: PoolRecord) -> str | None:
+    if pool.status in ACTIVE_STATUSES:
+        return None
+    return f"it is {pool.status}" + (f" ({pool.reason})" if pool.reason else "")
