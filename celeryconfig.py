@@ -1,4 +1,4 @@
-"""Celery settings for ``celery`` commands in a checkout or image: those that the project computes from its own settings."""
+"""Celery settings for ``celery`` commands in a checkout or image, computed from the project's own settings."""
 
 from __future__ import annotations
 

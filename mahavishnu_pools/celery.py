@@ -1,7 +1,7 @@
-"""Pools in Celery applications: ``install(app)`` for an existing one, ``app`` and ``run_task`` for synchronous code without one.
+"""Pools in Celery applications: ``install(app)`` for an existing one, ``app`` and ``run_task`` for those without.
 
-``install`` adds the router and the way to pools; queues that are no pool's, the transport, the result backend and every global of
-kombu stay as they were.
+``install`` adds the router and the way to pools; queues that are no pool's, the transport, the result backend and every
+global of kombu stay as they were.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 def install(app: Celery, *, settings: Settings | None = None, redis_url: str | None = None) -> Celery:
     """Give an existing Celery app pools, and return it.
 
-    Afterwards ``task.apply_async(args, pool="name")``, ``pool_selector="least_loaded"`` and ``pool_affinity="key"`` go to pools. Call
-    it once where the app is made. ``redis_url`` (default: the configured one, else that of the running local stack) is where the
-    pools are; the app's own broker and result backend may be elsewhere. A worker group that is to run the app's tasks
-    gets the app by ``celery_app="module:attribute"`` in the pool's configuration or in the settings. A second call changes
-    nothing.
+    Afterwards ``task.apply_async(args, pool="name")``, ``pool_selector="least_loaded"`` and ``pool_affinity="key"`` go
+    to pools. Call it once where the app is made. ``redis_url`` (default: the configured one, else that of the running
+    local stack) is where the pools are; the app's own broker and result backend may be elsewhere. A worker group that
+    is to run the app's tasks gets the app by ``celery_app="module:attribute"`` in the pool's configuration or in the
+    settings. A second call changes nothing.
 
     Raises:
         StackNotRunning: no URL was given and there is no stack; found out at the first call that goes to a pool.

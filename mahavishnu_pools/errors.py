@@ -1,7 +1,7 @@
 """Every error this project raises: one root, four areas, one leaf per thing that can go wrong.
 
 The message says what is wrong, where, and what to do about it. Data a program may need is in attributes and in
-``details()``. Exit codes and MCP errors are derived from ``code`` in one place each (``cli/exit_codes.py``, ``server``).
+``details()``. Exit codes and MCP errors are derived from ``code`` in one place each.
 
 All of them can be rebuilt from their message alone (``cls(message)``), because Celery stores an exception as type and
 arguments.
@@ -112,7 +112,8 @@ class MissingProgram(InvalidInput):
     def of(cls, worker_type: str, program: str, install: str) -> MissingProgram:
         """Build the error from the worker type, the program and the command that installs it."""
         return cls(
-            f"Worker type {worker_type!r} needs the program {program!r}, which is not on PATH. Install it with: {install}",
+            f"Worker type {worker_type!r} needs the program {program!r}, which is not on PATH. "
+            f"Install it with: {install}",
             worker_type=worker_type,
             program=program,
             install=install,
@@ -182,7 +183,8 @@ class PoolsDisabled(InvalidInput):
     def __init__(self, message: str = "") -> None:
         super().__init__(
             message
-            or "Pools are switched off (pools_enabled: false). Set it to true, or MAHAVISHNU_POOLS_ENABLED=true, and try again."
+            or "Pools are switched off (pools_enabled: false). "
+            "Set it to true, or MAHAVISHNU_POOLS_ENABLED=true, and try again."
         )
 
 
@@ -199,7 +201,9 @@ class PoolNotFound(NotFound):
         """Build the error from what was asked for and the names of the pools that exist."""
         have = f"Pools that exist: {', '.join(sorted(known)[:20])}." if known else "No pool exists yet."
         return cls(
-            f"No pool has the id or name {pool!r}. {have} 'mahavishnu pools list' shows them.", pool=pool, known=sorted(known)
+            f"No pool has the id or name {pool!r}. {have} 'mahavishnu pools list' shows them.",
+            pool=pool,
+            known=sorted(known),
         )
 
 
@@ -223,7 +227,8 @@ class TaskNotFound(NotFound):
     def of(cls, task_id: str) -> TaskNotFound:
         """Build the error from the task's id."""
         return cls(
-            f"No task has the id {task_id!r}. It was never submitted here, or its record has expired.", task_id=task_id
+            f"No task has the id {task_id!r}. It was never submitted here, or its record has expired.",
+            task_id=task_id,
         )
 
 
@@ -238,7 +243,8 @@ class NoPoolAvailable(NotFound):
         if not reasons:
             return cls("No pool exists. Make one with 'mahavishnu pools spawn --name NAME'.", reasons={})
         listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())[:20])
-        return cls(f"No pool can take this task. {listed}. Change the filter, or spawn a pool that fits.", reasons=dict(reasons))
+        text = f"No pool can take this task. {listed}. Change the filter, or spawn a pool that fits."
+        return cls(text, reasons=dict(reasons))
 
 
 # ── unavailable ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +257,8 @@ class StackNotRunning(Unavailable):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(
-            message or "No stack is running here. Start one with 'mahavishnu up', or name a server in MAHAVISHNU_REDIS_URL."
+            message
+            or "No stack is running here. Start one with 'mahavishnu up', or name a server in MAHAVISHNU_REDIS_URL."
         )
 
 
@@ -287,7 +294,8 @@ class WaitTimeout(MahavishnuError):
     @classmethod
     def of(cls, what: str, seconds: float) -> WaitTimeout:
         """Build the error from what was waited for and for how long."""
-        return cls(f"{what} was not there after {seconds:g} s. Nothing was cancelled; ask again later.", seconds=seconds)
+        text = f"{what} was not there after {seconds:g} s. Nothing was cancelled; ask again later."
+        return cls(text, seconds=seconds)
 
 
 # ── outcomes, as AsyncResult shows them ──────────────────────────────────────────────────────────────────────────────

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from mahavishnu_pools import errors
 
 #: Where the settings file is looked for when MAHAVISHNU_SETTINGS_FILE names none: below the current directory.
 DEFAULT_SETTINGS_FILE = Path("settings/mahavishnu.yaml")
+
+
+#: Lists that the environment may hold as JSON or separated by commas.
+Names = Annotated[tuple[str, ...], NoDecode]
+Paths = Annotated[tuple[Path, ...], NoDecode]
 
 
 class UnknownSettingWarning(UserWarning):
@@ -31,17 +43,22 @@ def user_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """All settings. Times are seconds, sizes bytes. Environment variables are the upper-case names with ``MAHAVISHNU_``."""
+    """All settings. Times are seconds, sizes bytes. The environment has them in upper case with ``MAHAVISHNU_``.
+
+    A list in the environment is JSON, or names separated by commas.
+    """
 
     model_config = SettingsConfigDict(env_prefix="MAHAVISHNU_", extra="ignore", frozen=True, env_ignore_empty=True)
 
     # where things are
     redis_url: SecretStr | None = Field(default=None, description="An own Redis or Valkey; None: the local stack's.")
     data_dir: Path = Field(default_factory=user_data_dir, description="State of the local stack.")
-    namespace: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,40}$", description="Prefix of every key, queue and channel.")
+    namespace: str = Field(
+        default="", pattern=r"^[A-Za-z0-9._-]{0,40}$", description="Prefix of every key, queue and channel."
+    )
     redis_port: int = Field(default=0, ge=0, le=65535, description="Port of the embedded server; 0: any free one.")
     node_name: str | None = Field(default=None, description="Name of this node; None: the host's name.")
-    node_tags: tuple[str, ...] = Field(default=(), description="Tags this node announces (pools ask for them in `nodes`).")
+    node_tags: Names = Field(default=(), description="Tags this node announces (pools ask for them in `nodes`).")
     node_region: str = Field(default="default", description="Region this node is in.")
 
     # pools
@@ -52,10 +69,14 @@ class Settings(BaseSettings):
     pool_default_max_workers: int = Field(default=10, ge=1, le=1000)
     spawn_timeout: float = Field(default=30.0, gt=0, description="How long spawning waits for the workers.")
     default_worker_type: str | None = Field(default=None, description="Worker type of pools that name none.")
-    allowed_roots: tuple[Path, ...] = Field(default=(), description="Where tasks may run; empty: where the agent was started.")
-    imports: tuple[str, ...] = Field(default=(), description="Modules every worker group loads.")
-    celery_app: str | None = Field(default=None, description="The user's Celery app, as module:attribute, for worker groups.")
-    python_callables: tuple[str, ...] = Field(default=(), description="What task type `python` may call: module:function or module:*.")
+    allowed_roots: Paths = Field(default=(), description="Where tasks may run; empty: where the agent was started.")
+    imports: Names = Field(default=(), description="Modules every worker group loads.")
+    celery_app: str | None = Field(
+        default=None, description="The user's Celery app, as module:attribute, for worker groups."
+    )
+    python_callables: Names = Field(
+        default=(), description="What task type `python` may call: module:function or module:*."
+    )
     worker_types_file: Path | None = Field(default=None, description="YAML with more worker types.")
 
     # tasks
@@ -63,11 +84,15 @@ class Settings(BaseSettings):
     max_output_bytes: int = Field(default=256 * 1024, ge=1024)
     max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096)
     result_expires: float = Field(default=86400.0, gt=0)
-    submit_timeout: float = Field(default=5.0, gt=0, description="Deadline of a producer's call when Redis does not answer.")
+    submit_timeout: float = Field(
+        default=5.0, gt=0, description="Deadline of a producer's call when Redis does not answer."
+    )
     kill_grace: float = Field(default=5.0, ge=0, description="Time between TERM and KILL.")
 
     # delivery
-    lease_ttl: float = Field(default=30.0, gt=0, description="How long a silent consumer keeps its claims before reapers start counting.")
+    lease_ttl: float = Field(
+        default=30.0, gt=0, description="How long a silent consumer keeps its claims before reapers start counting."
+    )
     node_lost_after: float = Field(default=60.0, gt=0, description="A silent node is lost after this.")
     node_heartbeat: float = Field(default=2.0, gt=0, description="How often an agent reports.")
     frozen_after: float = Field(default=30.0, gt=0, description="A group whose tick stands still this long is ended.")
@@ -84,10 +109,21 @@ class Settings(BaseSettings):
     workers_enabled: bool = True
     max_concurrent_workers: int = Field(default=10, ge=1)
 
+    @field_validator("node_tags", "allowed_roots", "imports", "python_callables", mode="before")
+    @classmethod
+    def _lists_may_be_written_with_commas(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url_is_usable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+        if value is not None and not value.get_secret_value().startswith(
+            ("redis://", "rediss://", "unix://", "sentinel://")
+        ):
             raise ValueError("must begin with redis://, rediss://, unix:// or sentinel://")
         return value
 
@@ -125,7 +161,8 @@ def load_settings(**overrides: Any) -> Settings:
         first = exc.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         raise errors.InvalidConfig(
-            f"{name}: {first['msg']}. Correct it in the environment (MAHAVISHNU_{name.upper()}) or in {settings_file()}.",
+            f"{name}: {first['msg']}. "
+            f"Correct it in the environment (MAHAVISHNU_{name.upper()}) or in {settings_file()}.",
             setting=name,
         ) from exc
 
@@ -136,8 +173,8 @@ def _warn_of_unknown_keys(path: Path) -> None:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as exc:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as exc:
         raise errors.InvalidConfig(f"{path} is no valid YAML: {exc}. Correct or remove it.", file=str(path)) from exc
     if content is not None and not isinstance(content, dict):
         raise errors.InvalidConfig(f"{path} must hold settings as 'name: value' lines.", file=str(path))

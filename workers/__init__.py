@@ -1,1 +1,1 @@
-"""The data plane: what runs tasks. Installed as ``mahavishnu_workers``, so that a project's own ``workers`` is left alone."""
+"""The data plane: what runs tasks. Installed as ``mahavishnu_workers``: a project's own ``workers`` is left alone."""

@@ -61,7 +61,8 @@ def _user_app(place: str) -> Celery:
         found = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError) as exc:
         raise errors.InvalidConfig(
-            f"celery_app: {place!r} cannot be loaded ({exc}). Name it as module:attribute, importable where the workers run."
+            f"celery_app: {place!r} cannot be loaded ({exc}). "
+            "Name it as module:attribute, importable where the workers run."
         ) from exc
     if not isinstance(found, Celery):
         raise errors.InvalidConfig(f"celery_app: {place!r} is no Celery app.")

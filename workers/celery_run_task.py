@@ -1,5 +1,8 @@
-"""``mahavishnu.run_task`` as a Celery task. Alone it never runs here (the claim loop runs it faster); inside chains, groups and
-chords, and on queues that are no pool's, Celery runs this body."""
+"""``mahavishnu.run_task`` as a Celery task.
+
+Alone it never runs here (the claim loop runs it faster); inside chains, groups and chords, and on queues that are no
+pool's, Celery runs this body.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ def register(app: Celery) -> Task:
         running, outcome = _run(self, spec)
         if outcome.status != "completed":
             raise _ERRORS[outcome.status](outcome.error or outcome.status)
-        return {"task_id": running.held.task_id, **outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"})}
+        return {
+            "task_id": running.held.task_id,
+            **outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"}),
+        }
 
     app.tasks.pop(names.RUN_TASK, None)
     return app.task(name=names.RUN_TASK, bind=True, shared=False)(run_task)
@@ -36,7 +42,9 @@ def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:
     group = getattr(task.app, "_mahavishnu_group", None)
     running = group.table.get(task.request.id) if group is not None else None
     if group is not None and running is not None:
-        _, outcome = group.runner.attempt(running, spec, f"{threading.current_thread().name}@{group.options.context.node}")
+        _, outcome = group.runner.attempt(
+            running, spec, f"{threading.current_thread().name}@{group.options.context.node}"
+        )
         return running, outcome
     return _run_outside(task, spec)
 

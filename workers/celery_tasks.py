@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 #: Seconds before a task that Celery rejected with requeue runs again.
 REJECT_DELAY = 1.0
 
-#: The largest value of a Celery task that is copied into its record, in bytes of JSON; Celery's result has it in any case.
+#: The largest value of a Celery task that is copied into its record, in bytes of JSON; Celery's result has it in any
+#: case.
 VALUE_BYTES = 64 * 1024
 
 
@@ -147,7 +148,9 @@ class CeleryTasks:
             held = delivery.running.held
             self._end(held, leases.retry(held, outcome='{"error":"rejected with requeue"}', delay=REJECT_DELAY))
         else:
-            self._dead(delivery, f"Celery rejected it: is {delivery.message['headers']['task']!r} a task of this worker?")
+            self._dead(
+                delivery, f"Celery rejected it: is {delivery.message['headers']['task']!r} a task of this worker?"
+            )
 
     def _dead(self, delivery: _Delivery, cause: str) -> None:
         held = delivery.running.held

@@ -19,8 +19,8 @@ _BASE64 = Base64()
 class ClaimChannel:
     """The part of a kombu channel that messages use.
 
-    ``basic_ack`` does nothing: a claim ends when the outcome is written (result backend) or the job is through (concurrency
-    pool), so an early acknowledgement cannot lose a task.
+    ``basic_ack`` does nothing: a claim ends when the outcome is written (result backend) or the job is through
+    (concurrency pool), so an early acknowledgement cannot lose a task.
     """
 
     #: kombu asks for it when it decodes a message.

@@ -1,9 +1,9 @@
 """The claim loop: takes messages for free workers, sends finished claims back, both in as few round trips as it can.
 
 Two threads. The **bell** waits in ``XREAD BLOCK`` for work to be announced. The **loop** wakes for the bell, for a due
-time, for finished claims and once a second (its tick shows the controller that it lives); it writes all finished claims and
-claims anew in one pipeline. Nothing is given up when Redis is away: finished claims stay until they are confirmed, and
-a claim is asked for with the same request id until it is answered.
+time, for finished claims and once a second (its tick shows the controller that it lives); it writes all finished claims
+and claims anew in one pipeline. Nothing is given up when Redis is away: finished claims stay until they are confirmed,
+and a claim is asked for with the same request id until it is answered.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class ClaimLoop:
         )
 
     def _claimed(self, reply: leases.Claimed | None) -> bool:
-        assert self._request is not None  # noqa: S101 - set by the only caller's _next_claim
+        assert self._request is not None
         most, self._request = self._request[1], None
         if reply is None:
             self._hooks.lease_lost()
@@ -209,14 +209,20 @@ class ClaimLoop:
         while not self._stop.is_set():
             seen = max(seen, self._bell_id, key=_entry_order)
             try:
-                found = self._bell_store.redis.xread({stream: seen}, block=BELL_BLOCK_MS)
+                found: Any = self._bell_store.redis.xread({stream: seen}, block=BELL_BLOCK_MS)
             except (RedisError, OSError) as exc:
                 logger.debug("The bell waits for Redis: %s", exc)
                 self._stop.wait(PAUSE)
                 continue
             if found:
-                seen = found[0][1][-1][0] if isinstance(found, list) else next(iter(found.values()))[0][-1][0]
+                seen = _last_entry(found)
             self.ring()
+
+
+def _last_entry(found: Any) -> str:
+    """Return the id of the last entry of an XREAD reply for one stream (a list, or a dict with RESP 3)."""
+    entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))[0]
+    return str(entries[-1][0])
 
 
 def _entry_order(entry_id: str) -> tuple[int, ...]:
@@ -227,8 +233,8 @@ def _entry_order(entry_id: str) -> tuple[int, ...]:
 class LoopHooks:
     """What the loop asks of and tells to the worker group.
 
-    ``slots`` is the number of workers, ``start`` runs a claim, ``ended`` tells the store's verdict, ``pool`` the pool's status
-    and wanted workers, ``lease_lost`` that everything held is somebody else's now, ``tick`` that the loop lives.
+    ``slots`` is the number of workers, ``start`` runs a claim, ``ended`` tells the store's verdict, ``pool`` the pool's
+    status and wanted workers, ``lease_lost`` that everything held is somebody else's now, ``tick`` that the loop lives.
     """
 
     slots: Callable[[], int]

@@ -1,8 +1,8 @@
 """The concurrency pool of a worker group: threads that grow and shrink while tasks run.
 
-Celery finds it by ``worker_pool = "…workers.concurrency:ThreadPool"``. ``grow`` and ``shrink`` set the limit and return at
-once; a running task is never interrupted by them. Threads start when they are needed and are daemons: a stop never waits
-for one, the claim loop decides how long running tasks get.
+Celery finds it by ``worker_pool``. ``grow`` and ``shrink`` set the limit and return at
+once; a running task is never interrupted by them. Threads start when they are needed and are daemons: a stop never
+waits for one, the claim loop decides how long running tasks get.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def install_revoke(cancel: Cancel) -> None:
     """Replace Celery's ``revoke`` in this worker process. Celery keeps its commands in one table a process.
 
     Celery's own records REVOKED before anything has ended and forgets it with the process. Ours asks the store: a
-    waiting task never runs, a running one is ended by the group that has it, and the outcome is written by finish alone.
+    waiting task never runs, a running one is ended by the group that has it, and the outcome is written by finish
+    alone.
     """
 
     def revoke(state: Any, task_id: str | Sequence[str], terminate: bool = False, signal: Any = None, **_: Any) -> Any:

@@ -18,7 +18,7 @@ _EVENT_OF = {"completed": "task-succeeded", "cancelled": "task-revoked"}
 
 
 class TaskEvents:
-    """Feeds ``celery.worker.state`` and the event dispatcher. ``dispatcher()`` returns Celery's, or None when there is none."""
+    """Feeds ``celery.worker.state`` and, while Celery's consumer is connected, its event dispatcher."""
 
     def __init__(self, *, hostname: str, pool_id: str) -> None:
         self._hostname = hostname

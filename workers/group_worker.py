@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]) -> int:
     """Run the Celery worker of a pool until it is told to stop; returns the exit code.
 
-    ``tick`` is called about once a second while the claim loop lives, ``news`` with ``ready`` once it consumes. TERM makes
-    it drain: claim no more, finish, hand back the rest.
+    ``tick`` is called about once a second while the claim loop lives, ``news`` with ``ready`` once it consumes. TERM
+    makes it drain: claim no more, finish, hand back the rest.
     """
     settings, config = start.load_settings(), start.pool_config()
     os.environ["MAHAVISHNU_LEASE"] = start.lease
@@ -67,7 +67,7 @@ def _step(
             stop_worker(0)
 
     def make_options(pool_id: str, store: SyncStore) -> GroupOptions:
-        place = {"pool_id": pool_id, "node": start.node, "worker_type": start.worker_type}
+        place: dict[str, Any] = {"pool_id": pool_id, "node": start.node, "worker_type": start.worker_type}
         roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
         context = group_context(settings, store, roots=roots, **place)
         return GroupOptions(

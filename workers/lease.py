@@ -1,4 +1,4 @@
-"""The lease of a worker group: opened here, kept alive by the controller, or by a thread when there is no controller."""
+"""The lease of a worker group: opened here, kept alive by the controller, or by a thread without one."""
 
 from __future__ import annotations
 

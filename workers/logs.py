@@ -1,7 +1,8 @@
 """Live output of tasks, on its way into the store: batched, bounded, with head and tail kept.
 
-One thread a worker group writes what its tasks printed, every ``FLUSH_SECONDS`` or sooner when a task ends. A task's log keeps
-its first half of ``max_log_bytes`` for ever and the last half as it goes; what falls out between is named by one mark.
+One thread a worker group writes what its tasks printed, every ``FLUSH_SECONDS`` or sooner when a task ends. A task's
+log keeps its first half of ``max_log_bytes`` for ever and the last half as it goes; what falls out between is named by
+one mark.
 """
 
 from __future__ import annotations

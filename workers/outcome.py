@@ -37,7 +37,7 @@ class Attempt:
 def retry_delay(attempt: int) -> float:
     """Return the seconds to wait after an attempt (from 1): exponential with full jitter over the upper half."""
     most = min(RETRY_MOST, RETRY_FIRST * 2.0 ** (attempt - 1))
-    return most * (0.5 + random.random() / 2)  # noqa: S311 - jitter, no secret
+    return most * (0.5 + random.random() / 2)
 
 
 def may_retry(outcome: Outcome, spec: TaskSpec, attempt: int) -> bool:
@@ -79,8 +79,8 @@ def celery_meta(outcome: Outcome, attempt: Attempt) -> str:
     else:
         text = outcome.error or outcome.status
         status, result = "FAILURE", _exception("mahavishnu_pools.errors", _EXCEPTIONS[outcome.status], text)
-    meta = {"status": status, "result": result, "traceback": None, "children": [], "date_done": now.isoformat()}
-    return json.dumps({**meta, "task_id": attempt.held.task_id})
+    meta: dict[str, Any] = {"status": status, "result": result, "traceback": None, "children": []}
+    return json.dumps({**meta, "date_done": now.isoformat(), "task_id": attempt.held.task_id})
 
 
 def _celery_result(outcome: Outcome, attempt: Attempt, now: datetime) -> dict[str, Any]:

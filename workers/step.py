@@ -1,4 +1,4 @@
-"""The bootstep that makes a Celery worker a worker group: it starts one ``PoolGroup`` a pool queue the worker was given."""
+"""The bootstep that makes a Celery worker a worker group: one ``PoolGroup`` for each pool queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Celery's AMQP layer where it meets pools: what goes to a pool's queue becomes one submit, and kombu never consumes one.
+"""Celery's AMQP layer where it meets pools: a message for a pool becomes one submit, and kombu never consumes one.
 
 Given to an app as ``Celery(amqp=PoolAMQP)`` or by ``install(app)``. Everything that is no pool's stays stock Celery.
 """
@@ -111,8 +111,25 @@ def _target(options: dict[str, Any]) -> str | None:
 
 #: Options of a call that describe the way, not the message.
 _NO_PROPERTIES = frozenset(
-    "exchange routing_key queue event_dispatcher retry retry_policy serializer delivery_mode compression declare headers "
-    "exchange_type timeout confirm_timeout pool pool_selector pool_affinity".split()
+    [
+        "exchange",
+        "routing_key",
+        "queue",
+        "event_dispatcher",
+        "retry",
+        "retry_policy",
+        "serializer",
+        "delivery_mode",
+        "compression",
+        "declare",
+        "headers",
+        "exchange_type",
+        "timeout",
+        "confirm_timeout",
+        "pool",
+        "pool_selector",
+        "pool_affinity",
+    ]
 )
 
 

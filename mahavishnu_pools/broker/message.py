@@ -18,7 +18,6 @@ from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.tasks import Envelope
 
 
-
 def render(body: str, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[str, str]:
     """Return a message as the text before and after its queue's name.
 

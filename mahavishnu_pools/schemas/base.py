@@ -15,7 +15,7 @@ class Value(BaseModel):
 
 
 class MappingValue(Value):
-    """A frozen value that can also be read like a dict: ``result["status"]``, ``"error" in result``, ``dict(result)``."""
+    """A frozen value that can also be read like a dict: ``result["status"]``, ``"error" in result``."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in type(self).model_fields:

@@ -109,9 +109,10 @@ class PoolConfig(Value):
 class PoolInfo(MappingValue):
     """What is seen of a pool: its configuration in short, its state and its figures.
 
-    ``workers`` is the number of workers wanted now, ``queued`` and ``running`` count tasks, ``avg_duration`` is in seconds
-    over finished tasks (None before the first), ``memory_mb`` is the proportional set size of its worker groups (None
-    when no agent reports it), ``success_rate`` is between 0 and 1. ``reason`` says why a status is not ``running``.
+    ``workers`` is the number of workers wanted now, ``queued`` and ``running`` count tasks, ``avg_duration`` is in
+    seconds over finished tasks (None before the first), ``memory_mb`` is the proportional set size of its worker groups
+    (None when no agent reports it), ``success_rate`` is between 0 and 1. ``reason`` says why a status is not
+    ``running``.
     """
 
     pool_id: str

@@ -40,8 +40,8 @@ class TaskSpec(Value):
 
     ``timeout`` (seconds) limits one attempt's run, ``expires`` (seconds) the wait in the queue (None: no limit).
     ``priority`` goes from 0 to 9, 9 first. ``max_retries=None`` keeps the default of the cause (3 for rate limits,
-    overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets`` names
-    values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
+    overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets``
+    names values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
     """
 
     prompt: str | None = None
@@ -74,6 +74,12 @@ class TaskSpec(Value):
             raise ValueError("a task needs a prompt, or a task_type with its payload")
         if self.task_type != "prompt" and self.prompt is not None:
             raise ValueError("give either prompt or task_type with payload, not both")
+        if self.task_type == "prompt":
+            given = self.payload.get("prompt")
+            if self.prompt is not None and given is not None:
+                raise ValueError("give the prompt once, as prompt or in the payload")
+            if given is not None and not isinstance(given, str):
+                raise ValueError("payload: prompt must be text")
         return self
 
     @property
@@ -81,7 +87,7 @@ class TaskSpec(Value):
         """Return the prompt wherever it was given, or None for other task types."""
         if self.task_type != "prompt":
             return None
-        return self.prompt if self.prompt is not None else str(self.payload.get("prompt"))
+        return self.prompt if self.prompt is not None else str(self.payload["prompt"])
 
 
 class TaskResult(MappingValue):

@@ -1,4 +1,4 @@
-"""What one call to the store is: a script, its arguments and how its reply is read. Runs on sync and async clients alike."""
+"""What one call to the store is: a script, its arguments, how its reply is read; for sync and async clients alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Argument = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One atomic step on the store. ``parse`` turns the script's reply into a value; it may raise errors of this project.
+    """One atomic step on the store. ``parse`` turns the script's reply into a value, or raises an error of ours.
 
     Every script may be repeated with the same arguments without a second effect, so a client may send it again when a
     reply got lost.

@@ -76,7 +76,8 @@ def _check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None
         )
     if maxmemory_policy not in ("noeviction", ""):
         raise errors.RedisUnavailable(
-            f"Redis at {mask_url(url)} evicts keys when full (maxmemory-policy {maxmemory_policy}), which would lose tasks. "
+            f"Redis at {mask_url(url)} evicts keys when full (maxmemory-policy {maxmemory_policy}), "
+            "which would lose tasks. "
             "Set maxmemory-policy to noeviction.",
             url=mask_url(url),
         )

@@ -26,7 +26,8 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim call brought. ``bell`` is where to wait from, ``due`` the next delayed message's time (epoch),
-    ``workers`` how many workers the pool wants in all."""
+    ``workers`` how many workers the pool wants in all.
+    """
 
     bell: str
     due: float | None

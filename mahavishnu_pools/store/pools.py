@@ -202,7 +202,9 @@ def list_nodes() -> Call[list[NodeInfo]]:
     """Read every known node."""
 
     def parse(reply: list[Any]) -> list[NodeInfo]:
-        return [NodeInfo.model_validate_json(text).model_copy(update={"alive": bool(alive)}) for _, text, alive in reply]
+        return [
+            NodeInfo.model_validate_json(text).model_copy(update={"alive": bool(alive)}) for _, text, alive in reply
+        ]
 
     return Call("node_list", (), parse)
 

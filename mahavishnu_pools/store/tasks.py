@@ -14,7 +14,7 @@ from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.store.calls import Argument, Call, pairs
 
 
-class StaleRegistry(Exception):  # noqa: N818 - a signal between the store and its caller, never seen by users
+class StaleRegistry(Exception):
     """The candidates were chosen from an older registry; read the pools again and repeat."""
 
 
@@ -76,7 +76,8 @@ def submit(
 ) -> Call[list[Submitted]]:
     """Route, record and push tasks in one step, all or none.
 
-    ``client`` is told of the outcomes, ``batch`` gathers them, ``counted`` is the strategy to count the decisions under.
+    ``client`` is told of the outcomes, ``batch`` gathers them, ``counted`` is the strategy to count the decisions
+    under.
 
     Raises:
         StaleRegistry: the candidates are out of date.
@@ -105,7 +106,7 @@ def route(choice: Choice) -> Call[str]:
 
 
 def republish(envelope: Envelope, *, pool_id: str, due: float | None) -> Call[bool]:
-    """Have a Celery task that asked for a retry run again at ``due`` (epoch seconds, None: now); False: no such pool."""
+    """Run a Celery task that asked for a retry again at ``due`` (epoch seconds, None: now); False: no such pool."""
     message = f"{envelope.prefix}{names.queue_of(pool_id)}{envelope.suffix}"
     when = "" if due is None else f"{due:.6f}"
     return Call("republish", (envelope.task_id, pool_id, envelope.bucket, message, when), bool)
@@ -199,7 +200,8 @@ def read_recent(pool_id: str, *, limit: int = 1000) -> Call[list[str]]:
 def write_log(task_id: str, pieces: Sequence[tuple[str, str]], *, ttl: float) -> Call[list[str]]:
     """Append (stream, text) pieces to a task's log, kept ``ttl`` seconds after the last one; returns the entries' ids.
 
-    The one call that is not idempotent: repeated after a lost reply it may write a piece twice, which only a reader sees.
+    The one call that is not idempotent: repeated after a lost reply it may write a piece twice, which only a reader
+    sees.
     """
     flat: list[Argument] = [task_id, int(ttl * 1000)]
     for stream, text in pieces:
