@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 pytest_plugins = [
+    "tests.fixtures.agents",
     "tests.fixtures.configuration",
     "tests.fixtures.local_stack",
+    "tests.fixtures.store",
     "tests.fixtures.valkey",
 ]

@@ -1,7 +1,7 @@
-"""A stand-in for a worker group: claims from its pool and finishes, without Celery, so that agents are tested by themselves.
+"""A stand-in for a worker group: claims and finishes without Celery, so that agents are tested by themselves.
 
-What a task does is its Celery message's header ``do``: nothing (it completes at once), ``hold`` (it runs until the group
-ends) or ``spawn`` (it starts a program in a session of its own, with the marks of the group, and holds).
+What a task does is its Celery message's header ``do``: nothing (it completes at once), ``hold`` (it runs until the
+group ends) or ``spawn`` (it starts a program in a session of its own, with the group's marks, and holds).
 """
 
 from __future__ import annotations

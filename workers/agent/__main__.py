@@ -26,6 +26,8 @@ from .zygote import Zygote, become_subreaper
 #: How long the last life of this agent may take to clean up after itself, in seconds.
 LOCK_SECONDS = 15.0
 
+_LOCK_POLL = 0.05
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the agent and return its exit code: 0 stopped, 2 bad settings, 4 no usable Redis."""
@@ -75,14 +77,23 @@ def _lock(settings: Settings) -> int:
         ) from exc
     deadline = time.monotonic() + LOCK_SECONDS
     while not _try_lock(fd):
-        if time.monotonic() > deadline:
+        # Of an agent whose first process was killed, the controller lives on until it has cleaned up.
+        if _holder_lives(fd) or time.monotonic() > deadline:
             raise errors.InvalidConfig(
                 f"data_dir: another agent is running with {settings.data_dir}. Stop it, or name another directory in "
                 "MAHAVISHNU_DATA_DIR.",
                 setting="data_dir",
             )
-        time.sleep(0.05)
+        time.sleep(_LOCK_POLL)
+    os.pwrite(fd, f"{os.getpid():<20}\n".encode(), 0)
     return fd
+
+
+def _holder_lives(fd: int) -> bool:
+    try:
+        return psutil.Process(int(os.pread(fd, 64, 0))).status() != psutil.STATUS_ZOMBIE
+    except (ValueError, psutil.Error):
+        return False
 
 
 def _try_lock(fd: int) -> bool:

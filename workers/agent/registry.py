@@ -20,6 +20,7 @@ from mahavishnu_pools.store.pools import (
     change_pool,
     empty_pool,
     list_nodes,
+    node_leave,
     read_pools,
     registry_version,
     remove_pool,
@@ -36,6 +37,9 @@ FULL_LOOK = 1.0
 
 #: So long (seconds) a pool's preferred node is waited for before another one takes it: it may live and yet not fit.
 PREFERRED_SECONDS = 1.0
+
+#: A lost node is shown as lost for so many times the time after which it is lost, then it is forgotten.
+FORGET_AFTER = 10
 
 _RECONNECT_PAUSE = 0.25
 
@@ -55,6 +59,7 @@ class RegistryFollower:
         self._records: tuple[PoolRecord, ...] = ()
         self._living: frozenset[str] = frozenset()
         self._asked_since: dict[str, float] = {}
+        self._lost_since: dict[str, float] = {}
         self._full_at = 0.0
 
     def changed(self, pool_id: str) -> None:
@@ -107,12 +112,20 @@ class RegistryFollower:
         self._full_at = time.monotonic() + FULL_LOOK
         version, nodes = await run(registry_version()), await run(list_nodes())
         self._living = frozenset(node.name for node in nodes if node.alive)
+        await self._forget({node.name for node in nodes} - self._living)
         if version != self._version:
             registry = await run(read_pools())
             self._version, self._records = registry.version, registry.pools
         await self._act(self._records)
         for pool_id in self._keepers.keys() - {record.pool_id for record in self._records}:
             self._stop(pool_id)
+
+    async def _forget(self, lost: set[str]) -> None:
+        now, kept_for = time.monotonic(), FORGET_AFTER * self._context.settings.node_lost_after
+        self._lost_since = {name: self._lost_since.get(name, now) for name in lost}
+        for name in [name for name, since in self._lost_since.items() if now - since > kept_for]:
+            logger.info("Node %s has been lost for long and is forgotten", name, extra={"action": "forget_node"})
+            await self._context.store.run(node_leave(name))
 
     async def _act(self, records: tuple[PoolRecord, ...]) -> None:
         me = self._context.facts.info()

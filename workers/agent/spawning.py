@@ -30,7 +30,9 @@ class Spawned:
 def spawn(spawned: Spawned, *, slot: int, start: str) -> int:
     """Start the program and return its pid. ``start`` goes through an unnamed file: it holds a password."""
     numbers = (str(slot), str(spawned.news_fd), str(spawned.ticks_fd))
-    argv = [sys.executable, "-P", "-m", f"{PACKAGE}.agent.exec_group", spawned.function, *numbers]
+    # Like this process itself: from an installation the current directory is never imported from.
+    safe = ["-P"] if sys.flags.safe_path else []
+    argv = [sys.executable, *safe, "-m", f"{PACKAGE}.agent.exec_group", spawned.function, *numbers]
     with tempfile.TemporaryFile() as file:
         file.write(start.encode())
         file.seek(0)

@@ -1,0 +1,159 @@
+"""Parts of agents, agents and nodes die; their pools and tasks go on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from mahavishnu_pools.schemas.pool import PoolStatus
+from mahavishnu_pools.schemas.task import TaskStatus
+from mahavishnu_pools.store import pools
+from tests.fixtures.agents import Farm, is_gone, kill, programs_of
+from tests.fixtures.valkey import PrivateValkey
+from tests.waiting import eventually
+
+
+def test_a_killed_controller_is_replaced_and_the_groups_notice_nothing(farm: Farm) -> None:
+    agent = farm.agent().wait_ready()
+    pool_id = farm.create()
+    pid = farm.wait_running(pool_id)
+    held = farm.submit(pool_id, do="hold")
+    eventually(lambda: farm.task(held).status is TaskStatus.RUNNING)
+    controller = agent.controller()
+
+    kill(controller)
+
+    eventually(lambda: agent.controller() != controller)
+    other = farm.create("beta", min_workers=2)
+    farm.wait_running(other)
+    assert farm.wait_running(pool_id) == pid
+    assert farm.task(held).attempts == 1
+    kill(pid)
+    eventually(lambda: farm.task(held).attempts, until=lambda attempts: attempts == 2)
+
+
+def test_a_killed_agent_takes_its_groups_along_and_the_next_one_takes_its_pools(farm: Farm) -> None:
+    agent = farm.agent().wait_ready()
+    pool_id = farm.create()
+    pid = farm.wait_running(pool_id)
+    task_id = farm.submit(pool_id, do="spawn")
+    [program] = eventually(lambda: programs_of(task_id))
+
+    agent.process.kill()
+
+    eventually(lambda: is_gone(pid) and is_gone(program))
+    eventually(lambda: (farm.leases(), farm.run(pools.list_nodes())), until=lambda seen: seen == ([], []))
+    assert farm.task(task_id).status is TaskStatus.QUEUED
+    farm.agent().wait_ready()
+    assert farm.wait_running(pool_id) != pid
+    eventually(lambda: programs_of(task_id))
+
+
+def test_what_an_agent_killed_with_its_controller_left_is_cleaned_up_by_the_next_one(farm: Farm) -> None:
+    agent = farm.agent().wait_ready()
+    pool_id = farm.create()
+    pid = farm.wait_running(pool_id)
+    task_id = farm.submit(pool_id, do="spawn")
+    [program] = eventually(lambda: programs_of(task_id))
+
+    # Stopped first: the controller could otherwise see its zygote die before it dies itself.
+    controller = agent.controller()
+    kill(controller, signal.SIGSTOP)
+    agent.process.kill()
+    kill(controller)
+    kill(pid)
+    assert not is_gone(program)
+
+    farm.agent().wait_ready()
+    eventually(lambda: is_gone(program))
+    assert farm.wait_running(pool_id) != pid
+    eventually(lambda: farm.task(task_id).attempts, until=lambda attempts: attempts == 2)
+
+
+def test_a_pool_goes_to_the_node_with_its_tag_and_moves_when_that_is_gone(farm: Farm) -> None:
+    farm.agent("plain").wait_ready()
+    gpu = farm.agent("gpu1", NODE_TAGS='["gpu"]').wait_ready()
+    pool_id = farm.create(nodes=("gpu",))
+    farm.wait_running(pool_id)
+    assert farm.pool(pool_id).assigned == ("gpu1",)
+
+    farm.agent("gpu2", NODE_TAGS='["gpu"]').wait_ready()
+    gpu.process.terminate()
+
+    eventually(lambda: farm.pool(pool_id).assigned == ("gpu2",))
+    farm.wait_running(pool_id)
+
+
+def test_a_silent_node_is_lost_and_its_tasks_run_elsewhere(farm: Farm) -> None:
+    short = {"NODE_LOST_AFTER": "2", "LEASE_TTL": "1"}
+    first = farm.agent("first", **short).wait_ready()
+    pool_id = farm.create(prefer="first")
+    pid = farm.wait_running(pool_id)
+    held = farm.submit(pool_id, do="hold")
+    eventually(lambda: farm.task(held).status is TaskStatus.RUNNING)
+    farm.agent("second", **short).wait_ready()
+
+    # The whole node stands still, as one does that lost its power.
+    for process in (pid, first.controller(), first.process.pid):
+        kill(process, signal.SIGSTOP)
+
+    eventually(lambda: farm.pool(pool_id).assigned == ("second",))
+    eventually(lambda: farm.task(held).attempts, until=lambda attempts: attempts == 2)
+    assert farm.wait_running(pool_id) != pid
+
+
+def test_a_pool_starts_elsewhere_when_its_preferred_node_lives_and_does_not_fit(farm: Farm) -> None:
+    farm.agent("first").wait_ready()
+    farm.agent("second", NODE_TAGS='["gpu"]').wait_ready()
+
+    pool_id = farm.create(nodes=("gpu",), prefer="first")
+
+    farm.wait_running(pool_id)
+    assert farm.pool(pool_id).assigned == ("second",)
+
+
+def test_a_second_agent_on_a_machine_gets_a_name_of_its_own_unless_it_was_given_one(farm: Farm) -> None:
+    farm.agent(None, data="one").wait_ready()
+    farm.agent(None, data="two").wait_ready()
+
+    first, second = sorted(node.name for node in farm.run(pools.list_nodes()))
+    assert second == f"{first}-2"
+    refused = farm.agent(first, data="three")
+    assert refused.process.wait(timeout=10) == 2
+    assert f"another agent is running as '{first}'" in refused.log()
+
+
+def test_an_agent_cut_off_from_redis_ends_its_groups_and_starts_anew_after_it(
+    own_valkey_server: PrivateValkey, make_farm: Callable[[str], Farm]
+) -> None:
+    farm = make_farm(own_valkey_server.url)
+    farm.agent(NODE_LOST_AFTER="2", SUBMIT_TIMEOUT="0.5").wait_ready()
+    pool_id = farm.create()
+    pid = farm.wait_running(pool_id)
+    task_id = farm.submit(pool_id, do="spawn")
+    [program] = eventually(lambda: programs_of(task_id))
+
+    own_valkey_server.stop()
+    eventually(lambda: is_gone(pid) and is_gone(program))
+    own_valkey_server.start()
+
+    assert farm.wait_running(pool_id) != pid
+    eventually(lambda: farm.task(task_id).attempts, until=lambda attempts: attempts == 2)
+    assert farm.pool(pool_id).status is PoolStatus.RUNNING
+
+
+def test_a_short_absence_of_redis_disturbs_no_group(
+    own_valkey_server: PrivateValkey, make_farm: Callable[[str], Farm]
+) -> None:
+    farm = make_farm(own_valkey_server.url)
+    farm.agent().wait_ready()
+    pool_id = farm.create()
+    pid = farm.wait_running(pool_id)
+
+    own_valkey_server.restart()
+
+    other = farm.create("beta")
+    farm.wait_running(other)
+    assert farm.wait_running(pool_id) == pid
+    done = farm.submit(pool_id)
+    eventually(lambda: farm.task(done).ok)
