@@ -1,4 +1,4 @@
-"""On which nodes a pool may run. Pure; the spawning client and the node agents use the same rules."""
+"""On which nodes a pool may run. Pure. The node agents decide; a client says beforehand what they will say."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ if TYPE_CHECKING:
     from mahavishnu_pools.store.pools import NodeInfo
 
 
-def misfit(config: PoolConfig, node: NodeInfo, *, nodes: Sequence[NodeInfo]) -> str | None:
-    """Return why a pool cannot run on a node, or None.
-
-    ``nodes`` are all nodes: a region binds only when some living node is in it, otherwise it is no more than a label.
-    """
+def misfit(config: PoolConfig, node: NodeInfo) -> str | None:
+    """Return why a pool cannot run on a node, or None. The region ``default`` is any region."""
     if not node.alive:
         return "its agent does not answer"
     if config.nodes is not None and node.name not in config.nodes and not set(config.nodes) & set(node.tags):
         return f"it has none of the names or tags {', '.join(config.nodes)}"
-    if node.region != config.region and any(other.alive and other.region == config.region for other in nodes):
+    if config.region not in ("default", node.region):
         return f"it is in region {node.region}, not {config.region}"
     if config.worker_type is not None and config.worker_type not in node.programs:
         return f"the program of worker type {config.worker_type} is not installed there"
@@ -40,7 +37,7 @@ def fitting(config: PoolConfig, nodes: Sequence[NodeInfo]) -> list[str]:
             "No node agent is running that could start the pool's workers. "
             "Start one with 'mahavishnu up' or 'mahavishnu agent'."
         )
-    reasons = {node.name: misfit(config, node, nodes=nodes) for node in living}
+    reasons = {node.name: misfit(config, node) for node in living}
     fits = [name for name, reason in reasons.items() if reason is None]
     if not fits:
         listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))

@@ -125,7 +125,7 @@ class Spawner:
         local = next((node for node in nodes if node.name == here and node.alive), None)
         if config.worker_type is None or local is None:
             return
-        if misfit(config.model_copy(update={"worker_type": None}), local, nodes=nodes) is None:
+        if misfit(config.model_copy(update={"worker_type": None}), local) is None:
             kind = self._known_types()[config.worker_type]
             raise errors.MissingProgram.of(kind.name, kind.needs, kind.install or f"the instructions of {kind.needs}")
 

@@ -65,7 +65,7 @@ if most > 0 then
   end
 end
 
-local claims, numbers, foreign = {}, {}, false
+local claims, numbers, moved = {}, {}, false
 
 local function take(bucket, message)
   local good, m = pcall(cjson.decode, message)
@@ -73,17 +73,18 @@ local function take(bucket, message)
   local id = type(headers) == 'table' and headers.id
   if type(id) ~= 'string' or type(headers.task) ~= 'string' or type(m.properties) ~= 'table' then
     dead_letter('unreadable-' .. next_turn(), pool, 'the message cannot be read', message, now)
-    foreign = true
+    moved = true
     return
   end
   local key = k_task(id)
   local h = call('HMGET', key, 'status', 'cancel', 'expires_at', 'attempts', 'claim')
   if not h[1] then
-    foreign = true
+    moved = true
     call('HSET', key, 'status', 'queued', 'pool', pool, 'type', 'celery:' .. headers.task, 'created', stamp(now),
       'bucket', bucket, 'attempts', '0')
   elseif STAT[h[1]] then
-    return -- it has its outcome already (cancelled while queued, or a copy)
+    moved = true -- it has its outcome already (cancelled while queued, or a copy)
+    return
   end
   local expires = tonumber(h[3]) or epoch(headers.expires)
   if expires and expires <= now then
@@ -91,7 +92,7 @@ local function take(bucket, message)
     local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
       result = { exc_type = 'TaskRevokedError', exc_message = { 'expired' }, exc_module = 'celery.exceptions' } })
     settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ttl }, now)
-    foreign = true
+    moved = true
     return
   end
   local eta = epoch(headers.eta)
@@ -121,5 +122,5 @@ end
 if #numbers > 0 or request ~= '' then
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
 end
-if foreign then reindex(pool, false) end
+if moved then reindex(pool, false) end
 return reply_with(claims)

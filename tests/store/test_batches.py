@@ -1,0 +1,101 @@
+"""Batches: counts, and the task that follows the last outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from mahavishnu_pools import names
+from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
+from mahavishnu_pools.store import pools, tasks
+from tests.store.world import World
+
+
+def follower(world: World, *candidates: str) -> tasks.Follower:
+    spec = TaskSpec(task_type="reduce", payload={"batch_id": "b"})
+    made = envelope(spec, task_id=names.new_task_id(), max_bytes=10_000)
+    return tasks.Follower(made, candidates, candidates[0])
+
+
+def seal(world: World, after: tasks.Follower | None) -> None:
+    assert world.run(tasks.seal("b", follower=after, client="c", result_ttl=60))
+
+
+def end_one(world: World, pool: str, *, status: str = "completed") -> None:
+    lease = world.lease(pool)
+    (claim,) = world.claim(lease, pool)
+    world.run(world.finish_call(world.held(lease, pool, claim), status=status))
+
+
+@pytest.mark.parametrize("sealed_after", [0, 1, 2])
+def test_the_follower_starts_once_after_the_last_outcome(world: World, sealed_after: int) -> None:
+    pool = world.pool("p")
+    sent = world.to(pool, 2, batch="b")
+    after = follower(world, pool)
+    for ended in range(3):
+        if ended == sealed_after:
+            seal(world, after)
+            seal(world, after)
+        if ended < 2:
+            end_one(world, pool, status="completed" if ended == 0 else "failed")
+
+    lease = world.lease(pool)
+    assert [claim.task_id for claim in world.claim(lease, pool, 5)] == [after.envelope.task_id]
+    batch = world.run(tasks.read_batch("b"))
+    assert batch == tasks.Batch(2, 1, 1, after.envelope.task_id, tuple(sent))
+    assert world.index_is_true()
+
+
+def test_the_follower_waits_for_the_seal(world: World) -> None:
+    pool = world.pool("p")
+    world.to(pool, 1, batch="b")
+    end_one(world, pool)
+    world.to(pool, 1, batch="b")
+    end_one(world, pool)
+
+    assert world.places([pool]) == {}
+
+
+def test_a_cancelled_task_counts_as_an_outcome(world: World) -> None:
+    pool = world.pool("p")
+    (task_id,) = world.to(pool, 1, batch="b")
+    after = follower(world, pool)
+    seal(world, after)
+
+    world.run(tasks.cancel(task_id, reason="no", result_ttl=60))
+
+    assert world.places([pool])[after.envelope.task_id] == 1
+
+
+def test_the_follower_of_a_batch_whose_pools_went_takes_another_pool(world: World) -> None:
+    first, other = world.pool("first"), world.pool("other")
+    world.to(first, 1, batch="b")
+    after = follower(world, first)
+    seal(world, after)
+
+    world.run(pools.change_pool(first, status="stopped"))
+    while world.run(pools.empty_pool(first, reason="it was closed", result_ttl=60)):
+        pass
+
+    assert world.task(after.envelope.task_id).pool_id == other
+    assert world.places([first, other]) == {after.envelope.task_id: 1}
+
+
+def test_a_follower_without_any_pool_fails(world: World) -> None:
+    pool = world.pool("only")
+    world.to(pool, 1, batch="b")
+    after = follower(world, pool)
+    seal(world, after)
+    world.run(pools.change_pool(pool, status="stopped"))
+
+    while world.run(pools.empty_pool(pool, reason="it was closed", result_ttl=60)):
+        pass
+
+    result = world.task(after.envelope.task_id)
+    assert (result.status, result.error) == (TaskStatus.FAILED, "No pool was left to run it.")
+    assert world.run(pools.remove_pool(pool)) is None
+
+
+def test_an_unknown_batch_is_none(world: World) -> None:
+    assert world.run(tasks.read_batch("nothing")) is None
+    assert world.run(tasks.seal("nothing", follower=None, client=None, result_ttl=60)) is False
