@@ -19,6 +19,9 @@ from mahavishnu_pools.store.leases import Claim, Held
 
 from .claims import Running
 
+#: Name of the app's attribute with the pool groups of this worker process.
+GROUPS = "_mahavishnu_groups"
+
 _ERRORS = {"failed": errors.TaskFailed, "timeout": errors.TaskTimeout, "cancelled": errors.TaskCancelled}
 
 
@@ -39,13 +42,13 @@ def register(app: Celery) -> Task:
 
 
 def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:
-    group = getattr(task.app, "_mahavishnu_group", None)
-    running = group.table.get(task.request.id) if group is not None else None
-    if group is not None and running is not None:
-        _, outcome = group.runner.attempt(
-            running, spec, f"{threading.current_thread().name}@{group.options.context.node}"
-        )
-        return running, outcome
+    for group in getattr(task.app, GROUPS, {}).values():
+        running = group.table.get(task.request.id)
+        if running is not None:
+            worker_id = f"{threading.current_thread().name}@{group.options.context.node}"
+            _, outcome = group.runner.attempt(running, spec, worker_id)
+            group.logs.finish(task.request.id)
+            return running, outcome
     return _run_outside(task, spec)
 
 

@@ -132,8 +132,8 @@ class CeleryTasks:
         if delivery is None or delivery.running.ending:
             return
         held = delivery.running.held
-        if delivery.state == "RETRY":
-            self._end(held, leases.release(held))
+        if delivery.state in ("RETRY", "IGNORED"):
+            self._end(held, leases.release(held, result_ttl=self._result_ttl))
             return
         outcome = _outcome(delivery.state, delivery.value)
         text = json.dumps(outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"}))
@@ -167,7 +167,7 @@ def _drain(fd: int) -> bool:
 
 
 def _outcome(state: str | None, value: Any) -> Outcome:
-    if state in ("SUCCESS", "IGNORED", None):
+    if state in ("SUCCESS", None):
         return Outcome(status="completed", value=_small(value))
     if state == "REVOKED":
         return Outcome(status="cancelled", error="It was revoked.")

@@ -129,14 +129,24 @@ class PoolGroup:
     # ── hooks of the claim loop ──
 
     def _start(self, running: Running) -> None:
+        try:
+            self._dispatch(running)
+        except (ValueError, KeyError, TypeError) as exc:
+            self._unreadable(running, exc)
+
+    def _unreadable(self, running: Running, exc: Exception) -> None:
+        text = f"The message cannot be read: {type(exc).__name__}: {exc}"
+        logger.warning("Task %s is given up. %s", running.held.task_id, text)
+        outcome = json.dumps({"status": "dead", "error": text})
+        ttl = self.options.context.result_ttl
+        self.loop.end(
+            running.held, leases.finish(running.held, status="dead", outcome=outcome, meta="", result_ttl=ttl)
+        )
+
+    def _dispatch(self, running: Running) -> None:
         message = json.loads(running.claim.message)
         if is_run_task(message):
-            try:
-                body = read_body(message)
-            except ValueError as exc:
-                logger.warning("Task %s has an unreadable body: %s", running.held.task_id, exc)
-                self._threads.threads.submit(lambda: self.runner.run(running, None))
-                return
+            body = read_body(message)
             if not body.followed:
                 self.events.received(running, message["headers"])
                 self._threads.threads.submit(lambda: self.runner.run(running, body.spec))

@@ -13,6 +13,7 @@ from mahavishnu_pools import errors, names
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.tasks import cancel
 
+from .celery_run_task import GROUPS
 from .control import install_revoke
 from .pool_group import CONNECTIONS, GroupOptions, PoolGroup
 
@@ -41,6 +42,7 @@ class PoolStep(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         worker.pool_groups = {}
+        setattr(worker.app, GROUPS, worker.pool_groups)
         self._worker = worker
         self._store: SyncStore | None = None
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from celery import signals
+from celery import current_task, signals
 from celery.app.amqp import AMQP, Queues
 from kombu import Consumer, Exchange, Queue
 from kombu.serialization import dumps
@@ -77,7 +77,7 @@ class PoolAMQP(AMQP):
         place = {"exchange": "", "routing_key": names.queue_of(pool_id), "retry_policy": None}
         signals.before_task_publish.send(sender=name, **sent, **place)
         store = self._store()
-        if headers.get("retries"):
+        if headers.get("retries") or _replaces_itself(headers["id"]):
             store.run(republish(envelope, pool_id=pool_id, due=_epoch(headers.get("eta"))))
         else:
             store.run(submit([envelope], Choice("pool", pool=pool_id)))
@@ -95,6 +95,11 @@ class PoolAMQP(AMQP):
             )
         store: SyncStore = factory()
         return store
+
+
+def _replaces_itself(task_id: str) -> bool:
+    """Tell whether the running task sends a message under its own id (``self.replace``, ``self.retry``)."""
+    return bool(current_task) and current_task.request.id == task_id
 
 
 def _target(options: dict[str, Any]) -> str | None:

@@ -92,10 +92,13 @@ def hand_back(held: Held) -> Call[Ending]:
     return Call("finish", (*head, "handback", "", "", "", 0, 0), str)  # type: ignore[arg-type]
 
 
-def release(held: Held) -> Call[Ending]:
-    """Give the claim up without an outcome (a Celery task that was acknowledged early or ignored)."""
+def release(held: Held, *, result_ttl: float) -> Call[Ending]:
+    """Give the claim of a Celery task up that has no outcome to write: it retries, was replaced, or ignores its end.
+
+    A task that will not run again under its id is recorded as completed, without a value.
+    """
     head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "release", "", "", "", 0, 0), str)  # type: ignore[arg-type]
+    return Call("finish", (*head, "release", "", "", "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
 
 
 def held_claims(lease: str) -> Call[frozenset[str] | None]:

@@ -32,6 +32,9 @@ elseif action == 'handback' then
   call('HDEL', key, 'claim', 'worker', 'started')
   call('RPUSH', bucket_key(pool, bucket), message)
   ring(pool)
+elseif action == 'release' and call('HGET', key, 'status') == 'running' and call('HGET', key, 'claim') == own then
+  -- A retry or replacement has put the task into another state before; this one ended without a result of its own.
+  settle(id, pool, { status = 'completed', outcome = '{"status":"completed"}', meta = '', ttl = ARGV[10] }, now)
 end
 reindex(pool, false)
 return 'ok'
