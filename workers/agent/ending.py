@@ -42,13 +42,15 @@ class Verdict(enum.Enum):
         return self in (Verdict.EXITED, Verdict.FROZEN, Verdict.NEVER_READY)
 
 
-async def drain(context: AgentContext, group: Group, *, grace: float) -> None:
-    """Tell a group to end and wait for that at most ``grace`` seconds, or until there is a hurry."""
+async def drain(
+    context: AgentContext, group: Group, *, grace: float, condemned: asyncio.Future[Verdict] | None
+) -> None:
+    """Tell a group to end and wait for that at most ``grace`` seconds, until there is a hurry or it is condemned."""
     if group.process is not None:
         with contextlib.suppress(psutil.Error):
             group.process.terminate()
     hurrying = asyncio.create_task(context.hurry.wait())
-    waiting: list[asyncio.Future[Any]] = [group.exited, hurrying]
+    waiting: list[asyncio.Future[Any]] = [group.exited, hurrying, *([condemned] if condemned else [])]
     await asyncio.wait(waiting, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
     hurrying.cancel()
 

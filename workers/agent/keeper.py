@@ -34,6 +34,9 @@ DRAIN_MARGIN = 4.0
 #: A pool in one of these states is running again when a group of it is ready.
 _UNWELL = (PoolStatus.PENDING, PoolStatus.INITIALIZING, PoolStatus.DEGRADED)
 
+#: A pool in one of these states is degraded when its group cannot be kept; others were set by people.
+_WELL_OR_NOT = (*_UNWELL, PoolStatus.RUNNING)
+
 
 class Keeper:
     """See the module. ``tell`` announces the group to everybody and returns when that is done."""
@@ -120,7 +123,7 @@ class Keeper:
             if verdict is Verdict.STOPPED:
                 self._state = "stopping"
                 await self._tell(self.pool_id)
-                await drain(self._context, group, grace=self._grace)
+                await drain(self._context, group, grace=self._grace, condemned=self._condemned)
             await end(self._context, group, verdict)
             self.group = None
             if verdict.is_failure:
@@ -165,7 +168,7 @@ class Keeper:
             return
         self._state, self._reason = "ready", ""
         await self._tell(self.pool_id)
-        await self._set_status(PoolStatus.RUNNING, only_if=_UNWELL)
+        await _set_status(self._context, self.pool_id, PoolStatus.RUNNING, only_if=_UNWELL)
         logger.info("Pool %s is ready here", self.pool_id, extra=self._extra("group_ready"))
 
     async def _failed(self, reason: str, *, lived: float) -> None:
@@ -176,18 +179,9 @@ class Keeper:
         await self._tell(self.pool_id)
         if self._backoff.failures >= DEGRADED_AFTER:
             why = f"The worker group on node {self._context.facts.name} fails again and again: {reason}"
-            await self._set_status(PoolStatus.DEGRADED, only_if=(*_UNWELL, PoolStatus.RUNNING), reason=why)
+            await _set_status(self._context, self.pool_id, PoolStatus.DEGRADED, only_if=_WELL_OR_NOT, reason=why)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), timeout=pause)
-
-    async def _set_status(self, status: PoolStatus, *, only_if: tuple[PoolStatus, ...], reason: str = "") -> None:
-        try:
-            await self._context.store.run(change_pool(self.pool_id, only_if=only_if, status=status, reason=reason))
-        except (errors.PoolNotFound, errors.InvalidField) as exc:
-            # It was closed or paused meanwhile, or another node was first.
-            logger.debug("The status of %s stays: %s", self.pool_id, exc)
-        except errors.RedisUnavailable as exc:
-            logger.warning("The status of %s cannot be written: %s", self.pool_id, exc)
 
     def _extra(self, action: str) -> dict[str, str]:
         return {"action": action, "pool_id": self.pool_id}
@@ -210,3 +204,15 @@ def _start_data(context: AgentContext, record: PoolRecord) -> GroupStart:
         allowed_roots=context.facts.allowed_roots(record.config),
         data_dir=str(context.settings.data_dir),
     )
+
+
+async def _set_status(
+    context: AgentContext, pool_id: str, status: PoolStatus, *, only_if: tuple[PoolStatus, ...], reason: str = ""
+) -> None:
+    try:
+        await context.store.run(change_pool(pool_id, only_if=only_if, status=status, reason=reason))
+    except (errors.PoolNotFound, errors.InvalidField) as exc:
+        # It was closed or paused meanwhile, or another node was first.
+        logger.debug("The status of %s stays: %s", pool_id, exc)
+    except errors.RedisUnavailable as exc:
+        logger.warning("The status of %s cannot be written: %s", pool_id, exc)

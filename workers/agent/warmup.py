@@ -7,6 +7,9 @@ import importlib
 import importlib.util
 import logging
 import threading
+from importlib import resources
+
+from mahavishnu_pools.store.calls import script
 
 from .group_process import load_function
 
@@ -15,6 +18,10 @@ logger = logging.getLogger(__name__)
 #: What Celery, kombu and redis-py import late, when a worker is started or a first connection is made.
 MODULES = (
     "asyncio",
+    "billiard.connection",
+    "billiard.dummy",
+    "billiard.pool",
+    "billiard.reduction",
     "celery.app.amqp",
     "celery.app.control",
     "celery.app.events",
@@ -24,15 +31,19 @@ MODULES = (
     "celery.concurrency.thread",
     "celery.events.dispatcher",
     "celery.events.state",
+    "celery.fixups.django",
     "celery.worker",
     "celery.worker.autoscale",
     "celery.worker.components",
     "celery.worker.consumer",
     "celery.worker.consumer.agent",
+    "celery.worker.consumer.delayed_delivery",
     "celery.worker.control",
     "celery.worker.pidbox",
     "celery.worker.strategy",
     "celery.worker.worker",
+    "encodings.idna",
+    "importlib.resources.readers",
     "kombu.transport.redis",
     "kombu.transport.virtual",
     "kombu.asynchronous.hub",
@@ -57,8 +68,17 @@ def warm_up(function: str) -> None:
     for name in MODULES:
         importlib.import_module(name)
     load_function(function)
+    _read_scripts()
     if threading.active_count() > 1:
         names = [thread.name for thread in threading.enumerate()]
         logger.warning("Imports started threads, which forked groups will not have: %s", names)
     gc.collect()
     gc.freeze()
+
+
+def _read_scripts() -> None:
+    """Have every script of the store read and kept, as each process does at its first use."""
+    for file in resources.files("mahavishnu_pools.store").joinpath("lua").iterdir():
+        name, dot, _ = file.name.partition(".lua")
+        if dot and name != "prelude":
+            script(name)
