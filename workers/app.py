@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
@@ -25,7 +26,7 @@ from . import celery_run_task
 from .executors.interface import Limits
 from .pool_group import GroupOptions
 from .runner import GroupContext
-from .services import services
+from .services import publish_task_types, services
 from .step import PoolStep, stop_worker
 
 #: The concurrency pool class, by this package's own name (it is installed under another one).
@@ -85,23 +86,28 @@ def import_modules(modules: tuple[str, ...]) -> None:
             ) from exc
 
 
-def group_context(
-    settings: Settings,
-    store: SyncStore,
-    *,
-    pool_id: str,
-    node: str,
-    worker_type: str | None,
-    roots: tuple[Path, ...],
-) -> GroupContext:
-    """Return what all tasks of a pool have in common on this node; ``roots`` is where they may run."""
+@dataclass(frozen=True, slots=True)
+class GroupPlace:
+    """Where and for what a group runs. ``roots`` is where its tasks may run, ``imports`` the user's modules."""
+
+    pool_id: str
+    node: str
+    worker_type: str | None
+    roots: tuple[Path, ...]
+    imports: tuple[str, ...]
+
+
+def group_context(settings: Settings, store: SyncStore, place: GroupPlace) -> GroupContext:
+    """Return what all tasks of a group have in common; the task types of its modules are told to the pool's record."""
+    found = services(settings, store, imports=place.imports)
+    publish_task_types(store, place.pool_id, found["task_types"])
     return GroupContext(
-        pool_id=pool_id,
-        node=node,
-        worker_type=worker_type,
+        pool_id=place.pool_id,
+        node=place.node,
+        worker_type=place.worker_type,
         env=dict(os.environ),
         default_cwd=None,
-        allowed_roots=roots,
+        allowed_roots=place.roots,
         limits=Limits(
             kill_grace=settings.kill_grace,
             max_output_bytes=settings.max_output_bytes,
@@ -109,7 +115,7 @@ def group_context(
         ),
         python_callables=settings.python_callables,
         result_ttl=settings.result_expires,
-        services=services(settings, store),
+        services=found,
     )
 
 
@@ -121,9 +127,10 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
         node = settings.node_name or names.default_node_name()
         kind = record.config.worker_type or settings.default_worker_type
         roots = tuple(Path(root) for root in record.config.allowed_roots or settings.allowed_roots)
-        place: dict[str, Any] = {"pool_id": pool_id, "node": node, "worker_type": kind, "roots": roots}
+        imports = (*settings.imports, *record.config.imports)
+        place = GroupPlace(pool_id, node, kind, roots, imports)
         return GroupOptions(
-            context=group_context(settings, store, **place),
+            context=group_context(settings, store, place),
             lease=f"{pool_id}:{node}:{token_hex(6)}",
             lease_ttl=settings.lease_ttl,
             replicas=record.config.replicas,

@@ -14,7 +14,7 @@ from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import SyncStore
 
 from .agent.start import GroupStart
-from .app import group_context, import_modules, make_app
+from .app import GroupPlace, group_context, import_modules, make_app
 from .pool_group import GroupOptions
 from .step import PoolStep, stop_worker
 
@@ -67,9 +67,10 @@ def _step(
             stop_worker(0)
 
     def make_options(pool_id: str, store: SyncStore) -> GroupOptions:
-        place: dict[str, Any] = {"pool_id": pool_id, "node": start.node, "worker_type": start.worker_type}
         roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
-        context = group_context(settings, store, roots=roots, **place)
+        imports = (*settings.imports, *config.imports)
+        place = GroupPlace(pool_id, start.node, start.worker_type, roots, imports)
+        context = group_context(settings, store, place)
         return GroupOptions(
             context=context,
             lease=start.lease,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,19 +10,31 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.task import TaskResult
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.pools import change_pool, read_pools
 from mahavishnu_pools.store.tasks import read_batch, read_tasks
+from mahavishnu_pools.task_types import BUILT_IN
+
+from .task_types.registry import TaskTypeRegistry, load_registry
 
 #: Results read in one call.
 READ_CHUNK = 200
 
 
-def services(settings: Settings, store: SyncStore) -> dict[str, Any]:
-    """Return the services of a worker group."""
+def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) -> dict[str, Any]:
+    """Return the services of a worker group; ``imports`` are the user's modules with task types."""
     return {
+        "task_types": load_registry(imports),
         "batch_reader": batch_reader(store),
         "secrets_file": settings.data_dir / "secrets.env",
         **_worker_types(settings),
     }
+
+
+def publish_task_types(store: SyncStore, pool_id: str, registry: TaskTypeRegistry) -> None:
+    """Tell the pool's record which task types its workers have beside the built-in ones, for checks at submit."""
+    own = {name: schema for name, schema in registry.schemas().items() if name not in BUILT_IN}
+    if own != store.run(read_pools(pool_id)).one(pool_id).task_types:
+        store.run(change_pool(pool_id, task_types=json.dumps(own) if own else ""))
 
 
 def batch_reader(store: SyncStore) -> Callable[[str], list[TaskResult]]:

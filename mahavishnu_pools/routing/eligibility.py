@@ -62,9 +62,8 @@ class View:
         return tuple(node for node in self.nodes if node.alive and node.name in pool.assigned)
 
     def known_task_types(self) -> dict[str, Mapping[str, Any] | None]:
-        """Return the task types that some node has registered beside the built-in ones; payloads are checked there."""
-        found = {name for node in self.nodes if node.alive for name in node.task_types}
-        return {name: None for name in found if name not in task_types.BUILT_IN}
+        """Return the task types that some pool's workers have registered beside the built-in ones."""
+        return {name: schema for pool in self.pools for name, schema in pool.task_types.items()}
 
     def is_ai(self, worker_type: str | None) -> bool:
         """Tell whether a worker type understands prose; one that only its node knows counts as such."""
@@ -135,7 +134,7 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     nodes = view.nodes_of(pool)
     if need.task_type == "prompt":
         return _cannot_prompt(pool, need, nodes)
-    if need.task_type in task_types.BUILT_IN or any(need.task_type in node.task_types for node in nodes):
+    if need.task_type in task_types.BUILT_IN or need.task_type in pool.task_types:
         return None
     if view.is_ai(need.worker_type or pool.worker_type):
         return None

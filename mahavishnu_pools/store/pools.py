@@ -46,7 +46,10 @@ class NodeInfo(Value):
 
 @dataclass(frozen=True, slots=True)
 class PoolRecord:
-    """A pool as stored: configuration, wanted workers, status, who runs it, figures."""
+    """A pool as stored: configuration, wanted workers, status, who runs it, figures.
+
+    ``task_types`` are those its workers registered beside the built-in ones: name to the JSON schema of the payload.
+    """
 
     pool_id: str
     config: PoolConfig
@@ -61,6 +64,7 @@ class PoolRecord:
     counts: Mapping[str, int]
     duration_sum: float = 0.0
     duration_count: int = 0
+    task_types: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def ready_workers(self) -> int:
@@ -234,4 +238,5 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         counts={name: int(h.get(f"n_{name}", 0)) for name in _COUNTS},
         duration_sum=float(h.get("duration_sum", 0)),
         duration_count=int(h.get("duration_count", 0)),
+        task_types=json.loads(h.get("task_types") or "{}"),
     )
