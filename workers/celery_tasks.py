@@ -102,7 +102,12 @@ class CeleryTasks:
             if self._table.get(task_id) is not delivery.running:
                 self._deliveries.pop(task_id, None)
                 continue
-            self._consumer.task_consumer.on_message(self._channel.message(delivery.message, task_id=task_id))
+            try:
+                self._consumer.task_consumer.on_message(self._channel.message(delivery.message, task_id=task_id))
+            except Exception as exc:  # the border of strangers' messages: an error here would end Celery's event loop
+                logger.warning("Celery failed to take task %s", task_id, exc_info=True)
+                self._dead(delivery, f"The message cannot be read: {type(exc).__name__}: {exc}")
+                continue
             self._check(delivery)
 
     def _check(self, delivery: _Delivery) -> None:

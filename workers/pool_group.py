@@ -131,7 +131,7 @@ class PoolGroup:
     def _start(self, running: Running) -> None:
         try:
             self._dispatch(running)
-        except (ValueError, KeyError, TypeError) as exc:
+        except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             self._unreadable(running, exc)
 
     def _unreadable(self, running: Running, exc: Exception) -> None:

@@ -71,7 +71,7 @@ local function take(bucket, message)
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
   local id = type(headers) == 'table' and headers.id
-  if type(id) ~= 'string' or type(headers.task) ~= 'string' or type(m.properties) ~= 'table' then
+  if type(id) ~= 'string' or string.find(id, '\n', 1, true) or type(headers.task) ~= 'string' or type(m.properties) ~= 'table' then
     dead_letter('unreadable-' .. next_turn(), pool, 'the message cannot be read', message, now)
     moved = true
     return
