@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mahavishnu_pools import errors as errors
+    from mahavishnu_pools.bus.local import MessageBus as MessageBus
     from mahavishnu_pools.manager import PoolManager as PoolManager
     from mahavishnu_pools.pools.interface import Pool as Pool
     from mahavishnu_pools.pools.interface import PoolType as PoolType
     from mahavishnu_pools.routing.distributing import Distribution as Distribution
     from mahavishnu_pools.routing.eligibility import PoolFilter as PoolFilter
+    from mahavishnu_pools.schemas.message import Message as Message
+    from mahavishnu_pools.schemas.message import MessageType as MessageType
     from mahavishnu_pools.schemas.pool import DistributionStrategy as DistributionStrategy
     from mahavishnu_pools.schemas.pool import HealthStatus as HealthStatus
     from mahavishnu_pools.schemas.pool import PoolConfig as PoolConfig
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 #: Public name: the module it lives in.
 _HOMES = {
     "PoolManager": "manager",
+    "MessageBus": "bus.local",
+    "Message": "schemas.message",
+    "MessageType": "schemas.message",
     "Pool": "pools.interface",
     "PoolType": "pools.interface",
     "Distribution": "routing.distributing",
