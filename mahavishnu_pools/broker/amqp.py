@@ -78,7 +78,8 @@ class PoolAMQP(AMQP):
         signals.before_task_publish.send(sender=name, **sent, **place)
         store = self._store()
         if headers.get("retries") or _replaces_itself(headers["id"]):
-            store.run(republish(envelope, pool_id=pool_id, due=_epoch(headers.get("eta"))))
+            if not store.run(republish(envelope, pool_id=pool_id, due=_epoch(headers.get("eta")))):
+                raise errors.PoolGone.of(pool_id)
         else:
             store.run(submit([envelope], Choice("pool", pool=pool_id)))
         del sent["declare"], sent["properties"], place["retry_policy"]

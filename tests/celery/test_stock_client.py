@@ -89,41 +89,43 @@ def _message(**changes: Any) -> str:
     return json.dumps({**whole, **changes})
 
 
-JUNK = {
-    "no JSON": "hello",
-    "no text": b"\xff\xfe\x00",
-    "another JSON": "[1, 2]",
-    "no headers": '{"body": "x"}',
-    "an id with a line break": _message(headers={"id": "a\nb"}),
-    "no body": json.dumps({k: v for k, v in json.loads(_message()).items() if k != "body"}),
-    "a body that is a number": _message(body=5),
-    "a body of another form": _message(body="NQ=="),
-    "a body whose embed is a list": _message(body="W1tdLHt9LFsxXV0="),
-    "a hexadecimal number, which Lua reads": _message()[:-1] + ', "x": 0x10}',
-    "nested too deep for Python": _message()[:-1] + ', "x": ' + "[" * 990 + "]" * 990 + "}",
-    "a user's task with properties of another form": _message(
-        headers={"task": "user.task"}, properties={"delivery_info": "x"}
-    ),
-    "a user's task with a content type nobody accepts": _message(
-        headers={"task": "user.task"}, **{"content-type": "application/x-python-serialize"}
-    ),
-    "a user's task without a content type": _message(headers={"task": "user.task"}, **{"content-type": None}),
-    "a user's task with headers of another form": _message(headers={"task": "user.task", "timelimit": 5, "lang": 7}),
-}
+def _junk() -> dict[str, str | bytes]:
+    return {
+        "no JSON": "hello",
+        "no text": b"\xff\xfe\x00",
+        "another JSON": "[1, 2]",
+        "no headers": '{"body": "x"}',
+        "an id with a line break": _message(headers={"id": "a\nb"}),
+        "no body": json.dumps({k: v for k, v in json.loads(_message()).items() if k != "body"}),
+        "a body that is a number": _message(body=5),
+        "a body of another form": _message(body="NQ=="),
+        "a body whose embed is a list": _message(body="W1tdLHt9LFsxXV0="),
+        "a hexadecimal number, which Lua reads": _message()[:-1] + ', "x": 0x10}',
+        "nested too deep for Python": _message()[:-1] + ', "x": ' + "[" * 990 + "]" * 990 + "}",
+        "a user's task with properties of another form": _message(
+            headers={"task": "user.task"}, properties={"delivery_info": "x"}
+        ),
+        "a user's task with a content type nobody accepts": _message(
+            headers={"task": "user.task"}, **{"content-type": "application/x-python-serialize"}
+        ),
+        "a user's task without a content type": _message(headers={"task": "user.task"}, **{"content-type": None}),
+        "a user's task with headers of another form": _message(headers={"task": "user.task", "timelimit": 5, "lang": 7}),
+    }
 
 
 @pytest.mark.parametrize("bucket", [0, 3])
 def test_unreadable_messages_become_dead_letters_and_the_rest_goes_on(app: Celery, site: Site, bucket: int) -> None:
     """Point 10: no exception of a handler ends the loop or looks like a lost connection."""
     pool_id = site.pool(workers=2)
-    for text in JUNK.values():
+    junk = _junk()
+    for text in junk.values():
         _push(site, pool_id, text, bucket=bucket)
     group = site.group(pool_id)
 
     result = _send(app, pool_id, {"task_type": "shell", "payload": {"command": "echo on"}})
 
     assert result.get(timeout=10)["output"] == "on\n"
-    eventually(lambda: _causes(site, pool_id), until=lambda causes: len(causes) == len(JUNK))
+    eventually(lambda: _causes(site, pool_id), until=lambda causes: len(causes) == len(junk))
     record = site.read_pool(pool_id)
     assert (record.queued, record.running) == (0, 0)
     assert group.process.poll() is None

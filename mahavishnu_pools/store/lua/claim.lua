@@ -103,7 +103,7 @@ local function take(bucket, message)
   local n = call('HINCRBY', k_reply(lease), 'counter', 1)
   local attempt = call('HINCRBY', key, 'attempts', 1)
   call('HSET', key, 'status', 'running', 'pool', pool, 'worker', worker, 'claim', lease .. ':' .. n, 'started', stamp(now))
-  call('HDEL', key, 'retry_at')
+  call('HDEL', key, 'retry_at', 'again')
   call('HSET', k_claims(lease), n, value_of(id, bucket, message))
   numbers[#numbers + 1] = n
   claims[#claims + 1] = { tostring(n), tostring(attempt), id, message }

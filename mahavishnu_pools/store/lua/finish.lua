@@ -17,6 +17,7 @@ local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
 local message = string.sub(value, from)
 local key = k_task(id)
 call('HSET', key, 'finished_by', own)
+if action ~= 'release' then call('HDEL', key, 'again') end
 if action == 'outcome' then
   settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = ARGV[9], ttl = ARGV[10] }, now)
   if ARGV[7] == 'dead' then dead_letter(id, pool, ARGV[8], message, now) end
@@ -32,9 +33,26 @@ elseif action == 'handback' then
   call('HDEL', key, 'claim', 'worker', 'started')
   call('RPUSH', bucket_key(pool, bucket), message)
   ring(pool)
-elseif action == 'release' and call('HGET', key, 'status') == 'running' and call('HGET', key, 'claim') == own then
-  -- A retry or replacement has put the task into another state before; this one ended without a result of its own.
-  settle(id, pool, { status = 'completed', outcome = '{"status":"completed"}', meta = '', ttl = ARGV[10] }, now)
+elseif action == 'release' then
+  local h = call('HMGET', key, 'status', 'claim', 'again', 'cancel')
+  local due, target = string.match(h[3] or '', '^(%S+) (.+)$')
+  if h[1] ~= 'running' or h[2] ~= own then
+    due = nil -- it has its outcome already, or another attempt has it
+  elseif h[4] then
+    local text = h[4]
+    local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
+      result = { exc_type = 'TaskRevokedError', exc_message = { text }, exc_module = 'celery.exceptions' } })
+    settle(id, pool, { status = 'cancelled', outcome = cjson.encode({ status = 'cancelled', error = text }), meta = meta, ttl = ARGV[10] }, now)
+  elseif due and call('EXISTS', k_pool(target)) == 1 then
+    call('HSET', key, 'status', 'retrying', 'retry_at', due, 'pool', target)
+    call('HDEL', key, 'claim')
+    call('ZADD', k_delayed(target), due, value)
+    reindex(target, false)
+    ring(target)
+  else
+    -- It ended without a result of its own (ignored).
+    settle(id, pool, { status = 'completed', outcome = '{"status":"completed"}', meta = '', ttl = ARGV[10] }, now)
+  end
 end
 reindex(pool, false)
 return 'ok'
