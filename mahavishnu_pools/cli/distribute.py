@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.routing.distributing import Distribution
     from mahavishnu_pools.routing.eligibility import PoolFilter
+    from mahavishnu_pools.schemas.task import DistributionResult
 
 #: What ``--strategy`` takes.
 STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce")
@@ -46,38 +49,54 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
 )
 @click.option(
     "--reducer",
-    default="concat",
-    show_default=True,
     metavar="NAME",
-    help="With map_reduce: how the results become one.",
+    help="With map_reduce: how the results become one. [default: analysis for analyze, else concat]",
 )
+@click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the tasks running.")
 @task_options
 @filter_options
 @live_format_option
 @click.pass_obj
-def distribute(session: Session, /, *, output: Output, **given: Any) -> ExitCode:
+def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
     """Split the payload's list into tasks over several pools, and wait for all results."""
-    filters = take_filters(given)
     how = {name: given.pop(name) for name in ("strategy", "split_on", "chunk_size", "reducer")}
-    how = {**how, "pools": list(given.pop("pools")) or None, "filters": filters}
+    how = {**how, "pools": list(given.pop("pools")) or None, "filters": take_filters(given)}
     work = TaskInput(**given)
     task = work.task()
 
-    async def start(manager: PoolManager) -> ExitCode:
-        started = await manager.start_distribution(task, **how)
-        output.show(task_documents.distribution_accepted(started.batch_id, started.strategy, started.task_ids))
-        return ExitCode.DONE
-
     async def run(manager: PoolManager) -> ExitCode:
-        if output.for_people:
-            count = await _pools_in_reach(manager, how["pools"], filters=filters)
-            output.say(f"Distributing task across {count} pools...\n  Strategy: {how['strategy']}")
-        with bar("Distributing") if output.live else nullcontext() as advance:
-            result = await manager.distribute(task, **how, wait_timeout=work.wait_timeout, on_progress=advance)
+        started = await manager.start_distribution(task, **how)
+        if work.no_wait:
+            output.show(task_documents.distribution_accepted(started.batch_id, started.strategy, started.task_ids))
+            return ExitCode.DONE
+        try:
+            if output.for_people:
+                count = await _pools_in_reach(manager, how["pools"], filters=how["filters"])
+                output.say(f"Distributing task across {count} pools...\n  Strategy: {started.strategy}")
+            result = await _gathered(manager, started, output=output, wait_timeout=work.wait_timeout)
+        except asyncio.CancelledError:
+            await _interrupted(manager, started, no_cancel=no_cancel, output=output)
+            raise
         output.show(task_documents.distributed(result))
         return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
 
-    return session.run(start if work.no_wait else run)
+    return session.run(run)
+
+
+async def _gathered(
+    manager: PoolManager, started: Distribution, *, output: Output, wait_timeout: float | None
+) -> DistributionResult:
+    with bar("Distributing") if output.live else nullcontext() as advance:
+        return await manager.gather(started, wait_timeout=wait_timeout, on_progress=advance)
+
+
+async def _interrupted(manager: PoolManager, started: Distribution, *, no_cancel: bool, output: Output) -> None:
+    if no_cancel:
+        output.say(f"The {len(started.task_ids)} tasks of batch {started.batch_id} go on.")
+        return
+    for task_id in started.task_ids:
+        await manager.cancel(task_id, reason="interrupted at the command line")
+    output.say(f"Cancelled the {len(started.task_ids)} tasks of batch {started.batch_id}.")
 
 
 async def _pools_in_reach(manager: PoolManager, pools: list[str] | None, *, filters: PoolFilter | None) -> int:

@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def list_pools(session: Session, /, *, active_only: bool, pool_type: str | None, output: Output) -> None:
     """List the pools."""
-
-    async def read(manager: PoolManager) -> list[PoolInfo]:
-        return await manager.list_pools(active_only=active_only, pool_type=pool_type)
-
-    output.show(pool_documents.pool_list(session.run(read)))
+    output.show(pool_documents.pool_list(session.list_pools(active_only=active_only, pool_type=pool_type)))
 
 
 @click.command()

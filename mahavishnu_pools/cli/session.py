@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mahavishnu_pools import errors
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.schemas.pool import PoolInfo
 
 T = TypeVar("T")
 
@@ -35,16 +36,34 @@ def open_manager() -> PoolManager:
     return PoolManager(settings=settings, redis_url=url)
 
 
-class Session:
-    """Runs coroutines of one command with a manager. Ctrl-C cancels the coroutine and raises KeyboardInterrupt."""
+class PoolReader(Protocol):
+    """Reads the pools without a manager; see ``pool_reading``."""
 
-    def __init__(self, opener: Callable[[], PoolManager] = open_manager) -> None:
+    def __call__(self, *, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
+        """Return the pools as ``PoolManager.list_pools`` does."""
+        ...
+
+
+class Session:
+    """What a command reaches pools with. Ctrl-C cancels its coroutine and raises KeyboardInterrupt.
+
+    ``reader`` is a shorter way to the list of pools (None: ask a manager).
+    """
+
+    def __init__(self, opener: Callable[[], PoolManager] = open_manager, *, reader: PoolReader | None = None) -> None:
         self._open = opener
+        self._reader = reader
 
     def run(self, action: Callable[[PoolManager], Awaitable[T]]) -> T:
         """Return what ``action`` returns for a fresh manager, which is closed afterwards."""
         manager = self._open()
         return asyncio.run(_closing(manager, action))
+
+    def list_pools(self, *, active_only: bool = False, pool_type: str | None = None) -> list[PoolInfo]:
+        """Return all pools in the order of their creation, or the active ones, or those of one type."""
+        if self._reader is not None:
+            return self._reader(active_only=active_only, pool_type=pool_type)
+        return self.run(lambda manager: manager.list_pools(active_only=active_only, pool_type=pool_type))
 
 
 async def _closing(manager: PoolManager, action: Callable[[PoolManager], Awaitable[T]]) -> T:

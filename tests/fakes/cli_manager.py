@@ -106,24 +106,28 @@ class FakeManager:
         self.calls.append(("cancel", {"task_id": task_id, "reason": reason}))
         return "asked"
 
-    async def distribute(self, task: dict[str, Any], **how: Any) -> DistributionResult:
-        self.calls.append(("distribute", {"task": task, **how}))
-        if how.get("on_progress") is not None:
-            how["on_progress"](1, 1)
+    async def start_distribution(self, task: dict[str, Any], **how: Any) -> Any:
+        self.calls.append(("start_distribution", {"task": task, **how}))
+        return SimpleNamespace(batch_id="batch_1", task_ids=("task_1", "task_2"), strategy=how["strategy"])
+
+    async def gather(
+        self, started: Any, *, wait_timeout: float | None, on_progress: Callable[[int, int], None] | None
+    ) -> DistributionResult:
+        self.calls.append(("gather", {"wait_timeout": wait_timeout}))
+        if self.wait is not None:
+            await self.wait()
+        if on_progress is not None:
+            on_progress(1, 1)
         ok = int(self.outcome.ok)
         return DistributionResult(
-            batch_id="batch_1",
-            strategy=how["strategy"],
+            batch_id=started.batch_id,
+            strategy=started.strategy,
             total=1,
             successful=ok,
             failed=1 - ok,
             items=(self.outcome,),
             reduced="all of it",
         )
-
-    async def start_distribution(self, task: dict[str, Any], **how: Any) -> Any:
-        self.calls.append(("start_distribution", {"task": task, **how}))
-        return SimpleNamespace(batch_id="batch_1", task_ids=("task_1", "task_2"), strategy=how["strategy"])
 
     async def scale_pool(self, pool: str, target: int, *, max_workers: int | None = None) -> PoolInfo:
         self.calls.append(("scale_pool", {"pool": pool, "target": target, "max_workers": max_workers}))

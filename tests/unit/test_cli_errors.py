@@ -155,3 +155,15 @@ def test_ctrl_c_cancels_the_task_unless_told_otherwise(shell: Shell, option: lis
     assert ("cancel" in [name for name, _ in shell.manager.calls]) is cancelled
     assert ("Cancelled task task_abc123" in shell.err) is cancelled
     assert ("task_abc123 goes on" in shell.err) is not cancelled
+
+
+@pytest.mark.parametrize(("option", "cancelled"), [([], 2), (["--no-cancel"], 0)])
+def test_ctrl_c_cancels_all_tasks_of_a_distribution_unless_told_otherwise(
+    shell: Shell, option: list[str], cancelled: int
+) -> None:
+    shell.manager.wait = _ctrl_c
+
+    assert shell("distribute", "-t", "x", "--payload", '{"items": [1, 2]}', *option) == 130
+
+    assert [name for name, _ in shell.manager.calls].count("cancel") == cancelled
+    assert "batch_1" in shell.err

@@ -89,7 +89,7 @@ def test_distribute_hands_over_all_its_options(shell: Shell) -> None:
 
     assert shell("distribute", "-t", "x", "--payload", '{"rows": [1]}', *options.split()) == 0
 
-    call = shell.manager.called("distribute")
+    call = shell.manager.called("start_distribution")
     assert (call["strategy"], call["split_on"], call["reducer"], call["chunk_size"]) == ("map_reduce", "rows", "sum", 2)
     assert call["pools"] == ["local", "pool_abc"]
     assert shell.err.splitlines() == ["Distributing task across 2 pools...", "  Strategy: map_reduce"]

@@ -1,0 +1,45 @@
+"""Read the pools straight from the store, which spares ``pools list`` the imports of a manager: a third of its time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools import errors
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.pool import PoolInfo
+    from mahavishnu_pools.settings import Settings
+
+
+def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
+    """Return the pools as ``PoolManager.list_pools`` does.
+
+    Raises:
+        PoolsDisabled: the settings switch pools off.
+        StackNotRunning: no Redis is configured and no local stack is running.
+        RedisUnavailable: it does not answer.
+    """
+    from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES
+    from mahavishnu_pools.settings import load_settings
+    from mahavishnu_pools.store import pools
+    from mahavishnu_pools.store.client import SyncStore
+
+    settings = load_settings()
+    if not settings.pools_enabled:
+        raise errors.PoolsDisabled
+    with SyncStore.from_settings(settings, _redis_url(settings)) as store:
+        infos = [record.info() for record in store.run(pools.read_pools()).pools]
+    return [
+        info
+        for info in infos
+        if pool_type in (None, info.pool_type) and (not active_only or info.status in ACTIVE_STATUSES)
+    ]
+
+
+def _redis_url(settings: Settings) -> str:
+    from mahavishnu_pools.embedded.stack import find_redis_url
+
+    url = find_redis_url(settings)
+    if url is None:
+        raise errors.StackNotRunning
+    return url
