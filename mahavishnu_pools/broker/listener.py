@@ -81,11 +81,11 @@ class Listener:
         self._changed.set()
 
     async def _listen(self) -> None:
-        while True:
+        while not cancel_asked():
             try:
                 async with self._store.redis.pubsub() as pubsub:
                     await self._connected(pubsub)
-                    while await self._receive(pubsub):
+                    while not cancel_asked() and await self._receive(pubsub):
                         pass
             except (RedisError, OSError) as exc:
                 logger.warning("Lost the connection for news of Redis: %s", exc, extra={"action": "listen"})
@@ -116,7 +116,7 @@ class Listener:
         return True
 
     async def _keep_subscribed(self) -> None:
-        while True:
+        while not cancel_asked():
             await self._changed.wait()
             self._changed.clear()
             pubsub = self._pubsub
@@ -131,6 +131,15 @@ class Listener:
                     await pubsub.unsubscribe(*some)
             except (RedisError, OSError) as exc:
                 logger.debug("Could not subscribe, the connection is lost: %s", exc)
+
+
+def cancel_asked() -> bool:
+    """Tell whether the current task was cancelled, also when something on the way swallowed that.
+
+    ``asyncio.wait_for`` of Python 3.11, which redis-py writes with, loses a cancellation that comes when it is done.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _chunks(names: list[str]) -> Iterable[list[str]]:

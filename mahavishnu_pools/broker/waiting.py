@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.broker.listener import Channel, Listener
+from mahavishnu_pools.broker.listener import Channel, Listener, cancel_asked
 from mahavishnu_pools.schemas.task import TaskResult
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.tasks import read_tasks
@@ -148,7 +148,7 @@ class OutcomeWaiter:
         self._woken.set()
 
     async def _read(self) -> None:
-        while True:
+        while not cancel_asked():
             await self._woken.wait()
             self._woken.clear()
             while self._due:
