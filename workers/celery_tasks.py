@@ -20,6 +20,7 @@ from mahavishnu_pools.store.calls import Call
 
 from .channel import ClaimChannel
 from .claims import ClaimTable, Running
+from .outcome import DEFAULT_RETRIES
 
 logger = logging.getLogger(__name__)
 
@@ -136,26 +137,36 @@ class CeleryTasks:
         delivery = self._deliveries.pop(task_id, None)
         if delivery is None or delivery.running.ending:
             return
-        held = delivery.running.held
+        self._end_claim(delivery)
+
+    def _end_claim(self, delivery: _Delivery) -> None:
+        held, ttl = delivery.running.held, self._result_ttl
         if delivery.state in ("RETRY", "IGNORED"):
-            self._end(held, leases.release(held, result_ttl=self._result_ttl))
-            return
-        outcome = _outcome(delivery.state, delivery.value)
-        text = json.dumps(outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"}))
-        self._end(held, leases.finish(held, status=outcome.status, outcome=text, meta="", result_ttl=self._result_ttl))
+            self._end(held, leases.release(held, result_ttl=ttl))
+        elif delivery.state == "REJECTED":
+            # Celery rejects in its own thread, later; what the task wanted is known now.
+            self._reject(delivery, requeue=bool(getattr(delivery.value, "requeue", False)))
+        elif delivery.state is None and delivery.running.claim.attempt <= DEFAULT_RETRIES:
+            # Celery broke off before it stored a result (its backend was away): at least once means again.
+            self._reject(delivery, requeue=True)
+        else:
+            outcome = _outcome(delivery.state, delivery.value)
+            text = json.dumps(outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"}))
+            self._end(held, leases.finish(held, status=outcome.status, outcome=text, meta="", result_ttl=ttl))
 
     def _rejected(self, task_id: str, requeue: bool) -> None:
         delivery = self._deliveries.get(task_id)
-        if delivery is None:
-            return
+        if delivery is not None:
+            self._reject(delivery, requeue=requeue)
+
+    def _reject(self, delivery: _Delivery, *, requeue: bool) -> None:
+        held = delivery.running.held
         if requeue:
-            self._deliveries.pop(task_id, None)
-            held = delivery.running.held
+            self._deliveries.pop(held.task_id, None)
             self._end(held, leases.retry(held, outcome='{"error":"rejected with requeue"}', delay=REJECT_DELAY))
         else:
-            self._dead(
-                delivery, f"Celery rejected it: is {delivery.message['headers']['task']!r} a task of this worker?"
-            )
+            name = delivery.message["headers"]["task"]
+            self._dead(delivery, f"Celery rejected it: {delivery.value or f'is {name!r} a task of this worker?'}")
 
     def _dead(self, delivery: _Delivery, cause: str) -> None:
         held = delivery.running.held
@@ -172,10 +183,12 @@ def _drain(fd: int) -> bool:
 
 
 def _outcome(state: str | None, value: Any) -> Outcome:
-    if state in ("SUCCESS", None):
+    if state == "SUCCESS":
         return Outcome(status="completed", value=_small(value))
     if state == "REVOKED":
         return Outcome(status="cancelled", error="It was revoked.")
+    if state is None:
+        return Outcome(status="failed", error="Celery could not store its result. Its log says why.")
     return Outcome(status="failed", error=f"{type(value).__name__}: {value}")
 
 

@@ -109,7 +109,9 @@ def _junk() -> dict[str, str | bytes]:
             headers={"task": "user.task"}, **{"content-type": "application/x-python-serialize"}
         ),
         "a user's task without a content type": _message(headers={"task": "user.task"}, **{"content-type": None}),
-        "a user's task with headers of another form": _message(headers={"task": "user.task", "timelimit": 5, "lang": 7}),
+        "a user's task with headers of another form": _message(
+            headers={"task": "user.task", "timelimit": 5, "lang": 7}
+        ),
     }
 
 
