@@ -207,7 +207,8 @@ def list_nodes() -> Call[list[NodeInfo]]:
 
     def parse(reply: list[Any]) -> list[NodeInfo]:
         return [
-            NodeInfo.model_validate_json(text).model_copy(update={"alive": bool(alive)}) for _, text, alive in reply
+            NodeInfo.model_validate_json(text, extra="ignore").model_copy(update={"alive": bool(alive)})
+            for _, text, alive in reply
         ]
 
     return Call("node_list", (), parse)
@@ -226,7 +227,8 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
     h = pairs(flat)
     return PoolRecord(
         pool_id=pool_id,
-        config=PoolConfig.model_validate_json(h["config"]),
+        # A newer version may have written fields that this one does not know.
+        config=PoolConfig.model_validate_json(h["config"], extra="ignore"),
         status=PoolStatus(h["status"]),
         workers=int(h["workers"]),
         created=float(h["created"]),
@@ -234,7 +236,7 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         assigned=tuple(json.loads(h.get("assigned") or "[]")),
         queued=queued,
         running=running,
-        groups=tuple(GroupInfo.model_validate_json(text) for text in pairs(groups).values()),
+        groups=tuple(GroupInfo.model_validate_json(text, extra="ignore") for text in pairs(groups).values()),
         counts={name: int(h.get(f"n_{name}", 0)) for name in _COUNTS},
         duration_sum=float(h.get("duration_sum", 0)),
         duration_count=int(h.get("duration_count", 0)),
