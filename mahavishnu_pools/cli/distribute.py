@@ -62,7 +62,7 @@ def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given:
     how = {name: given.pop(name) for name in ("strategy", "split_on", "chunk_size", "reducer")}
     how = {**how, "pools": list(given.pop("pools")) or None, "filters": take_filters(given)}
     work = TaskInput(**given)
-    task = work.task()
+    task = work.task(directory=session.directory)
 
     async def run(manager: PoolManager) -> ExitCode:
         started = await manager.start_distribution(task, **how)

@@ -88,7 +88,7 @@ def _one_pool(argument: str | None, option: str | None, *, auto_route: bool) -> 
 
 
 def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
-    task = request.work.task()
+    task = request.work.task(directory=session.directory)
 
     async def submit_and_wait(manager: PoolManager) -> ExitCode:
         submitted = await manager.submit(task, **request.where)

@@ -14,7 +14,7 @@ from mahavishnu_pools.cli.exit_codes import ExitCode, failure_of
 from mahavishnu_pools.cli.lazy_group import LazyGroup
 from mahavishnu_pools.cli.output import tell, tolerate_odd_characters, wants_json
 from mahavishnu_pools.cli.pool_reading import read_pools
-from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.session import Session, submitter_directory
 
 _HERE = "mahavishnu_pools.cli"
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tolerate_odd_characters(sys.stdout, sys.stderr)
     warnings.showwarning = _show_warning
     try:
-        return run(given, session=Session(reader=read_pools))
+        return run(given, session=Session(reader=read_pools, directory=submitter_directory))
     except BrokenPipeError:
         # The reader went away (`… | head`); Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

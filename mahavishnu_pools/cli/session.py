@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -36,6 +37,18 @@ def open_manager() -> PoolManager:
     return PoolManager(settings=settings, redis_url=url)
 
 
+def submitter_directory() -> str | None:
+    """Return where the user stands, if the tasks run on this machine: on the local stack, not on a configured Redis."""
+    from mahavishnu_pools.settings import load_settings
+
+    if load_settings().redis_url is not None:
+        return None
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed meanwhile
+        return None
+
+
 class PoolReader(Protocol):
     """Reads the pools without a manager; see ``pool_reading``."""
 
@@ -47,12 +60,20 @@ class PoolReader(Protocol):
 class Session:
     """What a command reaches pools with. Ctrl-C cancels its coroutine and raises KeyboardInterrupt.
 
-    ``reader`` is a shorter way to the list of pools (None: ask a manager).
+    ``reader`` is a shorter way to the list of pools (None: ask a manager). ``directory`` gives the directory of tasks
+    that name none; where it gives None, their worker finds one.
     """
 
-    def __init__(self, opener: Callable[[], PoolManager] = open_manager, *, reader: PoolReader | None = None) -> None:
+    def __init__(
+        self,
+        opener: Callable[[], PoolManager] = open_manager,
+        *,
+        reader: PoolReader | None = None,
+        directory: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._open = opener
         self._reader = reader
+        self.directory = directory
 
     def run(self, action: Callable[[PoolManager], Awaitable[T]]) -> T:
         """Return what ``action`` returns for a fresh manager, which is closed afterwards."""

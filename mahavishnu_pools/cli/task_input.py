@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,21 +32,22 @@ class TaskInput:
     wait_timeout: float | None
     no_wait: bool
 
-    def task(self) -> dict[str, Any]:
-        """Return the task as the manager takes it, with only what was given.
+    def task(self, *, directory: Callable[[], str | None]) -> dict[str, Any]:
+        """Return the task as the manager takes it, with only what was given; ``directory`` is for one without ``cwd``.
 
         Raises:
             InvalidField: something is missing, contradicts, cannot be read or is no JSON; the message names the option.
         """
+        work = self._work()
         given = {
             "timeout": self.timeout,
             "priority": self.priority,
             "idempotency_key": self.idempotency_key,
             "worker_type": self.worker_type,
-            "cwd": None if self.cwd is None else str(Path(self.cwd).expanduser().absolute()),
+            "cwd": directory() if self.cwd is None else str(Path(self.cwd).expanduser().absolute()),
             "env": environment(self.env) or None,
         }
-        return {**self._work(), **{name: value for name, value in given.items() if value is not None}}
+        return {**work, **{name: value for name, value in given.items() if value is not None}}
 
     def _work(self) -> dict[str, Any]:
         if self.prompt is not None:

@@ -17,12 +17,14 @@ class Shell:
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.manager = FakeManager()
+        self.directory: str | None = None
         self.capsys = capsys
         self.out = ""
         self.err = ""
 
     def __call__(self, *arguments: str) -> int:
-        code = run(["pools", *arguments], session=Session(lambda: typing.cast(typing.Any, self.manager)))
+        session = Session(lambda: typing.cast(typing.Any, self.manager), directory=lambda: self.directory)
+        code = run(["pools", *arguments], session=session)
         printed = self.capsys.readouterr()
         self.out, self.err = printed.out, printed.err
         return code

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mahavishnu_pools.cli import distribute, execute
+from mahavishnu_pools.cli.session import submitter_directory
 from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector
 from tests.fakes.cli_manager import task_result
 from tests.fakes.cli_shell import Shell
@@ -37,6 +38,26 @@ def test_options_not_given_are_left_to_the_manager(shell: Shell) -> None:
 
     assert shell.manager.called("submit")["task"] == {"prompt": "hi"}
     assert shell.manager.called("submit")["pool"] is None
+
+
+def test_a_task_without_a_directory_runs_where_the_user_stands_on_the_local_stack_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert submitter_directory() == str(tmp_path)
+    monkeypatch.setenv("MAHAVISHNU_REDIS_URL", "redis://elsewhere:6379/0")
+    assert submitter_directory() is None
+
+
+def test_the_sessions_directory_is_the_tasks_unless_one_is_named(shell: Shell) -> None:
+    shell.directory = "/where/i/am"
+
+    shell("execute", "--prompt", "hi")
+    shell("distribute", "-t", "x", "--payload", '{"items": [1]}', "--cwd", "/named")
+
+    assert shell.manager.called("submit")["task"]["cwd"] == "/where/i/am"
+    assert shell.manager.called("start_distribution")["task"]["cwd"] == "/named"
 
 
 def test_execute_says_where_the_task_went_and_prints_the_result_alone(shell: Shell) -> None:
