@@ -1,0 +1,35 @@
+"""Two Celery applications with the same task: a stock one, and one with pools. The address comes in BENCH_REDIS_URL."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+
+from mahavishnu_pools.celery import install
+
+#: Address of the server; the stock application uses another database of it.
+VARIABLE = "BENCH_REDIS_URL"
+
+
+def _application(name: str, database: int) -> Celery:
+    url = os.environ[VARIABLE].rpartition("/")[0] + f"/{database}"
+    app = Celery(name, broker=url, backend=url, set_as_current=False)
+    app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=4)
+    app.task(name="bench.noop")(noop)
+    return app
+
+
+def noop() -> None:
+    """Do nothing."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "stock":
+        globals()["stock"] = _application("stock", 1)
+    elif name == "pooled":
+        globals()["pooled"] = install(_application("pooled", 0), redis_url=os.environ[VARIABLE])
+    else:
+        raise AttributeError(name)
+    return globals()[name]

@@ -1,0 +1,154 @@
+"""Stock Celery and pools next to each other: same server, same run, ten threads each, tasks that do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import redis
+
+from benchmarks import applications
+from benchmarks.figures import Figure, quantile
+from benchmarks.stack import Bench, pool, running, until
+
+#: Round trips of each kind in a block, and blocks; the kinds take turns block by block.
+BLOCK, BLOCKS = 100, 5
+
+#: Tasks submitted one by one, in bulk, and worked off.
+SINGLE, BULK = 1000, 5000
+
+NOOP = {"task_type": "bench-nap", "payload": {}}
+
+
+async def run() -> list[Figure]:
+    """Measure on a stack of its own."""
+    async with running() as bench:
+        os.environ[applications.VARIABLE] = bench.redis_url
+        await bench.manager.spawn_pool(config=pool("native", 10))
+        await bench.manager.spawn_pool(config=pool("celery", 10, celery_app="benchmarks.applications:pooled"))
+        async with _stock_worker():
+            figures = await _round_trips(bench)
+            figures += await _single_submits(bench)
+            return figures + await _bulk(bench)
+
+
+@contextlib.asynccontextmanager
+async def _stock_worker() -> AsyncIterator[None]:
+    command = (sys.executable, "-m", "celery", "-A", "benchmarks.applications:stock", "worker", "-P", "threads")
+    nowhere = asyncio.subprocess.DEVNULL
+    arguments = ("-c", "10", "-l", "ERROR")
+    worker = await asyncio.create_subprocess_exec(*command, *arguments, stdout=nowhere, stderr=nowhere)
+    try:
+        await asyncio.to_thread(_send(applications.stock).get, timeout=60)
+        yield
+    finally:
+        worker.terminate()
+        await worker.wait()
+
+
+def _send(app: Any, **options: Any) -> Any:
+    return app.tasks["bench.noop"].apply_async(**options)
+
+
+async def _round_trips(bench: Bench) -> list[Figure]:
+    async def stock() -> None:
+        _send(applications.stock).get(timeout=30)
+
+    async def pooled() -> None:
+        _send(applications.pooled, pool="celery").get(timeout=30)
+
+    async def routed() -> None:
+        await bench.manager.route_task(NOOP)
+
+    taken: dict[Callable[[], Awaitable[None]], list[float]] = {stock: [], pooled: [], routed: []}
+    for number in range(BLOCKS + 1):
+        for call, times in taken.items():
+            found = [await _timed(call) for _ in range(BLOCK)]
+            times += found if number else []  # the first block warms up
+    middle = {call: quantile(times, 0.5) * 1000 for call, times in taken.items()}
+    return [
+        Figure("round trip, stock Celery, median", middle[stock], "ms"),
+        Figure("round trip, the same Celery task on a pool, median", middle[pooled], "ms"),
+        Figure("round trip, PoolManager.route_task, median", middle[routed], "ms"),
+        Figure("  Celery task on a pool ÷ stock", middle[pooled] / middle[stock], "×", 1.3),
+        Figure("  PoolManager.route_task ÷ stock", middle[routed] / middle[stock], "×", 1.3),
+    ]
+
+
+async def _timed(call: Callable[[], Awaitable[None]]) -> float:
+    began = time.perf_counter()
+    await call()
+    return time.perf_counter() - began
+
+
+async def _single_submits(bench: Bench) -> list[Figure]:
+    loops = {"stock": applications.stock, "pool": applications.pooled}
+    taken = {}
+    for name, app in loops.items():
+        options = {"pool": "celery"} if name == "pool" else {}
+        began = time.perf_counter()
+        for _ in range(SINGLE):
+            _send(app, **options)
+        taken[name] = (time.perf_counter() - began) / SINGLE * 1000
+    began = time.perf_counter()
+    for _ in range(SINGLE):
+        await bench.manager.submit(NOOP)
+    native = (time.perf_counter() - began) / SINGLE * 1000
+    await until(lambda: _idle(bench))
+    return [
+        Figure("one apply_async, stock Celery, mean", taken["stock"], "ms"),
+        Figure("one apply_async(pool=…), mean", taken["pool"], "ms"),
+        Figure("one PoolManager.submit, routed, mean", native, "ms"),
+        Figure("  apply_async(pool=…) ÷ stock", taken["pool"] / taken["stock"], "×"),
+        Figure("  PoolManager.submit ÷ stock", native / taken["stock"], "×"),
+    ]
+
+
+async def _bulk(bench: Bench) -> list[Figure]:
+    stock_submit, stock_drain = await _stock_bulk()
+    await bench.manager.pause_pool("native")
+    began = time.perf_counter()
+    await bench.manager.submit_many([NOOP] * BULK, pool="native")
+    submit = time.perf_counter() - began
+    await bench.manager.resume_pool("native")
+    began = time.perf_counter()
+    await until(lambda: _idle(bench))
+    drain = time.perf_counter() - began
+    return [
+        Figure("apply_async in a loop, stock Celery", BULK / stock_submit, "tasks/s"),
+        Figure("submit_many", BULK / submit, "tasks/s"),
+        Figure("  submit_many ÷ stock loop", stock_submit / submit, "×", at_least=10),
+        Figure("no-op tasks worked off by 10 threads, stock Celery", BULK / stock_drain, "tasks/s"),
+        Figure("no-op tasks worked off by a pool of 10", BULK / drain, "tasks/s"),
+        Figure("  pool ÷ stock", stock_drain / drain, "×", at_least=3),
+    ]
+
+
+async def _stock_bulk() -> tuple[float, float]:
+    """Return how long the stock application takes to submit, and its worker to work all off, in seconds."""
+    app = applications.stock
+    with redis.Redis.from_url(app.conf.broker_url) as server:
+        await until(lambda: _as_awaitable(server.llen("celery") == 0))
+        app.control.cancel_consumer("celery", reply=True)
+        before = server.dbsize()
+        began = time.perf_counter()
+        for _ in range(BULK):
+            _send(app)
+        submit = time.perf_counter() - began
+        app.control.add_consumer("celery", reply=True)
+        began = time.perf_counter()
+        await until(lambda: _as_awaitable(server.dbsize() >= before + BULK))
+        return submit, time.perf_counter() - began
+
+
+async def _as_awaitable(seen: bool) -> bool:
+    return seen
+
+
+async def _idle(bench: Bench) -> bool:
+    return not any(info.queued or info.running for info in await bench.manager.list_pools())
