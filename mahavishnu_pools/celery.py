@@ -16,6 +16,7 @@ from celery import Celery, Task
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.amqp import STORE_FACTORY, PoolAMQP
 from mahavishnu_pools.broker.celery_settings import celery_settings
+from mahavishnu_pools.broker.control import RESULT_TTL, PoolControl
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.router import PoolRouter
 from mahavishnu_pools.schemas.pool import PoolSelector
@@ -44,7 +45,9 @@ def install(app: Celery, *, settings: Settings | None = None, redis_url: str | N
     chosen = settings or load_settings()
     store = _once_a_process(lambda: SyncStore.from_settings(chosen, redis_url or url_of(chosen)))
     setattr(app, STORE_FACTORY, store)
+    setattr(app, RESULT_TTL, chosen.result_expires)
     _use_pool_amqp(app)
+    _use_pool_control(app)
     _add_router(app, PoolRouter(store, chooser_of(chosen)))
     if names.RUN_TASK not in app.tasks:
         _register_run_task(app)
@@ -87,6 +90,13 @@ def _use_pool_amqp(app: Celery) -> None:
     if existing is not None:
         existing.__class__ = PoolAMQP
         existing.__dict__.pop("send_task_message", None)
+
+
+def _use_pool_control(app: Celery) -> None:
+    """Have ``app.control.revoke`` know pools; an app with a control class of its own keeps that."""
+    if app.control_cls == Celery.control_cls:
+        app.control_cls = PoolControl
+        app.__dict__.pop("control", None)
 
 
 def _add_router(app: Celery, router: PoolRouter) -> None:

@@ -107,8 +107,8 @@ class ThreadPool(BasePool):
         self.on_job_done: Callable[[str], None] = lambda task_id: None
         #: Called with a task id when somebody asks for its end by slot.
         self.on_terminate_job: Callable[[str], None] = lambda task_id: None
-        #: Called with the new number before the limit changes from outside; may refuse it by raising.
-        self.on_resize: Callable[[int], None] = lambda limit: None
+        #: Called with the change before the limit changes from outside; returns the new limit, or refuses by raising.
+        self.on_resize: Callable[[int], int] = lambda change: max(0, self.num_processes + change)
 
     @property
     def num_processes(self) -> int:
@@ -122,15 +122,11 @@ class ThreadPool(BasePool):
 
     def grow(self, n: int = 1) -> None:
         """Add workers (Celery's ``pool_grow``)."""
-        self._resize_for_all(self.num_processes + n)
+        self.resize(self.on_resize(n))
 
     def shrink(self, n: int = 1) -> None:
         """Take workers away (Celery's ``pool_shrink``); running tasks go on, no thread is interrupted."""
-        self._resize_for_all(max(0, self.num_processes - n))
-
-    def _resize_for_all(self, limit: int) -> None:
-        self.on_resize(limit)
-        self.resize(limit)
+        self.resize(self.on_resize(-n))
 
     def on_apply(
         self,

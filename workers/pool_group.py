@@ -159,7 +159,7 @@ class PoolGroup:
         self._quiet.set()
 
     def _pool_changed(self, status: str, workers: int) -> None:
-        share = -(-workers // max(1, self.options.replicas))
+        share = self._share(workers)
         if workers and share != self._threads.num_processes:
             logger.info("Pool %s has %d workers now", self.options.context.pool_id, share)
             self._threads.resize(share)
@@ -177,11 +177,15 @@ class PoolGroup:
 
     # ── hooks of the concurrency pool ──
 
-    def _resized(self, limit: int) -> None:
-        """Store a worker count that was set through Celery's remote control, within the pool's limits."""
-        pool_id = self.options.context.pool_id
-        config = self._store.run(read_pools(pool_id)).one(pool_id).config
-        total = limit * self.options.replicas
+    def _resized(self, change: int) -> int:
+        """Store a worker count that was changed through Celery's remote control, within the pool's limits."""
+        pool_id, replicas = self.options.context.pool_id, max(1, self.options.replicas)
+        record = self._store.run(read_pools(pool_id)).one(pool_id)
+        config, total = record.config, record.workers + change * replicas
         if not config.min_workers <= total <= config.max_workers:
             raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
         self._store.run(change_pool(pool_id, workers=total))
+        return self._share(total)
+
+    def _share(self, workers: int) -> int:
+        return -(-workers // max(1, self.options.replicas))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import bootsteps, signals
 from celery.worker import state
 
-from mahavishnu_pools import errors, names
+from mahavishnu_pools import names
+from mahavishnu_pools.broker.control import revoke_in_store
 from mahavishnu_pools.store.client import SyncStore
-from mahavishnu_pools.store.tasks import cancel
 
 from .celery_run_task import GROUPS
 from .control import install_revoke
@@ -62,7 +62,7 @@ class PoolStep(bootsteps.StartStopStep):
             group = PoolGroup(self._store, worker.pool, hostname=worker.hostname, options=options)
             worker.pool_groups[pool_id] = group
             group.start()
-        install_revoke(self._cancel)
+        install_revoke(self._revoke)
         signals.task_postrun.connect(self._postrun, weak=False)
 
     def stop(self, worker: Any) -> None:
@@ -89,15 +89,11 @@ class PoolStep(bootsteps.StartStopStep):
         for group in self._worker.pool_groups.values():
             group.celery.postrun(task_id, state=state, value=retval)
 
-    def _cancel(self, task_id: str) -> str:
+    def _revoke(self, task_ids: Sequence[str]) -> list[str]:
         if self._store is None:
-            return "not started"
+            return list(task_ids)
         group = next(iter(self._worker.pool_groups.values()))
-        ttl = group.options.context.result_ttl
-        try:
-            return self._store.run(cancel(task_id, reason="It was revoked.", result_ttl=ttl))
-        except errors.TaskNotFound:
-            return "unknown"
+        return revoke_in_store(self._store, task_ids, result_ttl=group.options.context.result_ttl)
 
 
 def stop_worker(code: int) -> None:
