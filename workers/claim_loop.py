@@ -179,6 +179,9 @@ class ClaimLoop:
         if reply is None:
             self._hooks.lease_lost()
             return False
+        if reply.late:
+            logger.warning("The lease's time has run out; new claims wait until it is refreshed")
+            return False
         self._bell_id, self._due = reply.bell, reply.due
         self._hooks.pool(reply.pool_status, reply.workers)
         for claim in reply.claims:

@@ -41,6 +41,12 @@ class SlotThreads:
     def __len__(self) -> int:
         return self._threads
 
+    @property
+    def busy(self) -> int:
+        """Return how many threads have work."""
+        with self._lock:
+            return self._threads - self._idle
+
     def submit(self, work: Work) -> None:
         """Run the work in an idle thread, or in a new one."""
         with self._lock:

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 #: Exit code of a group whose lease was reaped (EX_TEMPFAIL: start it again).
 EXIT_LEASE_LOST = 75
 
+#: Seconds between two looks whether everything has ended, when nobody tells.
+LOOK_AGAIN = 0.1
+
 #: Connections the claim loop, logs and control commands of a group share.
 CONNECTIONS = 3
 
@@ -71,6 +74,7 @@ class PoolGroup:
         self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)
         self._ready = False
+        self._lost = False
         self._quiet = threading.Event()
 
     def _hooks(self) -> LoopHooks:
@@ -97,17 +101,24 @@ class PoolGroup:
     def stop(self) -> None:
         """Claim no more, let tasks finish until the deadline, end and hand back the rest, close the lease."""
         self.loop.stop_claiming()
-        if not self._wait_quiet(self.options.drain_timeout):
-            self.runner.handing_back.set()
-            for running in self.table.all():
-                running.cancellation.cancel()
-            self._wait_quiet(self.options.context.limits.kill_grace + 2)
+        self._drain()
         self.loop.stop(timeout=self._store.timeout)
         self.logs.close()
         self.lease.close(result_ttl=self.options.context.result_ttl, within=self._store.timeout)
         self.celery.close()
         for store in (self._bell_store, self._log_store):
             store.close()
+
+    def _drain(self) -> None:
+        grace = self.options.context.limits.kill_grace + 2
+        if self._lost:
+            # Somebody else may run these tasks by now: their processes must have ended before this one goes.
+            self._wait_until(lambda: not self._threads.threads.busy, within=grace)
+        elif not self._wait_until(lambda: not len(self.table), within=self.options.drain_timeout):
+            self.runner.handing_back.set()
+            for running in self.table.all():
+                running.cancellation.cancel()
+            self._wait_until(lambda: not len(self.table), within=grace)
 
     def cancel(self, task_id: str, reason: str) -> None:
         """End a running task of this group because somebody asked for it."""
@@ -116,13 +127,13 @@ class PoolGroup:
             running.reason = reason
             running.cancellation.cancel()
 
-    def _wait_quiet(self, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        while len(self.table):
+    def _wait_until(self, done: Callable[[], bool], *, within: float) -> bool:
+        deadline = time.monotonic() + within
+        while not done():
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return False
-            self._quiet.wait(min(remaining, 1.0))
+            self._quiet.wait(min(remaining, LOOK_AGAIN))
             self._quiet.clear()
         return True
 
@@ -132,11 +143,11 @@ class PoolGroup:
         try:
             self._dispatch(running)
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
+            logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
             self._unreadable(running, exc)
 
     def _unreadable(self, running: Running, exc: Exception) -> None:
         text = f"The message cannot be read: {type(exc).__name__}: {exc}"
-        logger.warning("Task %s is given up. %s", running.held.task_id, text)
         outcome = json.dumps({"status": "dead", "error": text})
         ttl = self.options.context.result_ttl
         self.loop.end(
@@ -170,6 +181,7 @@ class PoolGroup:
 
     def _lease_lost(self) -> None:
         logger.error("The lease of %s was taken back; its tasks are ended", self.options.context.pool_id)
+        self._lost = True
         for running in self.table.clear():
             running.cancellation.cancel()
         self.loop.stop_claiming()

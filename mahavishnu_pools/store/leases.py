@@ -26,7 +26,8 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim call brought. ``bell`` is where to wait from, ``due`` the next delayed message's time (epoch),
-    ``workers`` how many workers the pool wants in all.
+    ``workers`` how many workers the pool wants in all. ``late`` is True when the lease's time ran out although nobody
+    has reaped it: what it holds is still its own, but it gets nothing before it is refreshed.
     """
 
     bell: str
@@ -35,6 +36,7 @@ class Claimed:
     workers: int
     cancels: frozenset[str]
     claims: tuple[Claim, ...]
+    late: bool = False
 
 
 def open_lease(lease: str, *, pool_id: str, node: str, pid: int, started: float, ttl: float) -> Call[bool]:
@@ -49,11 +51,13 @@ def refresh_leases(leases: Sequence[str], *, ttl: float) -> Call[list[bool]]:
 
 
 def claim(lease: str, *, pool_id: str, most: int, request: str, worker: str, result_ttl: float) -> Call[Claimed | None]:
-    """Move up to ``most`` messages into the lease; None when the lease is not alive."""
+    """Move up to ``most`` messages into the lease; None when the lease was reaped."""
 
     def parse(reply: list[Any]) -> Claimed | None:
         if reply[0] == "lost":
             return None
+        if reply[0] == "late":
+            return Claimed("0-0", None, "", 0, frozenset(), (), late=True)
         claims = tuple(Claim(number, int(attempt), task_id, text) for number, attempt, task_id, text in reply[6:])
         due = float(reply[2]) if reply[2] else None
         return Claimed(reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)

@@ -1,8 +1,9 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms
--- Reply: 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id, message}…
+-- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id, message}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
-if call('HEXISTS', k_leases(), lease) == 0 or call('EXISTS', k_lease(lease)) == 0 then return { 'lost' } end
+if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
+if call('EXISTS', k_lease(lease)) == 0 then return { 'late' } end
 local now = clock()
 
 local function days(y, m, d) -- days since 1970-01-01 of a civil date (proleptic Gregorian calendar)
