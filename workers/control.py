@@ -21,7 +21,7 @@ def install_revoke(revoke_in_store: Revoke) -> None:
     """Replace Celery's ``revoke`` in this worker process. Celery keeps its commands in one table a process.
 
     Celery's own records REVOKED before anything has ended and forgets it with the process. Ours asks the store: a
-    waiting task never runs, a running one is ended by the group that has it, and the outcome is written by finish alone.
+    waiting task never runs, a running one is ended by the group that has it, and finish alone writes the outcome.
     """
 
     def revoke(

@@ -23,20 +23,23 @@ class Place(NamedTuple):
     site: Site
 
     def inspect(self, command: str) -> Any:
-        found = getattr(self.app.control.inspect([self.group.node], timeout=1.5, limit=1), command)()
+        found = getattr(self.app.control.inspect([self.group.node], timeout=5, limit=1), command)()
         assert found is not None
         return found[self.group.node]
 
     def control(self, command: str, n: int = 1) -> dict[str, Any]:
         sent = getattr(self.app.control, command)
-        [reply] = sent(n, destination=[self.group.node], reply=True, timeout=1.5, limit=1)
+        [reply] = sent(n, destination=[self.group.node], reply=True, timeout=5, limit=1)
         return dict(reply[self.group.node])
 
 
 @pytest.fixture(scope="module")
 def place(site: Site) -> Iterator[Place]:
     pool_id = site.pool(workers=2, min_workers=1, max_workers=5)
-    return Place(site.client(), pool_id, site.group(pool_id), site)
+    place = Place(site.client(), pool_id, site.group(pool_id), site)
+    # The group takes tasks before Celery's remote control has subscribed.
+    eventually(lambda: place.app.control.inspect([place.group.node], timeout=0.5, limit=1).ping())
+    return place
 
 
 def test_inspect_sees_queue_tasks_and_figures(place: Place) -> None:
@@ -149,8 +152,9 @@ def test_a_group_that_is_told_to_shut_down_leaves_in_good_order(place: Place) ->
     site = place.site
     pool_id = site.pool()
     group = site.group(pool_id)
-    task_id = site.shell(pool_id, "sleep 0.5; echo end")
+    task_id = site.shell(pool_id, "sleep 1; echo end")
     eventually(lambda: site.task(task_id).status == "running")
+    eventually(lambda: place.app.control.inspect([group.node], timeout=0.5, limit=1).ping())
 
     place.app.control.shutdown(destination=[group.node])
 
