@@ -26,14 +26,8 @@ def _good(file: str, issues: int, **rules: int) -> FileResult:
     return FileResult(file, issues, rules, pool="a", worker="w1", duration=0.5)
 
 
-def test_the_report_in_full() -> None:
-    report = _report(
-        _good("clean.py", 0), _good("bad.py", 3, F401=2, B006=1), FileResult("x.py", None, error="Broken.")
-    )
-
-    assert (
-        TableFormat().render(document(report))
-        == """\
+#: The report on three files, of which one could not be analysed.
+FULL_REPORT = """\
 Findings per file
 ┏━━━━━━━━━━┳━━━━━━━━┳━━━━━━┳━━━━━━━━┳━━━━━━━━━━┓
 ┃ File     ┃ Issues ┃ Pool ┃ Worker ┃ Duration ┃
@@ -76,7 +70,14 @@ What ran
 
 What to type next:
   mahavishnu pools list"""
+
+
+def test_the_report_in_full() -> None:
+    report = _report(
+        _good("clean.py", 0), _good("bad.py", 3, F401=2, B006=1), FileResult("x.py", None, error="Broken.")
     )
+
+    assert TableFormat().render(document(report)) == FULL_REPORT
 
 
 def test_of_many_files_the_worst_are_shown_and_the_rest_is_counted() -> None:
