@@ -6,6 +6,9 @@ pytest_plugins = [
     "tests.fixtures.agents",
     "tests.fixtures.configuration",
     "tests.fixtures.local_stack",
+    "tests.fixtures.manager",
     "tests.fixtures.store",
     "tests.fixtures.valkey",
+    "tests.fixtures.groups",  # uses the module before it
+    "tests.fixtures.proxies",
 ]

@@ -14,7 +14,6 @@ from mahavishnu_pools.pools.interface import Pool
 from mahavishnu_pools.pools.spawning import pool_config
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolConfig, PoolInfo
 from mahavishnu_pools.store.pools import PoolRecord, list_nodes, read_pools
-from mahavishnu_pools.store.steps import run_steps
 from mahavishnu_pools.store.tasks import read_recent
 
 #: Pools closed at the same time by ``close_all``.
@@ -134,12 +133,12 @@ class PoolVerbs(TaskVerbs):
         return reports.aggregated(found)
 
     async def _record(self, pool: str) -> PoolRecord:
-        parts = await self._connected()
-        registry = await parts.store.run(read_pools(pool))
-        if registry.pools:
-            return registry.pools[0]
-        # The long way says which pools there are.
-        return await run_steps(parts.store, parts.chooser.find(pool))
+        store = (await self._connected()).store
+        registry = await store.run(read_pools(pool))
+        if not registry.pools and not registry.gone:
+            others = await store.run(read_pools())
+            raise errors.PoolNotFound.of(pool, [other.config.name for other in others.pools])
+        return registry.one(pool)
 
     async def _move(self, pool: str, verb: str) -> PoolInfo:
         record = await self._record(pool)

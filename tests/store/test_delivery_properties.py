@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: no task is lost or doubled, outcomes are final, and the load index is the truth."""
+"""Whatever happens in whatever order: no task is lost or doubled, outcomes are final, the load index is the truth."""
 
 from __future__ import annotations
 

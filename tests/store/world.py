@@ -1,4 +1,4 @@
-"""What the tests of the store share: pools without agents, tasks without meaning, and a look at where every message is."""
+"""What the tests of the store share: pools without agents, tasks without meaning, and where every message is."""
 
 from __future__ import annotations
 
