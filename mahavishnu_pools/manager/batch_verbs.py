@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.schemas.pool import DistributionStrategy
 from mahavishnu_pools.schemas.task import DistributionResult, TaskResult
 from mahavishnu_pools.store.steps import run_steps
+
+logger = logging.getLogger(__name__)
 
 #: Called with the number of parts that have an outcome, and of all.
 Progress = Callable[[int, int], None]
@@ -92,7 +95,9 @@ class BatchVerbs(TaskVerbs):
 def _gathered(started: Distribution, found: Mapping[str, TaskResult]) -> DistributionResult:
     items = tuple(found[task_id] for task_id in started.task_ids)
     successful = sum(item.ok for item in items)
-    reduced = found[started.reducer_id].value if started.reducer_id else None
+    reducing = found[started.reducer_id] if started.reducer_id else None
+    if reducing is not None and not reducing.ok:
+        logger.warning("Nothing was reduced: %s", reducing.error, extra={"action": "reduce"})
     return DistributionResult(
         batch_id=started.batch_id,
         strategy=started.strategy,
@@ -100,5 +105,5 @@ def _gathered(started: Distribution, found: Mapping[str, TaskResult]) -> Distrib
         successful=successful,
         failed=len(items) - successful,
         items=items,
-        reduced=reduced,
+        reduced=reducing.value if reducing is not None else None,
     )
