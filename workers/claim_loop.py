@@ -1,7 +1,8 @@
 """The claim loop: takes messages for free workers, sends finished claims back, both in as few round trips as it can.
 
 Two threads. The **bell** waits in ``XREAD BLOCK`` for work to be announced. The **loop** wakes for the bell, for a due
-time, for finished claims and once a second (its tick shows the controller that it lives); it writes all finished claims
+time, for finished claims, to look by itself for messages nobody rang for, and once a second (its tick shows the
+controller that it lives); it writes all finished claims
 and claims anew in one pipeline. Nothing is given up when Redis is away: finished claims stay until they are confirmed,
 and a claim is asked for with the same request id until it is answered.
 """
@@ -28,8 +29,11 @@ from .claims import ClaimTable, Running
 
 logger = logging.getLogger(__name__)
 
-#: Milliseconds one wait for the bell lasts; stock producers, who do not ring, are seen within this time.
-BELL_BLOCK_MS = 2000
+#: Milliseconds one wait for the bell lasts; below the time-out of the bell's own client.
+BELL_BLOCK_MS = 8000
+
+#: Seconds between two looks of an idle loop: stock producers do not ring, their messages are seen within 2 s.
+LOOK = 1.8
 
 #: Seconds between two ticks of an idle loop.
 TICK = 1.0
@@ -71,6 +75,7 @@ class ClaimLoop:
         self._wake = threading.Event()
         self._bell_id = "0-0"
         self._rung = True
+        self._look_at = 0.0
         self._due: float | None = None
         self._request: tuple[str, int] | None = None
         self._claiming = True
@@ -133,12 +138,13 @@ class ClaimLoop:
                 self._wait()
 
     def _wait(self) -> None:
-        timeout = TICK
+        timeout = max(0.0, min(TICK, self._look_at - time.monotonic()))
         if self._due is not None:
-            timeout = min(TICK, max(0.0, self._due - time.time()))
+            timeout = min(timeout, max(0.0, self._due - time.time()))
         self._wake.wait(timeout)
         self._wake.clear()
-        if self._due is not None and time.time() >= self._due:
+        due = self._due is not None and time.time() >= self._due
+        if due or time.monotonic() >= self._look_at:
             self._rung = True
 
     def _step(self) -> bool:
@@ -163,10 +169,11 @@ class ClaimLoop:
         """Return the claim to ask for, the unanswered one again, or None when there is nothing to look for."""
         c = self._config
         if self._request is None:
-            if not self._rung or not self._claiming:
+            if not self._rung:
                 return None
             self._rung = False
-            free = max(0, min(CLAIM_MOST, self._hooks.slots() - len(self._table) + ending))
+            # A claim of nothing still tells which tasks are to be cancelled.
+            free = max(0, min(CLAIM_MOST, self._hooks.slots() - len(self._table) + ending)) if self._claiming else 0
             self._request = (token_hex(8), free)
         request, most = self._request
         return leases.claim(
@@ -176,6 +183,7 @@ class ClaimLoop:
     def _claimed(self, reply: leases.Claimed | None) -> bool:
         assert self._request is not None
         most, self._request = self._request[1], None
+        self._look_at = time.monotonic() + LOOK
         if reply is None:
             self._hooks.lease_lost()
             return False

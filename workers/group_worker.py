@@ -20,6 +20,9 @@ from .step import PoolStep, stop_worker
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between two of Celery's heartbeats, which tell Flower that a group is there.
+HEARTBEAT = 5
+
 
 def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]) -> int:
     """Run the Celery worker of a pool until it is told to stop; returns the exit code.
@@ -38,6 +41,7 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
         concurrency=start.share,
         without_gossip=True,
         without_mingle=True,
+        heartbeat_interval=HEARTBEAT,
         quiet=True,
         pool_cls=app.conf.worker_pool,
         loglevel=logging.getLevelName(logging.getLogger().getEffectiveLevel()),

@@ -10,8 +10,8 @@ from mahavishnu_pools.store import keys
 if TYPE_CHECKING:
     from mahavishnu_pools.settings import Settings
 
-#: Seconds within which a lost connection is noticed by an idle worker.
-HEALTH_CHECK_INTERVAL = 2
+#: Seconds within which an idle worker notices that its connection for remote control is dead without having been closed.
+HEALTH_CHECK_INTERVAL = 5
 
 #: Seconds between two looks of beat at its schedule, and the time after which a dead beat's lock is free.
 BEAT_INTERVAL, BEAT_LOCK = 5, 25

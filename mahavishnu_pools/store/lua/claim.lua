@@ -120,7 +120,8 @@ for b = 0, BUCKETS - 1 do
     call('RPOP', list)
   end
 end
-if #numbers > 0 or request ~= '' then
+-- A claim that brought nothing leaves no trace: idle groups do not write.
+if #numbers > 0 then
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
 end
 if moved then reindex(pool, false) end
