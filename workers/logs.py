@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.client import SyncStore
-from mahavishnu_pools.store.tasks import drop_log, write_log
+from mahavishnu_pools.store.logs import drop_log, write_log
 
 logger = logging.getLogger(__name__)
 

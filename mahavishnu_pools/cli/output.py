@@ -43,6 +43,11 @@ class Output:
         if self.for_people:
             click.echo(text, err=True)
 
+    def stream(self, text: str, *, cut: bool) -> None:
+        """Print a piece of a task's output to standard error as it comes; ``cut``: some is missing before it."""
+        if self.for_people:
+            click.echo(("\n… output cut …\n" if cut else "") + text, err=True, nl=False)
+
 
 def tell(failure: Failure, *, as_json: bool) -> None:
     """Print an error to standard error."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task_id")
-@click.option("--follow", is_flag=True, help="Wait for its outcome.")
+@click.option("--follow", is_flag=True, help="Show its output while it runs, and wait for its outcome.")
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --follow: wait no longer than this.")
 @format_option
 @click.pass_obj
@@ -31,7 +31,9 @@ def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float
         if not follow or seen.done:
             return seen
         output.say(f"Task {task_id} is {seen.status.value} on pool {seen.pool_id}. Ctrl-C leaves it running.")
-        return await manager.result(task_id, wait_timeout=wait_timeout)
+        async for piece in manager.follow(task_id, wait_timeout=wait_timeout):
+            output.stream(piece.text, cut=piece.after_cut)
+        return await manager.task(task_id)
 
     result = session.run(read)
     output.show(task_documents.task_details(result))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.broker.following import follow_log
 from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.pools.interface import Task
 from mahavishnu_pools.routing import submission
@@ -12,6 +14,7 @@ from mahavishnu_pools.routing.chooser import Wish
 from mahavishnu_pools.routing.eligibility import PoolFilter
 from mahavishnu_pools.schemas.pool import PoolSelector
 from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.store.logs import LogPiece
 from mahavishnu_pools.store.steps import run_steps
 from mahavishnu_pools.store.tasks import Submitted, cancel, read_tasks
 
@@ -90,6 +93,24 @@ class TaskVerbs(Connected):
         """Yield outcomes in the order of completion; ``wait_timeout`` (seconds) is for all of them together."""
         async for result in (await self._connected()).waiter.stream(task_ids, within=wait_timeout):
             yield result
+
+    async def follow(self, task_id: str, *, wait_timeout: float | None = None) -> AsyncIterator[LogPiece]:
+        """Yield what a task prints, from its beginning until its outcome is there; ``wait_timeout`` is in seconds.
+
+        Raises:
+            WaitTimeout: the outcome was not there in time; the task goes on.
+            TaskNotFound: there is no such task.
+        """
+        parts = await self._connected()
+        await self.task(task_id)
+        ended = asyncio.ensure_future(parts.waiter.wait(task_id, within=wait_timeout))
+        try:
+            async for piece in follow_log(parts.store, task_id, ended):
+                yield piece
+            await ended
+        finally:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
 
     async def task(self, task_id: str) -> TaskResult:
         """Return what is known of a task now.

@@ -155,6 +155,17 @@ class AsyncStore:
             except RedisError as exc:
                 raise _translate(exc, url=self.url) from exc
 
+    async def wait_for_entry(self, key: str, *, of: str, after: str, seconds: float) -> None:
+        """Wait until a stream has an entry behind ``after``, at most ``seconds`` (less than the store's deadline).
+
+        A lost connection counts as the end of the waiting: the caller looks again and gets the error there.
+        """
+        name = keys.key(key, prefix=self.prefix, of=of)
+        try:
+            await self.redis.xread({name: after}, block=int(min(seconds, self.timeout / 2) * 1000), count=1)
+        except _LOST:
+            await asyncio.sleep(RETRY_PAUSE)
+
     async def _once(self, call: Call[Any]) -> Any:
         known = script(call.script)
         arguments = _script_arguments(self.prefix, call)

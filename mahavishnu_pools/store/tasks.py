@@ -197,23 +197,6 @@ def read_recent(pool_id: str, *, limit: int = 1000) -> Call[list[str]]:
     return Call("recent_read", (pool_id, limit), list)
 
 
-def write_log(task_id: str, pieces: Sequence[tuple[str, str]], *, ttl: float) -> Call[list[str]]:
-    """Append (stream, text) pieces to a task's log, kept ``ttl`` seconds after the last one; returns the entries' ids.
-
-    The one call that is not idempotent: repeated after a lost reply it may write a piece twice, which only a reader
-    sees.
-    """
-    flat: list[Argument] = [task_id, int(ttl * 1000)]
-    for stream, text in pieces:
-        flat.extend((stream, text))
-    return Call("log_write", tuple(flat), list)
-
-
-def drop_log(task_id: str, entries: Sequence[str], *, mark_after: str | None) -> Call[bool]:
-    """Remove entries from the middle of a log; ``mark_after`` is where the cut begins (None: it is marked already)."""
-    return Call("log_drop", (task_id, "1" if mark_after else "0", *entries), bool)
-
-
 def _time(text: str | None) -> datetime | None:
     return datetime.fromtimestamp(float(text), UTC) if text else None
 
