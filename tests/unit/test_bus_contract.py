@@ -39,6 +39,10 @@ def bus(make_bus: Callable[..., Bus]) -> Bus:
     return make_bus()
 
 
+async def _one_turn() -> None:
+    await asyncio.sleep(0)
+
+
 async def _reaches(seen: list[Any], number: int) -> None:
     async def look() -> int:
         return len(seen)
@@ -94,7 +98,7 @@ async def test_every_subscriber_gets_all_messages_in_the_order_of_publishing(bus
     slow: list[Message] = []
 
     async def handler(message: Message) -> None:
-        await asyncio.sleep(0)
+        await _one_turn()
         slow.append(message)
 
     bus.subscribe(MessageType.HEARTBEAT, quick.append)
