@@ -55,49 +55,54 @@ class FakeModel:
 _OPENAI_USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Answers as the model of its server does."""
+
+    model: FakeModel
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+        path = self.path.partition("?")[0]
+        self.model.requests.append((path, body))
+        if path.endswith("/count_tokens"):
+            self._send(200, "application/json", json.dumps({"input_tokens": 7}))
+        elif self.model.status != 200:
+            error = {
+                "type": "rate_limit_error" if self.model.status == 429 else "invalid_request_error",
+                "message": "no",
+            }
+            self._send(self.model.status, "application/json", json.dumps({"type": "error", "error": error}))
+        else:
+            self._send(200, "text/event-stream", self._stream(path))
+
+    def do_GET(self) -> None:
+        self._send(404, "application/json", "{}")
+
+    def _stream(self, path: str) -> str:
+        events = [
+            (f"event: {name}\n" if name else "") + f"data: {json.dumps({'type': name, **data} if name else data)}\n\n"
+            for name, data in self.model.chunks(path)
+        ]
+        return "".join(events) + ("data: [DONE]\n\n" if path.endswith("/chat/completions") else "")
+
+    def _send(self, status: int, kind: str, body: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body.encode())))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: pytest's output is no access log."""
+
+
 @contextlib.contextmanager
 def serve_model() -> Iterator[FakeModel]:
     """Serve a model on a free port of this machine until the end of the block."""
     model = FakeModel()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-            path = self.path.partition("?")[0]
-            model.requests.append((path, body))
-            if path.endswith("/count_tokens"):
-                self._send(200, "application/json", json.dumps({"input_tokens": 7}))
-            elif model.status != 200:
-                error = {
-                    "type": "rate_limit_error" if model.status == 429 else "invalid_request_error",
-                    "message": "no",
-                }
-                self._send(model.status, "application/json", json.dumps({"type": "error", "error": error}))
-            else:
-                self._send(200, "text/event-stream", self._stream(path))
-
-        def do_GET(self) -> None:
-            self._send(404, "application/json", "{}")
-
-        def _stream(self, path: str) -> str:
-            events = [
-                (f"event: {name}\n" if name else "")
-                + f"data: {json.dumps({'type': name, **data} if name else data)}\n\n"
-                for name, data in model.chunks(path)
-            ]
-            return "".join(events) + ("data: [DONE]\n\n" if path.endswith("/chat/completions") else "")
-
-        def _send(self, status: int, kind: str, body: str) -> None:
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(body.encode())))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing: pytest's output is no access log."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"model": model})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     model.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,0 +1,127 @@
+"""What the task types `analyze` and `reduce` do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
+from tests.fakes.run_context import run
+
+# ── analyze, reduce ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "good.py").write_text("x = 1\n")
+    (tmp_path / "issues.py").write_text("import os\nimport sys\ntry:\n    x = 1\nexcept:\n    x = 2\n")
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    (tmp_path / "binary.py").write_bytes(b"x = 1\0\xff")
+    (tmp_path / "ruff.toml").write_text("lint.select = ['E722']\n")
+    (tmp_path / "-odd name.py").write_text("import os\n")
+    return tmp_path
+
+
+def _analyze(project: Path, **payload: Any) -> Any:
+    return run({"task_type": "analyze", "payload": payload}, default_cwd=project)
+
+
+def test_a_file_is_analysed_and_its_issues_counted(project: Path) -> None:
+    outcome = _analyze(project, file="issues.py")
+
+    assert (outcome.status, outcome.output) == ("completed", "Analysis complete: 3 issues found")
+    assert outcome.value["file"] == "issues.py"
+    assert outcome.value["issues"] == 3
+    assert outcome.value["by_rule"] == {"F401": 2, "E722": 1}
+    assert outcome.value["findings"][0]["line"] == 1
+
+
+def test_a_clean_file_and_an_odd_name_are_no_trouble(project: Path) -> None:
+    assert _analyze(project, path="good.py").output == "Analysis complete: 0 issues found"
+    assert _analyze(project, files=["-odd name.py"]).value["issues"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("broken.py", "does not parse: line 1"),
+        ("binary.py", "no text file"),
+        ("missing.py", "does not exist"),
+        ("/dev/null", "no ordinary file"),
+    ],
+)
+def test_a_file_that_cannot_be_analysed_is_a_failure_that_says_why(project: Path, name: str, sentence: str) -> None:
+    outcome = _analyze(project, file=name)
+
+    assert outcome.status == "failed"
+    assert sentence in outcome.error
+
+
+def test_one_bad_file_of_several_fails_the_task_but_the_others_are_analysed(project: Path) -> None:
+    outcome = _analyze(project, files=["issues.py", "broken.py", "missing.py"])
+
+    assert outcome.status == "failed"
+    assert outcome.error.startswith("2 of 3 files cannot be analysed.")
+    assert outcome.value["issues"] == 3
+    assert len(outcome.value["failures"]) == 2
+
+
+def test_a_directory_is_analysed_with_all_below_it(project: Path) -> None:
+    for name in ("broken.py", "binary.py"):
+        (project / name).unlink()
+    (project / "deep").mkdir()
+    (project / "deep" / "more.py").write_text("import os\n")
+
+    outcome = _analyze(project, path=".")
+
+    assert (outcome.value["file_count"], outcome.value["issues"]) == (4, 5)
+
+
+def test_rules_come_from_the_task_or_from_the_project_when_asked(project: Path) -> None:
+    assert _analyze(project, file="issues.py", rules=["F"]).value["by_rule"] == {"F401": 2}
+    assert _analyze(project, file="issues.py", use_project_config=True).value["by_rule"] == {"E722": 1}
+
+
+def _results() -> list[TaskResult]:
+    return [
+        TaskResult(task_id="a", status=TaskStatus.COMPLETED, value={"file": "a", "issues": 2, "by_rule": {"F401": 2}}),
+        TaskResult(task_id="b", status=TaskStatus.FAILED, error="does not parse"),
+        TaskResult(task_id="c", status=TaskStatus.COMPLETED, output="text"),
+        TaskResult(
+            task_id="d", status=TaskStatus.COMPLETED, value={"files": ["d", "e"], "issues": 1, "by_rule": {"B006": 1}}
+        ),
+    ]
+
+
+def _reduce(reducer: str, **services: Any) -> Any:
+    payload = {"batch_id": "batch_1", "reducer": reducer}
+    return run({"task_type": "reduce", "payload": payload}, services={"batch_reader": lambda _: _results(), **services})
+
+
+def test_results_are_joined_in_input_order_with_counts() -> None:
+    value = _reduce("concat").value
+
+    assert (value["count"], value["completed"], value["failed"]) == (4, 3, 1)
+    assert [value["values"][0]["file"], *value["values"][1:3]] == ["a", None, "text"]
+
+
+def test_analyses_are_added_up() -> None:
+    value = _reduce("analysis").value
+
+    assert (value["files"], value["issues"], value["failed"]) == (3, 3, 1)
+    assert value["by_rule"] == {"F401": 2, "B006": 1}
+    assert value["failures"] == [{"task_id": "b", "error": "does not parse"}]
+
+
+def test_a_reducer_of_the_users_own_is_found_by_name() -> None:
+    assert _reduce("size", reducers={"size": len}).value == 4
+
+
+def test_an_unknown_reducer_names_the_known_ones() -> None:
+    assert _reduce("nope").error == "Unknown reducer 'nope'. Use one of: analysis, concat."
+
+
+def test_reducing_without_a_stack_is_one_sentence() -> None:
+    assert "cannot read the results" in (run({"task_type": "reduce", "payload": {"batch_id": "b"}}).error or "")
