@@ -1,0 +1,69 @@
+"""The code in the documents: fenced blocks, and the command lines in them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Blocks of these languages are for the shell; those of ``sh`` are run as they stand, those of ``console`` only parsed.
+SHELL = ("sh", "console", "bash")
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"\A# (\S+\.(?:py|yaml))\n")
+_SEPARATORS = {"|", "||", "&&", ";", "&"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; ``file`` is the name in its first line, if it has one there."""
+
+    document: str
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        found = _FILE.match(self.text)
+        return found.group(1) if found else None
+
+
+def documents() -> list[Path]:
+    """Return the documents for users."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(*names: str) -> list[Block]:
+    """Return the blocks of documents (none named: of all) in their order."""
+    chosen = [path for path in documents() if not names or path.name in names]
+    return [
+        Block(path.name, match.group(1), match.group(2))
+        for path in chosen
+        for match in _BLOCK.finditer(path.read_text(encoding="utf-8"))
+    ]
+
+
+def command_lines(text: str, *, program: str = "mahavishnu") -> Iterator[list[str]]:
+    """Yield the arguments of every call of a program in a text for the shell."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for inner in re.findall(r"\$\((.*?) \| ", line) or [line]:
+            yield from _calls(inner, program)
+
+
+def _calls(line: str, program: str) -> Iterator[list[str]]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.wordchars += "$:+,@{}%"
+    call: list[str] | None = None
+    for word in [*lexer, ";"]:
+        if word in _SEPARATORS:
+            if call is not None:
+                yield call
+            call = None
+        elif call is not None:
+            call.append(word)
+        elif word == program:
+            call = []

@@ -1,0 +1,20 @@
+"""What somebody has who follows the documents."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def environment(tmp_path: Path, valkey_binary: Path) -> Iterator[dict[str, str]]:
+    """Return the environment of somebody who activated .venv and has nothing configured."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    found = {**os.environ, "PATH": path, "MAHAVISHNU_DATA_DIR": str(tmp_path / "stack"), "COLUMNS": "200"}
+    yield found
+    subprocess.run(["mahavishnu", "down"], env=found, check=True, capture_output=True, timeout=60)

@@ -1,0 +1,89 @@
+"""The parts of the documents that are made from the code; ``python -m tests.docs.reference`` writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from mahavishnu_pools.cli.main import mahavishnu
+from mahavishnu_pools.store.keys import KEYS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def commands() -> str:
+    """Return the commands and their options, as ``--help`` tells of them."""
+    root = click.Context(mahavishnu, info_name="mahavishnu")
+    return "\n\n".join(_section(context) for context in walk(root) if not isinstance(context.command, click.Group))
+
+
+def walk(context: click.Context) -> Iterator[click.Context]:
+    """Yield the contexts of all commands below this one; ``pool`` is ``pools`` by another name."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            if command is not None and name != "pool":
+                yield from walk(click.Context(command, parent=context, info_name=name))
+
+
+def _section(context: click.Context) -> str:
+    command = context.command
+    usage = " ".join(command.collect_usage_pieces(context))
+    rows = [
+        record
+        for parameter in command.get_params(context)
+        if isinstance(parameter, click.Option)
+        and "--help" not in parameter.opts
+        and (record := parameter.get_help_record(context)) is not None
+    ]
+    table = "\n".join(f"| `{_cell(names)}` | {_cell(text)} |" for names, text in rows)
+    head = f"### `{context.command_path} {usage}`\n\n{_one_line(command.help or '')}"
+    return f"{head}\n\n| option | |\n|---|---|\n{table}" if rows else head
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(text: str) -> str:
+    return _one_line(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def keys() -> str:
+    """Return the table of Redis keys."""
+    head = "| key | type | lives | written by | read by | holds |\n|---|---|---|---|---|---|"
+    rows = (
+        f"| `{key.pattern}` | {key.kind} | {key.lifetime} | {key.writer} | {key.reader} | {key.meaning} |"
+        for key in KEYS
+    )
+    return "\n".join([head, *rows])
+
+
+PARTS = {"cli.md": commands, "redis-keys.md": keys}
+
+_PART = re.compile(r"(?<=<!-- generated: .{4} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+
+
+def generated(document: Path) -> str:
+    """Return the generated part of a document as it stands there."""
+    found = _PART.search(document.read_text(encoding="utf-8"))
+    assert found is not None, f"{document.name} has no generated part"
+    return found.group().strip()
+
+
+def write() -> None:
+    """Write the generated parts anew."""
+    for name, make in PARTS.items():
+        path = DOCS / name
+        text = path.read_text(encoding="utf-8")
+        head, found, tail = _PART.split(text)[0], _PART.search(text), _PART.split(text)[-1]
+        assert found is not None, f"{name} has no generated part"
+        path.write_text(f"{head}\n{make()}\n{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

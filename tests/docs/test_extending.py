@@ -1,0 +1,123 @@
+"""The examples of docs/extending.md, as they stand there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs import blocks
+
+
+class Extended:
+    """A stack where all examples are installed, and programs that use it."""
+
+    def __init__(self, place: Path, environment: dict[str, str]) -> None:
+        settings = {"PYTHONPATH": str(place), "MAHAVISHNU_WORKER_TYPES_FILE": str(place / "worker_types.yaml")}
+        self._environment = {**environment, **settings}
+        self._directory = place.parent
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run ``mahavishnu`` and check its exit code."""
+        return self._run("mahavishnu", *arguments, code=code)
+
+    def python(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run a Python program."""
+        return self._run("python", "-c", text, code=0)
+
+    def _run(self, *command: str, code: int) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            env=self._environment,
+            cwd=self._directory,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr + done.stdout
+        return done
+
+
+@pytest.fixture
+def extended(tmp_path: Path, environment: dict[str, str]) -> Extended:
+    """Return such a stack, running."""
+    place = tmp_path / "extensions"
+    info = place / "examples-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("\n".join(entry_points()), encoding="utf-8")
+    for block in blocks.blocks("extending.md"):
+        if block.file is not None:
+            (place / block.file).write_text(block.text, encoding="utf-8")
+    stack = Extended(place, environment)
+    stack("up", "--detach")
+    return stack
+
+
+def entry_points() -> list[str]:
+    """Return the entry points of the document's TOML blocks in the form of an installed package."""
+    found = []
+    for block in blocks.blocks("extending.md"):
+        if block.language == "toml":
+            head, _, rest = block.text.partition("\n")
+            group = head.strip("[]").removeprefix('project.entry-points."').removesuffix('"')
+            found += [f"[{group}]", rest.replace('"', "")]
+    return found
+
+
+def value(done: subprocess.CompletedProcess[str], name: str) -> object:
+    return json.loads(done.stdout)[name]
+
+
+def test_the_worker_type_of_the_example_runs_prompts(extended: Extended) -> None:
+    extended("pools", "spawn", "--name", "loud", "--worker-type", "upper")
+
+    done = extended("pools", "execute", "loud", "--prompt", "quiet please", "--format", "json")
+
+    assert str(value(done, "output")).strip() == "QUIET PLEASE"
+
+
+def test_the_task_types_of_the_example_run_and_refuse_what_does_not_fit(extended: Extended) -> None:
+    extended("pools", "spawn", "--name", "words", "--worker-type", "shell", "--import", "my_types")
+    run = ("pools", "execute", "words", "--format", "json", "--task-type")
+
+    counted = extended(*run, "count-words", "--payload", '{"text": "one two three"}')
+    listed = extended(*run, "list-directory", "--payload", '{"text": "/"}')
+    refused = extended(*run, "count-words", "--payload", '{"words": 3}', code=2)
+
+    assert value(counted, "value") == 3
+    assert "tmp" in str(value(listed, "output")).split()
+    assert "text" in refused.stderr
+
+
+def test_an_entry_point_brings_task_types_to_every_pool(extended: Extended) -> None:
+    extended("pools", "spawn", "--name", "plain", "--worker-type", "shell")
+
+    done = extended(
+        *("pools", "execute", "plain", "--task-type", "count-words"),
+        *("--payload", '{"text": "one two"}', "--format", "json"),
+    )
+
+    assert value(done, "value") == 2
+
+
+def test_the_pool_type_of_the_example_checks_its_rule_and_makes_its_handles(extended: Extended) -> None:
+    spawn = ("pools", "spawn", "--type", "night", "--worker-type", "shell", "--no-wait", "--format", "json")
+
+    refused = extended(*spawn, "--name", "day", code=2)
+    spawned = extended(*spawn, "--name", "owl", "--tag", "night")
+    handle = extended.python(
+        "import asyncio, mahavishnu_pools\n"
+        "async def main():\n"
+        "    manager = mahavishnu_pools.PoolManager()\n"
+        "    print(type(await manager.get_pool('owl')).__name__)\n"
+        "    await manager.close()\n"
+        "asyncio.run(main())"
+    )
+
+    assert "lacks 'night'" in refused.stderr
+    assert value(spawned, "pool_type") == "night"
+    assert handle.stdout.strip() == "NightPool"
