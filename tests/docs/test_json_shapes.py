@@ -1,0 +1,56 @@
+"""The JSON that commands print has the fields that docs/cli.md names."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.docs import blocks, reference
+
+
+def documented(pattern: str) -> set[str]:
+    """Return the top-level names of the JSON in the table's row whose first cell begins with the pattern."""
+    text = (reference.DOCS / "cli.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| {re.escape(pattern)}[^|]*\| `\{{(.*?)\}}`", text, re.MULTILINE)
+    assert found is not None, pattern
+    return set(re.findall(r'"(\w+)"', re.sub(r"\[.*\]", "", found.group(1))))
+
+
+def example(first: str) -> set[str]:
+    """Return the names of the example that begins with a name."""
+    found = [json.loads(block.text) for block in blocks.blocks("cli.md") if block.language == "json"]
+    return next(set(one) for one in found if next(iter(one)) == first)
+
+
+def test_commands_print_what_the_document_says(tmp_path: Path, environment: dict[str, str]) -> None:
+    def call(*arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            ["mahavishnu", *arguments, "--format", "json"],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
+
+    work = ("--task-type", "shell", "--payload", '{"command": "true"}')
+    many = ("--task-type", "analyze", "--payload", '{"files": ["none.py"]}', "--no-wait")
+
+    assert set(call("up", "--detach")) == documented("`up`, `status`")
+    assert set(call("pools", "spawn", "--name", "one", "--worker-type", "shell")) == example("pool_id")
+    assert set(call("pools", "list")) == documented("`pools list`")
+    assert set(call("pools", "health")) == documented("`pools health`")
+    assert set(call("pools", "execute", "one", *work)) == example("task_id")
+    task = call("pools", "route", *work, "--no-wait")
+    assert set(task) == documented("`pools execute`, `route` with")
+    assert set(call("pools", "cancel", task["task_id"])) == documented("`pools cancel`")
+    assert set(call("pools", "distribute", *many)) == documented("`pools distribute` with")
+    broadcast = call("pools", "distribute", "--strategy", "broadcast", *work)
+    assert set(broadcast) == documented("`pools distribute`")
+    assert set(call("pools", "close", "one")) == documented("`pools close`")
