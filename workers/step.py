@@ -16,6 +16,7 @@ from mahavishnu_pools.store.client import SyncStore
 from .celery_run_task import GROUPS
 from .control import install_revoke
 from .pool_group import CONNECTIONS, GroupOptions, PoolGroup
+from .results import share_connections
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class PoolStep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Connect, open the leases and begin to claim."""
         self._store = self.make_store(CONNECTIONS)
+        share_connections(worker.app.backend)
         for pool_id in self._pool_ids(worker):
             options = self.make_options(pool_id, self._store)
             group = PoolGroup(self._store, worker.pool, hostname=worker.hostname, options=options)
