@@ -26,7 +26,7 @@ from . import celery_run_task
 from .executors.interface import Limits
 from .pool_group import GroupOptions
 from .runner import GroupContext
-from .services import publish_task_types, services
+from .services import publish_tasks, services
 from .step import PoolStep, stop_worker
 
 #: The concurrency pool class, by this package's own name (it is installed under another one).
@@ -97,10 +97,10 @@ class GroupPlace:
     imports: tuple[str, ...]
 
 
-def group_context(settings: Settings, store: SyncStore, place: GroupPlace) -> GroupContext:
-    """Return what all tasks of a group have in common; the task types of its modules are told to the pool's record."""
+def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: GroupPlace) -> GroupContext:
+    """Return what all tasks of a group have in common; what it has loaded is told to the pool's record."""
     found = services(settings, store, imports=place.imports)
-    publish_task_types(store, place.pool_id, found["task_types"])
+    publish_tasks(store, place.pool_id, found["task_types"], app.tasks)
     return GroupContext(
         pool_id=place.pool_id,
         node=place.node,
@@ -122,7 +122,7 @@ def group_context(settings: Settings, store: SyncStore, place: GroupPlace) -> Gr
 def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
     """Return the step of a worker that was started by a plain ``celery worker`` command, without an agent."""
 
-    def make_options(pool_id: str, store: SyncStore) -> GroupOptions:
+    def make_options(app: Celery, pool_id: str, store: SyncStore) -> GroupOptions:
         record = store.run(read_pools(pool_id)).one(pool_id)
         node = settings.node_name or names.default_node_name()
         kind = record.config.worker_type or settings.default_worker_type
@@ -130,7 +130,7 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
         imports = (*settings.imports, *record.config.imports)
         place = GroupPlace(pool_id, node, kind, roots, imports)
         return GroupOptions(
-            context=group_context(settings, store, place),
+            context=group_context(app, settings, store, place=place),
             lease=f"{pool_id}:{node}:{token_hex(6)}",
             lease_ttl=settings.lease_ttl,
             replicas=record.config.replicas,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from celery import Celery
+
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
@@ -70,11 +72,11 @@ def _step(
             logger.error("The agent is gone; the group stops")
             stop_worker(0)
 
-    def make_options(pool_id: str, store: SyncStore) -> GroupOptions:
+    def make_options(app: Celery, pool_id: str, store: SyncStore) -> GroupOptions:
         roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
         imports = (*settings.imports, *config.imports)
         place = GroupPlace(pool_id, start.node, start.worker_type, roots, imports)
-        context = group_context(settings, store, place)
+        context = group_context(app, settings, store, place=place)
         return GroupOptions(
             context=context,
             lease=start.lease,
@@ -97,6 +99,8 @@ def _install_stop_signals(worker: Any) -> None:
 
     def stop(signum: int, frame: Any) -> None:
         stop_worker(0)
+        for group in worker.pool_groups.values():
+            group.celery.wake()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

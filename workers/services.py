@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mahavishnu_pools import errors
@@ -30,11 +30,17 @@ def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) 
     }
 
 
-def publish_task_types(store: SyncStore, pool_id: str, registry: TaskTypeRegistry) -> None:
-    """Tell the pool's record which task types its workers have beside the built-in ones, for checks at submit."""
+def publish_tasks(store: SyncStore, pool_id: str, registry: TaskTypeRegistry, celery_tasks: Iterable[str]) -> None:
+    """Tell the pool's record which task types (beside the built-in ones) and Celery tasks its workers have loaded.
+
+    Submitting and routing choose by it.
+    """
     own = {name: schema for name, schema in registry.schemas().items() if name not in BUILT_IN}
-    if own != store.run(read_pools(pool_id)).one(pool_id).task_types:
-        store.run(change_pool(pool_id, task_types=json.dumps(own) if own else ""))
+    loaded = frozenset(celery_tasks)
+    record = store.run(read_pools(pool_id)).one(pool_id)
+    if own != record.task_types or loaded != record.celery_tasks:
+        types, tasks = json.dumps(own) if own else "", json.dumps(sorted(loaded))
+        store.run(change_pool(pool_id, task_types=types, celery_tasks=tasks))
 
 
 def batch_reader(store: SyncStore) -> Callable[[str], list[TaskResult]]:

@@ -20,9 +20,9 @@ from .results import share_connections
 
 logger = logging.getLogger(__name__)
 
-#: Makes a store after fork; makes the options of the group of a pool.
+#: Makes a store after fork; makes the options of a pool's group for the app that the worker runs.
 StoreFactory = Callable[[int], SyncStore]
-OptionsFactory = Callable[[str, SyncStore], GroupOptions]
+OptionsFactory = Callable[[Any, str, SyncStore], GroupOptions]
 
 
 class PoolStep(bootsteps.StartStopStep):
@@ -60,7 +60,7 @@ class PoolStep(bootsteps.StartStopStep):
         self._store = self.make_store(CONNECTIONS)
         share_connections(worker.app.backend)
         for pool_id in self._pool_ids(worker):
-            options = self.make_options(pool_id, self._store)
+            options = self.make_options(worker.app, pool_id, self._store)
             group = PoolGroup(self._store, worker.pool, hostname=worker.hostname, options=options)
             worker.pool_groups[pool_id] = group
             group.start()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A pool in one of these states has come up.
+#: A pool in one of these states has come up, or tried to.
 _UP = frozenset({PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED})
 
 #: A pool in one of these states will not come up any more.
@@ -149,12 +149,17 @@ class Spawner:
 
         timeout = self._settings.spawn_timeout
         found = await self._watch.until(look, within=timeout)
-        if found is not None and found.status in _UP:
+        if found is not None and _is_up(found):
             return
         known = _said(found or last)
         when = f"failed ({known})" if found else f"were not ready after {timeout:g} s ({known})"
         message = f"The workers of pool {name!r} {when}. 'mahavishnu logs agent' says more."
         raise errors.PoolNotReady(message, pool_id=pool_id)
+
+
+def _is_up(pool: PoolRecord) -> bool:
+    """Tell whether a pool came up; a degraded one did only if some group of it is ready."""
+    return pool.status in _UP and (pool.status is not PoolStatus.DEGRADED or pool.ready_workers > 0)
 
 
 def _same(wanted: PoolConfig, pool_id: str, existing: PoolConfig) -> Spawned:

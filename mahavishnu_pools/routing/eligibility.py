@@ -130,7 +130,8 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     if pool.config.pool_type in PROMPTS_ONLY:
         return None if need.task_type == "prompt" and not need.celery else "it runs prompts only"
     if need.celery:
-        return None
+        known = pool.celery_tasks is None or need.task_type in pool.celery_tasks
+        return None if known else f"it has not loaded the Celery task {need.task_type!r} (see celery_app and imports)"
     nodes = view.nodes_of(pool)
     if need.task_type == "prompt":
         return _cannot_prompt(pool, need, nodes)

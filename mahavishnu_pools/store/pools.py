@@ -49,6 +49,7 @@ class PoolRecord:
     """A pool as stored: configuration, wanted workers, status, who runs it, figures.
 
     ``task_types`` are those its workers registered beside the built-in ones: name to the JSON schema of the payload.
+    ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported.
     """
 
     pool_id: str
@@ -65,6 +66,7 @@ class PoolRecord:
     duration_sum: float = 0.0
     duration_count: int = 0
     task_types: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    celery_tasks: frozenset[str] | None = None
 
     @property
     def ready_workers(self) -> int:
@@ -241,4 +243,5 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         duration_sum=float(h.get("duration_sum", 0)),
         duration_count=int(h.get("duration_count", 0)),
         task_types=json.loads(h.get("task_types") or "{}"),
+        celery_tasks=frozenset(json.loads(h["celery_tasks"])) if "celery_tasks" in h else None,
     )

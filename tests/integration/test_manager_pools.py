@@ -95,6 +95,18 @@ async def test_workers_that_do_not_come_up_leave_nothing(quick_settings: Setting
         assert await manager.list_pools() == []
 
 
+async def test_a_pool_that_only_got_degraded_did_not_come_up(quick_settings: Settings, world: World) -> None:
+    async with FakeNode(quick_settings, mute=True), PoolManager(settings=quick_settings) as manager:
+        spawning = asyncio.create_task(manager.spawn_pool(name="local"))
+        pool_id = (await eventually_async(manager.list_pools, until=bool))[0].pool_id
+        world.run(pools.change_pool(pool_id, status="degraded", reason="celery_app cannot be loaded"))
+
+        with pytest.raises(errors.PoolNotReady, match="celery_app cannot be loaded"):
+            await spawning
+
+        assert await manager.list_pools() == []
+
+
 async def test_an_interrupted_spawn_leaves_nothing(quick_settings: Settings) -> None:
     async with FakeNode(quick_settings, mute=True), PoolManager(settings=quick_settings) as manager:
         spawning = asyncio.create_task(manager.spawn_pool(name="local"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,17 @@ def test_a_pool_must_be_able_to_run_the_task(need: Need, config: dict[str, Any],
         assert sifted.reasons == {}
     else:
         assert reason in sifted.reasons["p"]
+
+
+def test_a_celery_task_goes_where_it_is_loaded() -> None:
+    loaded = replace(pool("loaded"), celery_tasks=frozenset({"user.task"}))
+    other = replace(pool("other"), celery_tasks=frozenset())
+    starting = pool("starting")
+
+    sifted = sift(view(loaded, other, starting), Need("user.task", celery=True))
+
+    assert sifted.candidates == ("pool_loaded", "pool_starting")
+    assert "has not loaded the Celery task 'user.task'" in sifted.reasons["other"]
 
 
 def test_nobody_says_no_before_the_first_group_has_reported() -> None:
