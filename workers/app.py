@@ -16,13 +16,13 @@ from typing import Any
 from celery import Celery
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.celery import install, url_of
-from mahavishnu_pools.celery import make_app as client_app
+from mahavishnu_pools.routing.celery_app import add_pools
+from mahavishnu_pools.routing.celery_app import make_app as client_app
 from mahavishnu_pools.settings import Settings, load_settings
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import read_pools
 
-from . import celery_run_task
+from . import celery_run_task, periodic
 from .executors.interface import Limits
 from .pool_group import GroupOptions
 from .runner import GroupContext
@@ -35,10 +35,12 @@ THREAD_POOL = f"{__package__}.concurrency:ThreadPool"
 
 def make_app(settings: Settings, url: str, *, user_app: str | None = None) -> Celery:
     """Return the app of a worker process: our own, or the user's (``module:attribute``) with pools added."""
-    app = install(_user_app(user_app), settings=settings, redis_url=url) if user_app else client_app(settings, url)
+    theirs = _user_app(user_app) if user_app else None
+    app = add_pools(theirs, settings=settings, url=lambda: url) if theirs else client_app(settings, url)
     app.set_current()
     app.conf.update(_WORKER, worker_pool=THREAD_POOL)
     celery_run_task.register(app)
+    periodic.register(app)
     return app
 
 
@@ -150,16 +152,23 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
     )
 
 
+def _configured_url(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise errors.StackNotRunning(
+            "A worker process needs a Redis. Name it in MAHAVISHNU_REDIS_URL; "
+            "'mahavishnu up' gives it to its own workers."
+        )
+    return settings.redis_url.get_secret_value()
+
+
 @cache
 def _default_app() -> Celery:
     settings = load_settings()
-    url = url_of(settings)
+    url = _configured_url(settings)
     app = make_app(settings, url, user_app=settings.celery_app)
     import_modules(settings.imports)
     app.steps["worker"].add(_standalone_step(settings, url))
-    from . import periodic
-
-    periodic.register(app, settings)
+    periodic.schedule(app)
     return app
 
 

@@ -1,4 +1,8 @@
-"""What beat runs. One task an entry; each can be run once by hand and is tested alone."""
+"""What beat runs. One task an entry; each can be run once by hand and is tested alone.
+
+Beat sends them to a queue of their own by stock Celery. Whichever worker group has a free worker takes them with its next claim:
+that costs no command more than an idle group asks anyway, and no group has to be chosen for it.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,34 @@ from typing import Any
 from celery import Celery
 
 from mahavishnu_pools.broker.amqp import STORE_FACTORY
-from mahavishnu_pools.settings import Settings
+from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.pools import reindex
 
-#: Queue of periodic tasks; any worker group may be given it beside its pool's.
-PERIODIC_QUEUE = "mahavishnu.periodic"
+#: Name of the task that compares the load index with the truth; the scripts keep tasks of this prefix out of statistics.
+RECONCILE = "mahavishnu.periodic.reconcile"
 
 #: Seconds between two reconciliations of the load index with the truth.
 RECONCILE_INTERVAL = 30.0
 
 
-def register(app: Celery, settings: Settings) -> None:
-    """Register the periodic tasks and their schedule with an app."""
+def register(app: Celery) -> None:
+    """Register the periodic tasks with an app; every worker of ours has them."""
 
     def reconcile() -> int:
         store: Any = getattr(app, STORE_FACTORY)()
         return int(store.run(reindex()))
 
-    app.task(name="mahavishnu.reconcile", shared=False, ignore_result=True)(reconcile)
+    app.task(name=RECONCILE, shared=False, ignore_result=True)(reconcile)
+
+
+def schedule(app: Celery) -> None:
+    """Have beat send the periodic tasks. One that was not taken before the next is due is dropped."""
     app.conf.beat_schedule = {
         **(app.conf.beat_schedule or {}),
-        "mahavishnu.reconcile": {
-            "task": "mahavishnu.reconcile",
+        RECONCILE: {
+            "task": RECONCILE,
             "schedule": RECONCILE_INTERVAL,
-            "options": {"queue": PERIODIC_QUEUE, "expires": RECONCILE_INTERVAL},
+            # The highest priority is the queue without a suffix, the only one that claims look at.
+            "options": {"queue": keys.key("periodic", prefix=""), "priority": 0, "expires": RECONCILE_INTERVAL},
         },
     }

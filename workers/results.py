@@ -1,4 +1,4 @@
-"""The result backend of users' Celery tasks on many threads: one client with few connections instead of one a thread."""
+"""The result backend of users' Celery tasks on many threads: one client with few connections, not one a thread."""
 
 from __future__ import annotations
 

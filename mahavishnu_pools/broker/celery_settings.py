@@ -66,6 +66,11 @@ def _beat_settings(settings: Settings, url: str, prefix: str) -> dict[str, Any]:
         "beat_scheduler": "redbeat.RedBeatScheduler",
         "beat_max_loop_interval": BEAT_INTERVAL,
         "redbeat_redis_url": url,
+        "redbeat_redis_options": {
+            "socket_timeout": settings.submit_timeout,
+            "socket_connect_timeout": settings.submit_timeout,
+            "socket_keepalive": True,
+        },
         "redbeat_key_prefix": f"{prefix}{keys.PREFIX}beat:",
         "redbeat_lock_timeout": BEAT_LOCK,
         "redbeat_lock_key": f"{prefix}{keys.PREFIX}beat::lock",

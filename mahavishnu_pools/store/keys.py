@@ -153,6 +153,15 @@ KEYS: tuple[Key, ...] = (
         "One entry; wakes the waiting groups of a pool",
     ),
     Key(
+        "periodic",
+        "mahavishnu.periodic",
+        "list",
+        "kept",
+        "beat",
+        "claim",
+        "Waiting periodic tasks; any worker group takes them",
+    ),
+    Key(
         "delayed",
         "mhv:delayed:{}",
         "zset",

@@ -1,4 +1,4 @@
-"""Lost connections, lost replies, a server that restarts, a lease that was taken back: nothing is lost, nothing runs twice."""
+"""Lost connections and replies, a server that restarts, a lease taken back: nothing is lost, nothing runs twice."""
 
 from __future__ import annotations
 

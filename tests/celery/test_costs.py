@@ -13,10 +13,10 @@ from tests.fixtures.groups import GroupProcess, Site, lines
 from tests.waiting import eventually
 from workers.results import CONNECTIONS as RESULTS
 
-#: Connections of one group: claims and control (3), bell, logs, and five of Celery's own (consumer, remote control, events).
+#: Connections of one group: claims and control (3), bell, logs; five of Celery's own (consumer, control, events).
 CONNECTIONS = 10
 
-#: Commands a second of an idle group: the wait (0.7), Celery's heartbeat (0.2) and health checks (0.4), with some margin.
+#: Commands a second of an idle group: the wait (0.7), heartbeat (0.2), health checks (0.4), with some margin.
 COMMANDS = 1.8
 
 #: Seconds over which idle commands are counted.

@@ -120,6 +120,16 @@ for b = 0, BUCKETS - 1 do
     call('RPOP', list)
   end
 end
+-- Periodic work is no pool's: who has a free worker takes it. While nobody had one it may have piled up; old ones are worthless.
+if #claims < most and call('LLEN', k_periodic()) > 0 then
+  call('LTRIM', k_periodic(), 0, 19)
+  while #claims < most do
+    local message = call('LINDEX', k_periodic(), -1)
+    if not message then break end
+    take(0, message)
+    call('RPOP', k_periodic())
+  end
+end
 -- A claim that brought nothing leaves no trace: idle groups do not write.
 if #numbers > 0 then
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))

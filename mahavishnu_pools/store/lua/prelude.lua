@@ -236,7 +236,7 @@ local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_time
 -- A completed outcome lives in Celery's result key, any other in the record.
 function settle(id, pool, o, now)
   local key, ttl = k_task(id), math.max(1, math.floor(tonumber(o.ttl)))
-  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started')
+  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type')
   call('HSET', key, 'status', o.status, 'finished', stamp(now))
   if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
   call('HDEL', key, 'retry_at', 'cancel')
@@ -246,7 +246,8 @@ function settle(id, pool, o, now)
     call('PUBLISH', k_meta(id), o.meta)
   end
   if h[3] then call('PEXPIRE', k_idem(h[3]), ttl) end
-  if call('EXISTS', k_pool(pool)) == 1 then
+  local periodic = string.find(h[5] or '', 'celery:mahavishnu.periodic.', 1, true) == 1
+  if not periodic and call('EXISTS', k_pool(pool)) == 1 then
     call('HINCRBY', k_pool(pool), STAT[o.status], 1)
     if h[4] then
       call('HINCRBYFLOAT', k_pool(pool), 'duration_sum', stamp(now - tonumber(h[4])))
