@@ -10,8 +10,7 @@ import time
 from benchmarks.figures import Figure, quantile
 from benchmarks.stack import Bench, pool, running
 from mahavishnu_pools import PoolSelector
-from mahavishnu_pools.bootstrap import make_chooser
-from mahavishnu_pools.routing.chooser import Wish
+from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.steps import run_steps_sync
@@ -70,7 +69,7 @@ async def _evenness(bench: Bench) -> list[Figure]:
 def _latency(bench: Bench, pools: int) -> list[Figure]:
     """Time choices as the Celery router makes them: the view of the pools is kept, the choice is one script."""
     with SyncStore(bench.redis_url, timeout=30.0) as store:
-        chooser = make_chooser(bench.settings)
+        chooser = Chooser.from_settings(bench.settings)
         wish = Wish(selector=PoolSelector.LEAST_LOADED)
         taken = []
         for _ in range(DECISIONS):

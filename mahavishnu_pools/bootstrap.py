@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from mahavishnu_pools import errors, worker_types
+from mahavishnu_pools import errors
 from mahavishnu_pools.broker.listener import Listener
 from mahavishnu_pools.broker.waiting import OutcomeWaiter
 from mahavishnu_pools.broker.watching import PoolWatch
@@ -17,8 +17,7 @@ from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.spawning import Spawner
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender
-from mahavishnu_pools.schemas.pool import PoolSelector
-from mahavishnu_pools.store.client import AsyncStore, SyncStore
+from mahavishnu_pools.store.client import AsyncStore
 
 if TYPE_CHECKING:
     from mahavishnu_pools.embedded.private import PrivateStack
@@ -44,21 +43,6 @@ def require_redis_url(settings: Settings) -> str:
     if url is None:
         raise errors.StackNotRunning
     return url
-
-
-def make_chooser(settings: Settings) -> Chooser:
-    """Make what chooses pools, for a manager or a Celery router."""
-    known = worker_types.load_worker_types(settings.worker_types_file)
-    return Chooser(default=PoolSelector(settings.pool_routing_strategy), known=known)
-
-
-def sync_store(settings: Settings) -> SyncStore:
-    """Make a store for threads.
-
-    Raises:
-        StackNotRunning: none is configured and no local stack is running.
-    """
-    return SyncStore.from_settings(settings, require_redis_url(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +116,7 @@ def _assemble(settings: Settings, store: AsyncStore, private: PrivateStack | Non
         listener=listener,
         waiter=OutcomeWaiter(store, listener, client=client),
         watch=watch,
-        chooser=make_chooser(settings),
+        chooser=Chooser.from_settings(settings),
         sender=Sender(client, settings.max_payload_bytes),
         spawner=Spawner(store, watch, closer, settings),
         closer=closer,

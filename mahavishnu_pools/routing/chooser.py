@@ -21,6 +21,7 @@ from mahavishnu_pools.store.tasks import StaleRegistry
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.task import TaskSpec
+    from mahavishnu_pools.settings import Settings
     from mahavishnu_pools.store.calls import Call
     from mahavishnu_pools.store.steps import Steps
 
@@ -52,6 +53,12 @@ class Chooser:
         self._default = default
         self._known = known
         self._view: View | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Chooser:
+        """Make a chooser with the settings' default strategy and worker types."""
+        known = worker_types.load_worker_types(settings.worker_types_file)
+        return cls(default=PoolSelector(settings.pool_routing_strategy), known=known)
 
     def view(self, *, fresh: bool = False) -> Steps[View]:
         """Return the pools and nodes; ``fresh`` reads them anew."""
