@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Any
 
 from celery.worker import state
@@ -13,6 +14,8 @@ from mahavishnu_pools.store.leases import Claim
 
 from .claims import Running
 from .request import PoolRequest
+
+logger = logging.getLogger(__name__)
 
 _EVENT_OF = {"completed": "task-succeeded", "cancelled": "task-revoked"}
 
@@ -33,7 +36,7 @@ class TaskEvents:
         request = self._request(running.claim, running, args)
         running.request = request
         state.task_reserved(request)
-        self._send("task-received", request.id, name=request.name, args=args, kwargs="{}", hostname=self._hostname)
+        self._send("task-received", request.id, name=request.name, args=args, kwargs="{}")
 
     def started(self, running: Running) -> None:
         """A worker begins to run a claim."""
@@ -69,5 +72,9 @@ class TaskEvents:
 
     def _send(self, kind: str, task_id: str, **fields: Any) -> None:
         dispatcher = self.dispatcher
-        if dispatcher is not None and dispatcher.enabled and "task" in (dispatcher.groups or {"task"}):
+        if dispatcher is None or not dispatcher.enabled or "task" not in (dispatcher.groups or {"task"}):
+            return
+        try:
             dispatcher.send(kind, uuid=task_id, **fields)
+        except Exception:  # the border of observers: whatever keeps them from hearing of a task, the task goes on
+            logger.warning("The event %s of task %s was not sent", kind, task_id, exc_info=True)

@@ -1,7 +1,7 @@
 """What beat runs. One task an entry; each can be run once by hand and is tested alone.
 
-Beat sends them to a queue of their own by stock Celery. Whichever worker group has a free worker takes them with its next claim:
-that costs no command more than an idle group asks anyway, and no group has to be chosen for it.
+Beat sends them to a queue of their own by stock Celery. Whichever worker group has a free worker takes them with its next
+claim: that costs no command more than an idle group asks anyway, and no group has to be chosen for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mahavishnu_pools.broker.amqp import STORE_FACTORY
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.pools import reindex
 
-#: Name of the task that compares the load index with the truth; the scripts keep tasks of this prefix out of statistics.
+#: Compares the load index with the truth. The scripts keep tasks whose name begins like this out of statistics.
 RECONCILE = "mahavishnu.periodic.reconcile"
 
 #: Seconds between two reconciliations of the load index with the truth.

@@ -10,7 +10,7 @@ from mahavishnu_pools.store import keys
 if TYPE_CHECKING:
     from mahavishnu_pools.settings import Settings
 
-#: Seconds within which an idle worker notices that its connection for remote control is dead without having been closed.
+#: Seconds within which an idle worker notices that its remote control's connection is dead although nobody closed it.
 HEALTH_CHECK_INTERVAL = 5
 
 #: Seconds between two looks of beat at its schedule, and the time after which a dead beat's lock is free.

@@ -33,7 +33,7 @@ def revoke_in_store(store: SyncStore, task_ids: Sequence[str], *, result_ttl: fl
 
 
 class PoolControl(Control):
-    """Celery's control with pools. Tasks of pools are revoked in the store; others are told to their workers, as ever."""
+    """Celery's control with pools: their tasks are revoked in the store, others by telling workers, as ever."""
 
     def revoke(self, task_id: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """Revoke tasks. A pool's task that waits never runs; one that runs is ended with its processes."""

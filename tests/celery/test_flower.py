@@ -1,0 +1,101 @@
+"""Flower 2.2 as it is, on the app of our workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from mahavishnu_pools import names
+from tests.fixtures.groups import ROOT, GroupProcess, Site
+from tests.fixtures.valkey import free_port
+from tests.waiting import eventually
+
+#: Seconds Flower may take to start and to have seen a worker.
+START = 20.0
+
+
+class Flower(NamedTuple):
+    http: httpx.Client
+    site: Site
+    group: GroupProcess
+
+    def get(self, path: str) -> Any:
+        return self.http.get(path).raise_for_status().json()
+
+
+@pytest.fixture(scope="module")
+def flower(site: Site) -> Iterator[Flower]:
+    port = free_port()
+    env = {"MAHAVISHNU_REDIS_URL": site.url, "FLOWER_UNAUTHENTICATED_API": "true"}
+    log = site.directory / "flower.log"
+    options = ["--address=127.0.0.1", f"--port={port}", "--inspect_timeout=1500"]
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "celery", "-A", "workers.app", "flower", *options]
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=out)
+    group = site.group(site.pool("watched", workers=1))
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            place = Flower(http, site, group)
+            eventually(lambda: _sees(place), within=START)
+            yield place
+    finally:
+        print(log.read_text(errors="replace")[-4000:])
+        process.kill()
+        process.wait()
+
+
+def _sees(flower: Flower) -> bool:
+    try:
+        return flower.group.node in flower.get("/api/workers?refresh=true")
+    except httpx.HTTPError:
+        return False
+
+
+def test_it_shows_groups_with_their_queue_and_workers(flower: Flower) -> None:
+    about = flower.get("/api/workers?refresh=true")[flower.group.node]
+
+    assert [queue["name"] for queue in about["active_queues"]] == [names.queue_of(flower.group.pool_id)]
+    assert about["stats"]["pool"]["max-concurrency"] == 1
+    assert names.RUN_TASK in about["registered"]
+
+
+def test_it_shows_what_becomes_of_tasks(flower: Flower) -> None:
+    """Point 4: our own way of running tasks feeds Celery's events."""
+    flower.site.client().control.enable_events()
+    good, bad = (flower.site.shell(flower.group.pool_id, command) for command in ("echo yes", "exit 1"))
+    assert [flower.site.outcome(one).status for one in (good, bad)] == ["completed", "failed"]
+
+    def states() -> list[str]:
+        seen = flower.get("/api/tasks")
+        return [seen.get(one, {}).get("state", "") for one in (good, bad)]
+
+    assert eventually(states, until=lambda found: found == ["SUCCESS", "FAILURE"])
+    assert flower.get(f"/api/task/info/{good}")["name"] == names.RUN_TASK
+
+
+def test_its_broker_page_counts_what_waits_and_its_revoke_ends_tasks(flower: Flower) -> None:
+    """Point 9: ``as_uri`` is ``redis://`` and waiting work stays in lists, or the page would stay empty."""
+    site, pool_id = flower.site, flower.group.pool_id
+    held = site.shell(pool_id, "sleep 60")
+    site.running(held)
+    waiting = [site.shell(pool_id, "true") for _ in range(3)]
+    queue = names.queue_of(pool_id)
+
+    lengths = {one["name"]: one["messages"] for one in flower.get("/api/queues/length")["active_queues"]}
+    page = flower.http.get("/broker").raise_for_status().text
+
+    assert lengths == {queue: 3}
+    assert queue in page
+    assert "redis://" in page
+
+    flower.http.post(f"/api/task/revoke/{waiting[0]}").raise_for_status()
+    flower.http.post(f"/api/task/revoke/{held}", params={"terminate": "true"}).raise_for_status()
+
+    assert [site.outcome(one).status for one in (waiting[0], held)] == ["cancelled", "cancelled"]
+    assert [site.outcome(one).status for one in waiting[1:]] == ["completed", "completed"]
