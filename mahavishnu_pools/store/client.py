@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
@@ -147,7 +147,7 @@ class AsyncStore:
         deadline = time.monotonic() + self.timeout
         while True:
             try:
-                return call.parse(await self._once(call))
+                return call.parse(await _cancellable(self._once(call)))
             except _LOST as exc:
                 if time.monotonic() + RETRY_PAUSE >= deadline:
                     raise _translate(exc, url=self.url) from exc
@@ -266,6 +266,20 @@ class SyncStore:
             return self.redis.execute_command("EVALSHA", known.sha, *arguments)
         except NoScriptError:
             return self.redis.execute_command("EVAL", known.text, *arguments)
+
+
+async def _cancellable(answer: Awaitable[T]) -> T:
+    """Await, and be cancelled when that was asked for meanwhile.
+
+    ``asyncio.wait_for`` of Python 3.11, which redis-py writes with, loses a cancellation that comes when it is done; so
+    would everybody who waits with ``asyncio.timeout``.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    found = await answer
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return found
 
 
 def _async_no_retry() -> Any:

@@ -172,7 +172,7 @@ async def test_many_tasks_come_back_in_input_order_and_in_completion_order(
     }
 
     assert [found[one.task_id] for one in sent] == prompts
-    assert Counter(one.pool_id for one in sent).most_common()[0][1] == 600
+    assert len({one.pool_id for one in sent}) == 2
 
 
 async def test_tasks_with_different_needs_may_be_sent_together(manager: PoolManager, node: FakeNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,19 @@ from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskStatus
 from mahavishnu_pools.store import pools, tasks
-from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.client import AsyncStore, SyncStore
 from tests.store.world import LEAST_LOADED, World
 
 
 def targets(world: World, task_ids: list[str]) -> Counter[str]:
     found = world.run(tasks.read_tasks(task_ids))
     return Counter(str(one.pool_id) for one in found if one is not None)
+
+
+async def go_on(steps: int) -> None:
+    """Let the other coroutines take this many steps."""
+    for _ in range(steps):
+        await asyncio.sleep(0)
 
 
 def test_least_loaded_from_four_producers_is_even(world: World) -> None:
@@ -289,3 +296,23 @@ def test_a_cancelled_task_never_runs(world: World) -> None:
 
     assert claimed == [second]
     assert world.task(first).status is TaskStatus.CANCELLED
+
+
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(world: World) -> None:
+    """Cancel at many moments: whichever step of the client it meets, the caller ends."""
+    async with AsyncStore(world.store.url, namespace=world.store.namespace) as store:
+        await store.run(pools.registry_version())
+
+        async def ask_for_ever(asked: list[int]) -> None:
+            while True:
+                asked.append(await store.run(pools.registry_version()))
+
+        for steps in range(60):
+            asked: list[int] = []
+            task = asyncio.create_task(ask_for_ever(asked))
+            await go_on(steps)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=5)
+            task.cancel()
+
+            assert done, f"not cancelled at step {steps}"
