@@ -18,19 +18,15 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from mahavishnu_pools import errors
-from mahavishnu_pools.store import keys, leases
+from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 
+from .bell import Bell
 from .claims import ClaimTable, Running
 
 logger = logging.getLogger(__name__)
-
-#: Milliseconds one wait for the bell lasts; below the time-out of the bell's own client.
-BELL_BLOCK_MS = 8000
 
 #: Seconds between two looks of an idle loop: stock producers do not ring, their messages are seen within 2 s.
 LOOK = 1.8
@@ -59,38 +55,28 @@ class ClaimLoop:
     """Claims for one pool under one lease. Callbacks run in the loop's thread and must not block."""
 
     def __init__(
-        self,
-        store: SyncStore,
-        bell_store: SyncStore,
-        config: LoopConfig,
-        table: ClaimTable,
-        hooks: LoopHooks,
+        self, store: SyncStore, bell_store: SyncStore, config: LoopConfig, table: ClaimTable, hooks: LoopHooks
     ) -> None:
         self._store = store
-        self._bell_store = bell_store
+        self._bell = Bell(bell_store, config.pool_id, ring=self.ring)
         self._config = config
         self._table = table
         self._hooks = hooks
         self._ended: deque[tuple[leases.Held, Call[Any]]] = deque()
         self._wake = threading.Event()
-        self._bell_id = "0-0"
         self._rung = True
         self._look_at = 0.0
         self._due: float | None = None
         self._request: tuple[str, int] | None = None
         self._claiming = True
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._loop, name="claim-loop", daemon=True)
         self._first_answer = threading.Event()
-
-    # ── used by other threads ──
 
     def start(self) -> None:
         """Start both threads."""
-        for name, target in (("claim-loop", self._loop), ("bell", self._bell)):
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._thread.start()
+        self._bell.start()
 
     def wait_ready(self, timeout: float) -> bool:
         """Wait until the first claim was answered."""
@@ -117,10 +103,9 @@ class ClaimLoop:
         """Send what is finished and end the threads; gives up after ``timeout`` seconds."""
         self._claiming = False
         self._stop.set()
+        self._bell.stop()
         self._wake.set()
-        self._threads[0].join(timeout)
-
-    # ── the loop ──
+        self._thread.join(timeout)
 
     def _loop(self) -> None:
         while True:
@@ -138,6 +123,8 @@ class ClaimLoop:
                 self._wait()
 
     def _wait(self) -> None:
+        if self._stop.is_set():
+            return
         timeout = max(0.0, min(TICK, self._look_at - time.monotonic()))
         if self._due is not None:
             timeout = min(timeout, max(0.0, self._due - time.time()))
@@ -190,7 +177,7 @@ class ClaimLoop:
         if reply.late:
             logger.warning("The lease's time has run out; new claims wait until it is refreshed")
             return False
-        self._bell_id, self._due = reply.bell, reply.due
+        self._bell.known, self._due = reply.bell, reply.due
         self._hooks.pool(reply.pool_status, reply.workers)
         for claim in reply.claims:
             self._take(claim)
@@ -211,33 +198,6 @@ class ClaimLoop:
         running = Running(leases.Held(c.lease, claim.number, claim.task_id, c.pool_id), claim)
         if self._table.add(running):
             self._hooks.start(running)
-
-    # ── the bell ──
-
-    def _bell(self) -> None:
-        stream = keys.key("bell", prefix=self._bell_store.prefix, of=self._config.pool_id)
-        seen = self._bell_id
-        while not self._stop.is_set():
-            seen = max(seen, self._bell_id, key=_entry_order)
-            try:
-                found: Any = self._bell_store.redis.xread({stream: seen}, block=BELL_BLOCK_MS)
-            except (RedisError, OSError) as exc:
-                logger.debug("The bell waits for Redis: %s", exc)
-                self._stop.wait(PAUSE)
-                continue
-            if found:
-                seen = _last_entry(found)
-            self.ring()
-
-
-def _last_entry(found: Any) -> str:
-    """Return the id of the last entry of an XREAD reply for one stream (a list, or a dict with RESP 3)."""
-    entries = found[0][1] if isinstance(found, list) else next(iter(found.values()))[0]
-    return str(entries[-1][0])
-
-
-def _entry_order(entry_id: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in entry_id.split("-"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ one mark.
 
 from __future__ import annotations
 
+import codecs
 import logging
 import threading
 from collections import deque
@@ -24,6 +25,9 @@ FLUSH_SECONDS = 0.2
 #: The largest piece of output in one log entry, in bytes.
 PIECE_BYTES = 16 * 1024
 
+#: Makes text of output; a character may be split between two reads, so each stream has one of its own.
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+
 #: Output waiting to be written beyond this many bytes a task is dropped (with a mark): Redis is slower than the task.
 WAITING_BYTES = 1024 * 1024
 
@@ -31,12 +35,26 @@ WAITING_BYTES = 1024 * 1024
 @dataclass(slots=True)
 class _TaskLog:
     waiting: list[tuple[str, str]] = field(default_factory=list)
+    decoders: dict[str, codecs.IncrementalDecoder] = field(default_factory=dict)
     waiting_bytes: int = 0
     dropped: int = 0
     written: int = 0
     tail: deque[tuple[str, int]] = field(default_factory=deque)
     tail_bytes: int = 0
     marked: bool = False
+
+    def take(self, stream: str, data: bytes) -> None:
+        decoder = self.decoders.setdefault(stream, _new_decoder("replace"))
+        for at in range(0, len(data), PIECE_BYTES):
+            if text := decoder.decode(data[at : at + PIECE_BYTES]):
+                self.waiting.append((stream, text))
+        self.waiting_bytes += len(data)
+
+    def end(self) -> None:
+        """Take what is left of a character that never became whole."""
+        for stream, decoder in self.decoders.items():
+            if text := decoder.decode(b"", final=True):
+                self.waiting.append((stream, text))
 
 
 class LogWriter:
@@ -47,6 +65,7 @@ class LogWriter:
         self._ttl = ttl
         self._half = max_bytes // 2
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._logs: dict[str, _TaskLog] = {}
         self._dirty: set[str] = set()
         self._wake = threading.Event()
@@ -64,9 +83,7 @@ class LogWriter:
             if log.waiting_bytes > WAITING_BYTES:
                 log.dropped += len(data)
             else:
-                for at in range(0, len(data), PIECE_BYTES):
-                    log.waiting.append((stream, data[at : at + PIECE_BYTES].decode("utf-8", "replace")))
-                log.waiting_bytes += len(data)
+                log.take(stream, data)
             self._dirty.add(task_id)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="log-writer", daemon=True)
@@ -75,7 +92,10 @@ class LogWriter:
 
     def finish(self, task_id: str) -> None:
         """Write what is left of a task's output and forget it."""
-        if task_id in self._logs:
+        log = self._logs.get(task_id)
+        if log is not None:
+            with self._lock:
+                log.end()
             self._flush(task_id)
             with self._lock:
                 self._logs.pop(task_id, None)
@@ -99,19 +119,23 @@ class LogWriter:
             self._stop.wait(FLUSH_SECONDS)
 
     def _flush(self, task_id: str) -> None:
-        with self._lock:
-            log = self._logs.get(task_id)
-            if log is None or not log.waiting:
-                return
-            pieces, log.waiting, log.waiting_bytes = log.waiting, [], 0
-            if log.dropped:
-                pieces.append(("system", f"… {log.dropped} bytes cut: the store was slower than the task …\n"))
-                log.dropped = 0
-        try:
-            ids = self._store.run(write_log(task_id, pieces, ttl=self._ttl))
-            self._trim(task_id, log, pieces, ids)
-        except errors.RedisUnavailable as exc:
-            logger.warning("Output of %s was not written: %s", task_id, exc)
+        # One at a time: a task's end must not overtake what the writer's thread has taken before.
+        with self._writing:
+            with self._lock:
+                log = self._logs.get(task_id)
+                if log is None or not log.waiting:
+                    return
+                pieces, log.waiting, log.waiting_bytes = log.waiting, [], 0
+                if log.dropped:
+                    pieces.append(("system", f"… {log.dropped} bytes cut: the store was slower than the task …\n"))
+                    log.dropped = 0
+            try:
+                ids = self._store.run(write_log(task_id, pieces, ttl=self._ttl))
+                self._trim(task_id, log, pieces, ids)
+            except errors.RedisUnavailable as exc:
+                logger.warning("Output of %s was not written: %s", task_id, exc)
+                with self._lock:
+                    log.dropped += sum(len(text) for _, text in pieces)
 
     def _trim(self, task_id: str, log: _TaskLog, pieces: list[tuple[str, str]], ids: list[str]) -> None:
         for (_, text), entry in zip(pieces, ids, strict=True):

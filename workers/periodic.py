@@ -1,7 +1,7 @@
 """What beat runs. One task an entry; each can be run once by hand and is tested alone.
 
-Beat sends them to a queue of their own by stock Celery. Whichever worker group has a free worker takes them with its next
-claim: that costs no command more than an idle group asks anyway, and no group has to be chosen for it.
+Beat sends them to a queue of their own by stock Celery. Whichever worker group has a free worker takes them with its
+next claim: that costs no command more than an idle group asks anyway, and no group has to be chosen for it.
 """
 
 from __future__ import annotations

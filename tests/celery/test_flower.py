@@ -68,6 +68,7 @@ def test_it_shows_groups_with_their_queue_and_workers(flower: Flower) -> None:
 def test_it_shows_what_becomes_of_tasks(flower: Flower) -> None:
     """Point 4: our own way of running tasks feeds Celery's events."""
     flower.site.client().control.enable_events()
+    eventually(lambda: "enabled by remote" in flower.group.log())
     good, bad = (flower.site.shell(flower.group.pool_id, command) for command in ("echo yes", "exit 1"))
     assert [flower.site.outcome(one).status for one in (good, bad)] == ["completed", "failed"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from celery import chain, chord, group
 
 from mahavishnu_pools import names
 from mahavishnu_pools.store import keys
-from tests.fixtures.groups import Site, lines
+from tests.fixtures.groups import ROOT, Site, lines
 from tests.waiting import eventually
 
 
@@ -310,4 +312,26 @@ def test_broken_messages_of_known_tasks_end_and_the_group_goes_on(shop: Shop) ->
         eventually(lambda one=task_id: shop.site.redis.exists(keys.key("task", prefix="", of=one)))
         assert shop.site.outcome(task_id).done
     assert shop.module.add.apply_async((1, 1), pool="orders").get(timeout=10) == 2
+    _nothing_left(shop)
+
+
+SCRIPT = """
+from celery import chord
+from mahavishnu_pools.celery import run_task, signature
+import tests.fakes.shop as shop
+spec = {"task_type": "shell", "payload": {"command": "echo 20"}}
+header = [signature(spec, pool="orders"), signature(spec, pool="orders")]
+print(chord(header)(shop.total.s().set(pool="orders")).get(timeout=10))
+print(run_task.apply_async(args=[spec], pool="orders").get(timeout=10)["output"].strip())
+"""
+
+
+def test_signatures_without_an_app_of_ones_own_fit_into_canvases(shop: Shop) -> None:
+    env = {**os.environ, "MAHAVISHNU_REDIS_URL": shop.site.url}
+
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=env, capture_output=True, text=True, timeout=40
+    )
+
+    assert found.stdout.split() == ["40", "20"], found.stderr
     _nothing_left(shop)

@@ -1,0 +1,237 @@
+"""The claim loop on a real server, with stand-ins for what runs the claims."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools.store.calls import script
+from mahavishnu_pools.store.client import SyncStore
+from tests.fixtures.proxies import Proxy
+from tests.store.world import World
+from tests.waiting import eventually
+from workers.claim_loop import ClaimLoop, LoopConfig, LoopHooks
+from workers.claims import ClaimTable, Running
+from workers.lease import Lease
+
+
+class Looping:
+    """A loop with its table; claims run until ``end`` is called for them."""
+
+    def __init__(self, world: World, pool_id: str, *, slots: int, url: str | None = None) -> None:
+        self.world, self.pool_id, self.slots = world, pool_id, slots
+        self.started: list[Running] = []
+        self.verdicts: list[str] = []
+        self.lost = threading.Event()
+        self.ticks = 0
+        self.wanted: list[tuple[str, int]] = []
+        self.lease = world.lease(pool_id)
+        place = {"namespace": world.store.namespace, "timeout": 2.0}
+        self.stores = [SyncStore(url or world.store.url, **place) for _ in range(2)]
+        self.table = ClaimTable()
+        config = LoopConfig(self.lease, pool_id, f"{pool_id}@n", 60.0)
+        self.loop = ClaimLoop(*self.stores, config, self.table, self._hooks())
+
+    def _hooks(self) -> LoopHooks:
+        def tick() -> None:
+            self.ticks += 1
+
+        return LoopHooks(
+            slots=lambda: self.slots,
+            start=self.started.append,
+            ended=lambda held, verdict: self.verdicts.append(verdict),
+            pool=lambda status, workers: self.wanted.append((status, workers)),
+            lease_lost=self.lost.set,
+            tick=tick,
+        )
+
+    def finish(self, running: Running) -> None:
+        self.loop.end(running.held, self.world.finish_call(running.held))
+
+    def wait(self, count: int) -> list[Running]:
+        return eventually(lambda: list(self.started), until=lambda found: len(found) == count)
+
+    def close(self) -> None:
+        self.loop.stop_claiming()
+        for running in self.table.all():
+            self.finish(running)
+        self.loop.stop(timeout=5)
+        for store in self.stores:
+            store.close()
+
+
+Make = Callable[..., Looping]
+
+
+@pytest.fixture
+def make(world: World) -> Iterator[Make]:
+    made: list[Looping] = []
+
+    def make(slots: int = 2, **options: Any) -> Looping:
+        made.append(Looping(world, world.pool(f"p{len(made)}", workers=slots), slots=slots, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_it_claims_no_more_than_there_are_free_workers_and_more_when_one_is_free(world: World, make: Make) -> None:
+    looping = make(slots=2)
+    sent = world.to(looping.pool_id, 5)
+    looping.loop.start()
+
+    first = looping.wait(2)
+    assert [running.held.task_id for running in first] == sent[:2]
+    assert world.read_pool(looping.pool_id).queued == 3
+    looping.finish(first[0])
+
+    assert looping.wait(3)[2].held.task_id == sent[2]
+    assert world.task(sent[0]).ok
+
+
+def test_work_that_was_rung_for_is_seen_at_once(world: World, make: Make) -> None:
+    """Point 3: far sooner than the loop would look by itself."""
+    looping = make()
+    looping.loop.start()
+    assert looping.loop.wait_ready(5)
+
+    world.to(looping.pool_id)
+
+    eventually(lambda: looping.started, within=0.5)
+
+
+def test_a_cancel_reaches_a_claim_even_while_the_group_drains(world: World, make: Make) -> None:
+    looping = make()
+    [task_id] = world.to(looping.pool_id)
+    looping.loop.start()
+    [running] = looping.wait(1)
+    looping.loop.stop_claiming()
+
+    world.run(tasks.cancel(task_id, reason="Enough.", result_ttl=60))
+
+    eventually(lambda: running.cancellation.requested)
+    assert running.reason == "It was cancelled."
+    world.to(looping.pool_id)
+    looping.finish(running)
+    eventually(lambda: looping.verdicts == ["ok"])
+    assert len(looping.started) == 1
+
+
+def test_it_tells_what_the_pool_wants(world: World, make: Make) -> None:
+    looping = make(slots=2)
+    looping.loop.start()
+    assert looping.loop.wait_ready(5)
+
+    world.run(pools.change_pool(looping.pool_id, workers=7))
+
+    eventually(lambda: looping.wanted[-1], until=lambda found: found == ("running", 7))
+
+
+def test_a_paused_pool_is_not_claimed_from_until_it_is_resumed(world: World, make: Make) -> None:
+    looping = make()
+    world.run(pools.change_pool(looping.pool_id, status="paused"))
+    looping.loop.start()
+    assert looping.loop.wait_ready(5)
+    world.to(looping.pool_id)
+    eventually(lambda: looping.wanted[-1][0] == "paused")
+    assert looping.started == []
+
+    world.run(pools.change_pool(looping.pool_id, status="running"))
+
+    looping.wait(1)
+
+
+def test_a_lost_lease_is_told(world: World, make: Make) -> None:
+    looping = make()
+    looping.loop.start()
+    assert looping.loop.wait_ready(5)
+
+    world.reap(looping.lease)
+    looping.loop.ring()
+
+    assert looping.lost.wait(5)
+
+
+def test_only_the_first_end_of_a_claim_counts(world: World, make: Make) -> None:
+    looping = make()
+    [task_id] = world.to(looping.pool_id)
+    looping.loop.start()
+    [running] = looping.wait(1)
+
+    looping.finish(running)
+    looping.loop.end(running.held, leases.hand_back(running.held))
+
+    eventually(lambda: looping.verdicts == ["ok"])
+    assert world.task(task_id).ok
+    assert len(looping.table) == 0
+
+
+def test_ends_and_claims_whose_replies_were_lost_are_repeated_without_a_second_effect(
+    world: World, make: Make, make_proxy: type[Proxy]
+) -> None:
+    """Point 1."""
+    address, _, port = world.store.url.rpartition("/")[0].rpartition(":")
+    proxy = make_proxy(int(port))
+    looping = make(slots=3, url=f"{address}:{proxy.port}/0")
+    world.to(looping.pool_id, 6)
+    proxy.lose(script("claim").sha.encode(), times=2)
+    looping.loop.start()
+    for running in looping.wait(3):
+        proxy.lose(script("finish").sha.encode(), times=1)
+        looping.finish(running)
+
+    assert len({running.held.task_id for running in looping.wait(6)}) == 6
+    assert world.read_pool(looping.pool_id).counts["completed"] == 3
+    assert world.read_pool(looping.pool_id).running == 3
+    assert set(looping.verdicts) <= {"ok", "again"}
+
+
+def test_it_ticks_while_nothing_happens(make: Make) -> None:
+    looping = make()
+    looping.loop.start()
+
+    eventually(lambda: looping.ticks >= 3, within=5)
+
+
+def test_stopping_sends_what_is_finished(world: World, make: Make) -> None:
+    looping = make()
+    [task_id] = world.to(looping.pool_id)
+    looping.loop.start()
+    [running] = looping.wait(1)
+
+    looping.finish(running)
+    looping.loop.stop(timeout=5)
+
+    assert world.task(task_id).ok
+
+
+def test_a_lease_of_its_own_is_refreshed_until_it_is_reaped(world: World) -> None:
+    pool_id = world.pool("p")
+    lease, lost = Lease(world.store, "l1", pool_id=pool_id, node="n", ttl=0.4), threading.Event()
+    lease.open()
+    key = world.key("lease", "l1")
+    world.redis.pexpire(key, 60)
+    lease.keep_alive(lost.set)
+    eventually(lambda: world.redis.pttl(key) > 250)
+
+    world.reap("l1")
+
+    assert lost.wait(5)
+
+
+def test_a_closed_lease_hands_back_what_was_held(world: World) -> None:
+    pool_id = world.pool("p")
+    lease = Lease(world.store, "l1", pool_id=pool_id, node="n", ttl=60)
+    lease.open()
+    [task_id] = world.to(pool_id)
+    world.claim("l1", pool_id)
+
+    lease.close(result_ttl=60, within=5)
+
+    assert world.task(task_id).status == "queued"
+    assert world.run(leases.list_leases()) == []
