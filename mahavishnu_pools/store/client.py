@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
@@ -145,15 +145,20 @@ class AsyncStore:
             RedisUnavailable: no answer within the deadline, or the command was refused.
         """
         deadline = time.monotonic() + self.timeout
+        cancels = _cancels_asked()
         while True:
             try:
-                return call.parse(await _cancellable(self._once(call)))
+                answer = await self._once(call)
             except _LOST as exc:
                 if time.monotonic() + RETRY_PAUSE >= deadline:
                     raise _translate(exc, url=self.url) from exc
                 await asyncio.sleep(RETRY_PAUSE)
             except RedisError as exc:
                 raise _translate(exc, url=self.url) from exc
+            else:
+                _cancel_if_asked(cancels)
+                return call.parse(answer)
+            _cancel_if_asked(cancels)
 
     async def wait_for_entry(self, key: str, *, of: str, after: str, seconds: float) -> None:
         """Wait until a stream has an entry behind ``after``, at most ``seconds`` (less than the store's deadline).
@@ -268,18 +273,19 @@ class SyncStore:
             return self.redis.execute_command("EVAL", known.text, *arguments)
 
 
-async def _cancellable(answer: Awaitable[T]) -> T:
-    """Await, and be cancelled when that was asked for meanwhile.
+def _cancels_asked() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _cancel_if_asked(before: int) -> None:
+    """Be cancelled when that was asked for since there were so many requests for it.
 
     ``asyncio.wait_for`` of Python 3.11, which redis-py writes with, loses a cancellation that comes when it is done; so
     would everybody who waits with ``asyncio.timeout``.
     """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    found = await answer
-    if task is not None and task.cancelling() > before:
+    if _cancels_asked() > before:
         raise asyncio.CancelledError
-    return found
 
 
 def _async_no_retry() -> Any:
