@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.calls import Call, script
+from mahavishnu_pools.store.server import LOST, check_server, is_lost, policy_async, policy_sync, translate
 
 if TYPE_CHECKING:
     from mahavishnu_pools.settings import Settings
 
 T = TypeVar("T")
-
-#: The oldest server whose commands suffice (XAUTOCLAIM-era streams, LMOVE, GETEX).
-OLDEST_REDIS = (6, 2)
 
 #: Seconds between two tries while the deadline has not passed.
 RETRY_PAUSE = 0.1
@@ -35,52 +32,6 @@ _OPTIONS: dict[str, Any] = {
     "health_check_interval": 0,
     "socket_keepalive": True,
 }
-
-_LOST = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OSError)
-
-
-def _translate(exc: Exception, *, url: str) -> errors.MahavishnuError:
-    where = mask_url(url)
-    if isinstance(exc, AuthenticationError) or "NOAUTH" in str(exc) or "WRONGPASS" in str(exc):
-        return errors.RedisUnavailable(
-            f"Redis at {where} refuses the user or password. Correct MAHAVISHNU_REDIS_URL.", url=where
-        )
-    if isinstance(exc, _LOST):
-        return errors.RedisUnavailable(
-            f"Redis at {where} does not answer ({exc}). Start it, or correct MAHAVISHNU_REDIS_URL.", url=where
-        )
-    return errors.RedisUnavailable(f"Redis at {where} refused a command: {exc}.", url=where)
-
-
-def mask_url(url: str) -> str:
-    """Return a Redis URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{place}" if ":" in credentials else url
-
-
-def _check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None:
-    version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
-    if version < OLDEST_REDIS:
-        raise errors.RedisUnavailable(
-            f"Redis at {mask_url(url)} is version {info.get('redis_version')}; 6.2 or later is needed. Upgrade it.",
-            url=mask_url(url),
-        )
-    if info.get("redis_mode") == "cluster":
-        raise errors.RedisUnavailable(
-            f"Redis at {mask_url(url)} is a cluster, which is not supported. Use a standalone server or Sentinel.",
-            url=mask_url(url),
-        )
-    if maxmemory_policy not in ("noeviction", ""):
-        raise errors.RedisUnavailable(
-            f"Redis at {mask_url(url)} evicts keys when full (maxmemory-policy {maxmemory_policy}), "
-            "which would lose tasks. "
-            "Set maxmemory-policy to noeviction.",
-            url=mask_url(url),
-        )
 
 
 def _script_arguments(prefix: str, call: Call[Any]) -> list[Any]:
@@ -133,10 +84,10 @@ class AsyncStore:
         try:
             async with asyncio.timeout(self.timeout):
                 info = await self.redis.info("server")
-                policy = await _policy_async(self.redis)
+                policy = await policy_async(self.redis)
         except (RedisError, OSError, TimeoutError) as exc:
-            raise _translate(exc, url=self.url) from exc
-        _check_server(info, policy, self.url)
+            raise translate(exc, url=self.url) from exc
+        check_server(info, policy, self.url)
 
     async def run(self, call: Call[T]) -> T:
         """Run one call, again after a lost connection until the deadline.
@@ -149,12 +100,12 @@ class AsyncStore:
         while True:
             try:
                 answer = await self._once(call)
-            except _LOST as exc:
-                if time.monotonic() + RETRY_PAUSE >= deadline:
-                    raise _translate(exc, url=self.url) from exc
+            except LOST as exc:
+                if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
+                    raise translate(exc, url=self.url) from exc
                 await asyncio.sleep(RETRY_PAUSE)
             except RedisError as exc:
-                raise _translate(exc, url=self.url) from exc
+                raise translate(exc, url=self.url) from exc
             else:
                 _cancel_if_asked(cancels)
                 return call.parse(answer)
@@ -168,7 +119,7 @@ class AsyncStore:
         name = keys.key(key, prefix=self.prefix, of=of)
         try:
             await self.redis.xread({name: after}, block=int(min(seconds, self.timeout / 2) * 1000), count=1)
-        except _LOST:
+        except LOST:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _once(self, call: Call[Any]) -> Any:
@@ -219,10 +170,10 @@ class SyncStore:
         """Make sure that the server can be used; see ``AsyncStore.check``."""
         try:
             info = self.redis.info("server")
-            policy = _policy_sync(self.redis)
+            policy = policy_sync(self.redis)
         except (RedisError, OSError) as exc:
-            raise _translate(exc, url=self.url) from exc
-        _check_server(info, policy, self.url)
+            raise translate(exc, url=self.url) from exc
+        check_server(info, policy, self.url)
 
     def run(self, call: Call[T]) -> T:
         """Run one call, again after a lost connection until the deadline; see ``AsyncStore.run``."""
@@ -230,12 +181,12 @@ class SyncStore:
         while True:
             try:
                 return call.parse(self._once(call))
-            except _LOST as exc:
-                if time.monotonic() + RETRY_PAUSE >= deadline:
-                    raise _translate(exc, url=self.url) from exc
+            except LOST as exc:
+                if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
+                    raise translate(exc, url=self.url) from exc
                 time.sleep(RETRY_PAUSE)
             except RedisError as exc:
-                raise _translate(exc, url=self.url) from exc
+                raise translate(exc, url=self.url) from exc
 
     def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
         """Run several calls in one round trip; each is atomic by itself.
@@ -247,10 +198,10 @@ class SyncStore:
             return [self.run(calls[0])]
         try:
             return [call.parse(reply) for call, reply in zip(calls, self._pipelined(calls), strict=True)]
-        except _LOST:
+        except LOST:
             return [self.run(call) for call in calls]
         except RedisError as exc:
-            raise _translate(exc, url=self.url) from exc
+            raise translate(exc, url=self.url) from exc
 
     def _pipelined(self, calls: Sequence[Call[Any]]) -> list[Any]:
         pipeline = self.redis.pipeline(transaction=False)
@@ -292,17 +243,3 @@ def _async_no_retry() -> Any:
     from redis.asyncio.retry import Retry as AsyncRetry
 
     return AsyncRetry(NoBackoff(), 0)
-
-
-async def _policy_async(client: redis.asyncio.Redis) -> str:
-    try:
-        return str((await client.config_get("maxmemory-policy")).get("maxmemory-policy", ""))
-    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
-        return ""
-
-
-def _policy_sync(client: redis.Redis) -> str:
-    try:
-        return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
-    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
-        return ""

@@ -1,0 +1,88 @@
+"""What a Redis server must be like, and what its errors mean to users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
+
+from mahavishnu_pools import errors
+
+#: The oldest server whose commands suffice.
+OLDEST_REDIS = (6, 2)
+
+#: Errors after which the same call may succeed: the connection or the server was away.
+LOST = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OSError)
+
+
+def translate(exc: Exception, *, url: str) -> errors.MahavishnuError:
+    """Return our error for one of the client library: what is wrong with the server, and what to do."""
+    where = mask_url(url)
+    if isinstance(exc, AuthenticationError) or "NOAUTH" in str(exc) or "WRONGPASS" in str(exc):
+        return errors.RedisUnavailable(
+            f"Redis at {where} refuses the user or password. Correct MAHAVISHNU_REDIS_URL.", url=where
+        )
+    if isinstance(exc, LOST):
+        return errors.RedisUnavailable(
+            f"Redis at {where} does not answer ({exc}). Start it, or correct MAHAVISHNU_REDIS_URL.", url=where
+        )
+    return errors.RedisUnavailable(f"Redis at {where} refused a command: {exc}.", url=where)
+
+
+def is_lost(exc: Exception) -> bool:
+    """Tell whether an error is worth another try; a refused password is not."""
+    return isinstance(exc, LOST) and not isinstance(exc, AuthenticationError)
+
+
+def mask_url(url: str) -> str:
+    """Return a Redis URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if not at:
+        return url
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}:***@{place}" if ":" in credentials else url
+
+
+def check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None:
+    """Refuse a server that cannot be used, from what ``INFO server`` and its configuration say.
+
+    Raises:
+        RedisUnavailable: it is too old, a cluster, or evicts keys.
+    """
+    version = tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
+    if version < OLDEST_REDIS:
+        raise errors.RedisUnavailable(
+            f"Redis at {mask_url(url)} is version {info.get('redis_version')}; 6.2 or later is needed. Upgrade it.",
+            url=mask_url(url),
+        )
+    if info.get("redis_mode") == "cluster":
+        raise errors.RedisUnavailable(
+            f"Redis at {mask_url(url)} is a cluster, which is not supported. Use a standalone server or Sentinel.",
+            url=mask_url(url),
+        )
+    if maxmemory_policy not in ("noeviction", ""):
+        raise errors.RedisUnavailable(
+            f"Redis at {mask_url(url)} evicts keys when full (maxmemory-policy {maxmemory_policy}), "
+            "which would lose tasks. "
+            "Set maxmemory-policy to noeviction.",
+            url=mask_url(url),
+        )
+
+
+async def policy_async(client: redis.asyncio.Redis) -> str:
+    """Return what the server does when its memory is full, empty text when it does not say."""
+    try:
+        return str((await client.config_get("maxmemory-policy")).get("maxmemory-policy", ""))
+    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
+        return ""
+
+
+def policy_sync(client: redis.Redis) -> str:
+    """Return what the server does when its memory is full, empty text when it does not say."""
+    try:
+        return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
+        return ""
