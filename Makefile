@@ -24,8 +24,11 @@ unexport PYTHONPATH PYTHONHOME
 run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay)
 
+# Modules of tests run side by side; JOBS=0 runs them one after another in this process.
+JOBS ?= 2
+
 test: $(INSTALLED)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow
