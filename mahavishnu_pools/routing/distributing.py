@@ -71,6 +71,8 @@ def prepare(
         for pool in pools:
             found.append((yield from chooser.find(pool)).pool_id)
         only = tuple(dict.fromkeys(found))
+    # What no pool could ever run is the caller's mistake; only then is it said which pools are missing.
+    yield from chooser.validate(parts[0] if parts else spec)
     sifted = yield from chooser.candidates(Need.of(spec), filters=filters, only=only)
     targets = sifted.candidates if parts is None else None
     if parts is None:

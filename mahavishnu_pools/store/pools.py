@@ -40,7 +40,6 @@ class NodeInfo(Value):
     region: str = "default"
     tags: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
-    task_types: tuple[str, ...] = ()
     alive: bool = True
 
 

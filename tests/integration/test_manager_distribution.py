@@ -112,6 +112,8 @@ async def test_a_distribution_can_be_started_and_gathered_later(manager: PoolMan
     [
         ({"strategy": "spread"}, {"prompt": "x"}, errors.UnknownChoice, "map_reduce"),
         ({"reducer": "sum"}, {"prompt": "x"}, errors.UnknownChoice, "concat"),
+        ({}, {"task_type": "shel", "payload": {"items": ["x"]}}, errors.UnknownChoice, "shell"),
+        ({"strategy": "broadcast"}, {"task_type": "shel", "payload": {}}, errors.UnknownChoice, "shell"),
         ({"chunk_size": 0}, {"prompt": "x"}, errors.InvalidField, "chunk_size"),
         ({}, {"prompt": "x"}, errors.InvalidField, "items or files or batch or data"),
         ({"split_on": "urls"}, {"prompt": "x", "payload": {"items": [1]}}, errors.InvalidField, "urls"),

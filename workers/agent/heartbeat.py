@@ -50,13 +50,8 @@ class Heartbeat:
     async def _send(self, groups: Mapping[str, GroupInfo | None]) -> None:
         context = self._context
         asked = time.monotonic()
-        info = context.facts.info().model_copy(update={"task_types": self._task_types()})
-        await context.store.run(node_beat(info, groups, ttl=context.settings.node_lost_after))
+        await context.store.run(node_beat(context.facts.info(), groups, ttl=context.settings.node_lost_after))
         context.heard_at = max(context.heard_at, asked)
-
-    def _task_types(self) -> tuple[str, ...]:
-        told = [group.told.get("task_types") or () for group in self._context.table]
-        return tuple(sorted({name for names in told for name in names}))
 
     async def measure(self) -> None:
         """Measure memory and CPU of every group; the figures go with the next beat."""
