@@ -72,9 +72,9 @@ def pool_of(queue: str) -> str | None:
     return queue[len(QUEUE_PREFIX) :] if queue.startswith(QUEUE_PREFIX) else None
 
 
-def worker_node(pool_id: str, node: str) -> str:
-    """Return the Celery node name of a pool's worker group on one machine."""
-    return f"{pool_id}@{node}"
+def worker_node(pool_id: str, node: str, *, alone: bool = False) -> str:
+    """Return the Celery node name of a pool's worker group on one machine; ``alone``: of the one for its suspects."""
+    return f"{pool_id}.alone@{node}" if alone else f"{pool_id}@{node}"
 
 
 def default_node_name() -> str:

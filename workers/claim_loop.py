@@ -43,12 +43,13 @@ CLAIM_MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """What a claim loop works for. ``result_ttl`` is in seconds."""
+    """What a claim loop works for. ``result_ttl`` is in seconds; ``alone`` runs one suspect at a time."""
 
     lease: str
     pool_id: str
     worker: str
     result_ttl: float
+    alone: bool = False
 
 
 class ClaimLoop:
@@ -163,9 +164,8 @@ class ClaimLoop:
             free = max(0, min(CLAIM_MOST, self._hooks.slots() - len(self._table) + ending)) if self._claiming else 0
             self._request = (token_hex(8), free)
         request, most = self._request
-        return leases.claim(
-            c.lease, pool_id=c.pool_id, most=most, request=request, worker=c.worker, result_ttl=c.result_ttl
-        )
+        by = leases.Claimant(c.lease, c.pool_id, c.worker, alone=c.alone)
+        return leases.claim(by, most=most, request=request, result_ttl=c.result_ttl)
 
     def _claimed(self, reply: leases.Claimed | None) -> bool:
         assert self._request is not None
@@ -187,6 +187,8 @@ class ClaimLoop:
                 running.reason = "It was cancelled."
                 running.cancellation.cancel()
         self._first_answer.set()
+        if not reply.claims and not len(self._table):
+            self._hooks.idle()
         if len(reply.claims) == most:
             # The queue may hold more than fitted: look again as soon as a worker is free.
             self._rung = True
@@ -205,12 +207,14 @@ class LoopHooks:
     """What the loop asks of and tells to the worker group.
 
     ``slots`` is the number of workers, ``start`` runs a claim, ``ended`` tells the store's verdict, ``pool`` the pool's
-    status and wanted workers, ``lease_lost`` that everything held is somebody else's now, ``tick`` that the loop lives.
+    status and wanted workers, ``idle`` that nothing is held and nothing was there to claim, ``lease_lost`` that
+    everything held is somebody else's now, ``tick`` that the loop lives.
     """
 
     slots: Callable[[], int]
     start: Callable[[Running], None]
     ended: Callable[[leases.Held, str], None]
     pool: Callable[[str, int], None]
+    idle: Callable[[], None]
     lease_lost: Callable[[], None]
     tick: Callable[[], None]

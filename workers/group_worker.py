@@ -38,7 +38,7 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
     app = make_app(settings, start.redis_url, user_app=config.celery_app or settings.celery_app)
     app.steps["worker"].add(_step(start, settings, config, tick=tick, news=news))
     worker = app.Worker(
-        hostname=names.worker_node(start.pool_id, start.node),
+        hostname=names.worker_node(start.pool_id, start.node, alone=start.alone),
         queues=[names.queue_of(start.pool_id)],
         concurrency=start.share,
         without_gossip=True,
@@ -88,6 +88,7 @@ def _step(
             tick=watching_tick,
             on_ready=lambda: news("ready", {"workers": start.share}),
             on_exit=stop_worker,
+            alone=start.alone,
         )
 
     return PoolStep.configure(make_store=make_store, make_options=make_options)

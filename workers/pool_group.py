@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import leases
+from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
 
@@ -39,7 +40,8 @@ CONNECTIONS = 3
 class GroupOptions:
     """How one group works. Times are seconds; ``replicas`` groups share the pool's workers.
 
-    ``keep_alive`` is True where no controller refreshes the lease. ``tick`` is called about once a second.
+    ``keep_alive`` is True where no controller refreshes the lease. ``tick`` is called about once a second. ``alone``
+    runs the pool's suspects, one at a time, and ends when there are none.
     """
 
     context: GroupContext
@@ -52,6 +54,11 @@ class GroupOptions:
     tick: Callable[[], None]
     on_ready: Callable[[], None]
     on_exit: Callable[[int], None]
+    alone: bool = False
+
+    def share(self, workers: int) -> int:
+        """Return how many of the pool's wanted workers this group has."""
+        return 1 if self.alone else -(-workers // max(1, self.replicas))
 
 
 class PoolGroup:
@@ -69,12 +76,13 @@ class PoolGroup:
         self.events = TaskEvents(hostname=hostname, pool_id=context.pool_id)
         self.logs = LogWriter(self._log_store, ttl=context.result_ttl, max_bytes=options.max_log_bytes)
         self.lease = Lease(store, options.lease, pool_id=context.pool_id, node=context.node, ttl=options.lease_ttl)
-        config = LoopConfig(options.lease, context.pool_id, hostname, context.result_ttl)
+        config = LoopConfig(options.lease, context.pool_id, hostname, context.result_ttl, alone=options.alone)
         self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
         self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)
         self._ready = False
         self._lost = False
+        self._idle = False
         self._quiet = threading.Event()
 
     def _hooks(self) -> LoopHooks:
@@ -83,6 +91,7 @@ class PoolGroup:
             start=self._start,
             ended=self._ended,
             pool=self._pool_changed,
+            idle=self._nothing_to_do,
             lease_lost=self._lease_lost,
             tick=self.options.tick,
         )
@@ -140,19 +149,12 @@ class PoolGroup:
     # ── hooks of the claim loop ──
 
     def _start(self, running: Running) -> None:
+        self._idle = False
         try:
             self._dispatch(running)
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
-            self._unreadable(running, exc)
-
-    def _unreadable(self, running: Running, exc: Exception) -> None:
-        text = f"The message cannot be read: {type(exc).__name__}: {exc}"
-        outcome = json.dumps({"status": "dead", "error": text})
-        ttl = self.options.context.result_ttl
-        self.loop.end(
-            running.held, leases.finish(running.held, status="dead", outcome=outcome, meta="", result_ttl=ttl)
-        )
+            self.loop.end(running.held, _unreadable(running.held, exc, result_ttl=self.options.context.result_ttl))
 
     def _dispatch(self, running: Running) -> None:
         message = json.loads(running.claim.message)
@@ -170,7 +172,7 @@ class PoolGroup:
         self._quiet.set()
 
     def _pool_changed(self, status: str, workers: int) -> None:
-        share = self._share(workers)
+        share = self.options.share(workers)
         if workers and share != self._threads.num_processes:
             logger.info("Pool %s has %d workers now", self.options.context.pool_id, share)
             self._threads.resize(share)
@@ -178,6 +180,12 @@ class PoolGroup:
         if not self._ready:
             self._ready = True
             self.options.on_ready()
+
+    def _nothing_to_do(self) -> None:
+        """End a group that runs suspects at the second look that finds none."""
+        if self.options.alone and self._idle:
+            self.options.on_exit(0)
+        self._idle = True
 
     def _lease_lost(self) -> None:
         logger.error("The lease of %s was taken back; its tasks are ended", self.options.context.pool_id)
@@ -191,13 +199,17 @@ class PoolGroup:
 
     def _resized(self, change: int) -> int:
         """Store a worker count that was changed through Celery's remote control, within the pool's limits."""
+        if self.options.alone:
+            return 1
         pool_id, replicas = self.options.context.pool_id, max(1, self.options.replicas)
         record = self._store.run(read_pools(pool_id)).one(pool_id)
         config, total = record.config, record.workers + change * replicas
         if not config.min_workers <= total <= config.max_workers:
             raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
         self._store.run(change_pool(pool_id, workers=total))
-        return self._share(total)
+        return self.options.share(total)
 
-    def _share(self, workers: int) -> int:
-        return -(-workers // max(1, self.options.replicas))
+
+def _unreadable(held: leases.Held, exc: Exception, *, result_ttl: float) -> Call[leases.Ending]:
+    outcome = json.dumps({"status": "dead", "error": f"The message cannot be read: {type(exc).__name__}: {exc}"})
+    return leases.finish(held, status="dead", outcome=outcome, meta="", result_ttl=result_ttl)

@@ -171,6 +171,15 @@ KEYS: tuple[Key, ...] = (
         "Messages of a pool that are due later, by time",
     ),
     Key(
+        "suspects",
+        "mhv:suspects:{}",
+        "list",
+        "until closed",
+        "reap, finish",
+        "claim",
+        "Tasks of a pool that may have killed their worker group; they run alone: task id, bucket and message",
+    ),
+    Key(
         "leases",
         "mhv:leases",
         "hash",

@@ -50,7 +50,17 @@ def refresh_leases(leases: Sequence[str], *, ttl: float) -> Call[list[bool]]:
     return Call("lease_refresh", (int(ttl * 1000), *leases), lambda reply: [bool(one) for one in reply])
 
 
-def claim(lease: str, *, pool_id: str, most: int, request: str, worker: str, result_ttl: float) -> Call[Claimed | None]:
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims: a worker group by its lease, pool and Celery node name. ``alone`` takes one suspect at a time."""
+
+    lease: str
+    pool_id: str
+    worker: str
+    alone: bool = False
+
+
+def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[Claimed | None]:
     """Move up to ``most`` messages into the lease; None when the lease was reaped."""
 
     def parse(reply: list[Any]) -> Claimed | None:
@@ -62,7 +72,8 @@ def claim(lease: str, *, pool_id: str, most: int, request: str, worker: str, res
         due = float(reply[2]) if reply[2] else None
         return Claimed(reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)
 
-    return Call("claim", (lease, pool_id, most, request, worker, int(result_ttl * 1000)), parse)
+    head = (by.lease, by.pool_id, most, request, by.worker, int(result_ttl * 1000))
+    return Call("claim", (*head, "1" if by.alone else "0"), parse)
 
 
 Ending = Literal["ok", "again", "fenced"]
@@ -147,6 +158,14 @@ class Reaped:
     left: int
 
 
-def reap(lease: str, *, cause: Literal["loss", "node"], result_ttl: float) -> Call[Reaped]:
-    """Take claims of a dead lease back, ``REAP_CHUNK`` a call; repeat until ``left`` is 0."""
+#: Why a lease ended: a task surely did it, a task may have, or agent, node or operator did.
+Cause = Literal["loss", "kill", "node"]
+
+
+def reap(lease: str, *, cause: Cause, result_ttl: float) -> Call[Reaped]:
+    """Take claims of a dead lease back, ``REAP_CHUNK`` a call; repeat until ``left`` is 0.
+
+    A task that ran alone is blamed for a ``loss`` or ``kill``, and given up as dead after three. Of several, each is a
+    suspect after a ``loss`` or its second ``kill``: it waits apart and is run alone.
+    """
     return Call("reap", (lease, REAP_CHUNK, int(result_ttl * 1000), cause), lambda reply: Reaped(*reply))

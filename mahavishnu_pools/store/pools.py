@@ -48,7 +48,8 @@ class PoolRecord:
     """A pool as stored: configuration, wanted workers, status, who runs it, figures.
 
     ``task_types`` are those its workers registered beside the built-in ones: name to the JSON schema of the payload.
-    ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported.
+    ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
+    the ``queued`` tasks that may have killed their worker group and wait to run alone.
     """
 
     pool_id: str
@@ -66,6 +67,7 @@ class PoolRecord:
     duration_count: int = 0
     task_types: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     celery_tasks: frozenset[str] | None = None
+    suspects: int = 0
 
     @property
     def ready_workers(self) -> int:
@@ -224,7 +226,7 @@ def assign_node(pool_id: str, node: str, *, replicas: int, first: bool) -> Call[
 _COUNTS = ("completed", "failed", "timeout", "cancelled", "dead")
 
 
-def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: list[str]) -> PoolRecord:
+def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: list[str], suspects: int) -> PoolRecord:
     h = pairs(flat)
     return PoolRecord(
         pool_id=pool_id,
@@ -243,4 +245,5 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         duration_count=int(h.get("duration_count", 0)),
         task_types=json.loads(h.get("task_types") or "{}"),
         celery_tasks=frozenset(json.loads(h["celery_tasks"])) if "celery_tasks" in h else None,
+        suspects=suspects,
     )

@@ -1,7 +1,8 @@
 """A stand-in for a worker group: claims and finishes without Celery, so that agents are tested by themselves.
 
 What a task does is its Celery message's header ``do``: nothing (it completes at once), ``hold`` (it runs until the
-group ends) or ``spawn`` (it starts a program in a session of its own, with the group's marks, and holds).
+group ends), ``accompany`` (the same, but it completes when it runs alone), ``crash`` (the group ends with an error) or
+``spawn`` (it starts a program in a session of its own, with the group's marks, and holds).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from mahavishnu_pools import names
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.client import SyncStore
 from workers.agent.start import GroupStart
@@ -38,6 +40,8 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
     while not stop.wait(PAUSE) and os.getppid() == start.agent_pid:
         tick()
         group.step()
+        if start.alone and group.idle:
+            break
     group.hand_back()
     return 0
 
@@ -50,6 +54,7 @@ class FakeGroup:
         self._ttl = ttl
         self._store = SyncStore(start.redis_url, namespace=start.load_settings().namespace)
         self._held: list[leases.Held] = []
+        self.idle = False
 
     def open(self) -> None:
         started = psutil.Process().create_time()
@@ -58,16 +63,11 @@ class FakeGroup:
 
     def step(self) -> None:
         free = self._start.share - len(self._held)
-        claimed = self._store.run(
-            leases.claim(
-                self._start.lease,
-                pool_id=self._start.pool_id,
-                most=free,
-                request=secrets.token_hex(8),
-                worker=f"{self._start.pool_id}@{self._start.node}",
-                result_ttl=60,
-            )
-        )
+        start = self._start
+        worker = names.worker_node(start.pool_id, start.node, alone=start.alone)
+        by = leases.Claimant(start.lease, start.pool_id, worker, alone=start.alone)
+        claimed = self._store.run(leases.claim(by, most=free, request=secrets.token_hex(8), result_ttl=60))
+        self.idle = claimed is not None and not claimed.claims and not self._held
         for claim in claimed.claims if claimed else ():
             held = leases.Held(self._start.lease, claim.number, claim.task_id, self._start.pool_id)
             self._work(held, do=json.loads(claim.message)["headers"].get("do"))
@@ -77,6 +77,10 @@ class FakeGroup:
             self._store.run(leases.hand_back(held))
 
     def _work(self, held: leases.Held, *, do: str | None) -> None:
+        if do == "crash":
+            os._exit(3)
+        if do == "accompany" and self._start.alone:
+            do = None
         if do == "spawn":
             # A program that left the group's session and outlives it; nobody waits for it.
             subprocess.Popen(["sleep", "300"], start_new_session=True, env={**os.environ, "MARKED": held.task_id})

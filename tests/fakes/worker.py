@@ -122,9 +122,8 @@ class FakeNode:
         lease = self._leases.get(pool.pool_id)
         if lease is None:
             return
-        call = leases.claim(
-            lease, pool_id=pool.pool_id, most=pool.workers, request=secrets.token_hex(6), worker="w", result_ttl=60
-        )
+        by = leases.Claimant(lease, pool.pool_id, "w")
+        call = leases.claim(by, most=pool.workers, request=secrets.token_hex(6), result_ttl=60)
         found = await self.store.run(call)
         for claim in found.claims if found else ():
             await self._start(pool, lease, claim)

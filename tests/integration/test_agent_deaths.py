@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+from mahavishnu_pools import names
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import TaskStatus
 from mahavishnu_pools.store import pools
@@ -157,3 +158,53 @@ def test_a_short_absence_of_redis_disturbs_no_group(
     assert farm.wait_running(pool_id) == pid
     done = farm.submit(pool_id)
     eventually(lambda: farm.task(done).ok)
+
+
+def test_the_one_that_crashes_its_group_is_found_and_those_that_ran_beside_it_complete(farm: Farm) -> None:
+    farm.agent().wait_ready()
+    pool_id = farm.create(min_workers=4)
+    pid = farm.wait_running(pool_id)
+    beside = [farm.submit(pool_id, do="accompany") for _ in range(3)]
+    eventually(lambda: {farm.task(one).status for one in beside}, until=lambda seen: seen == {TaskStatus.RUNNING})
+
+    guilty = farm.submit(pool_id, do="crash")
+
+    eventually(lambda: farm.task(guilty).status is TaskStatus.DEAD, within=30)
+    assert {farm.task(one).status for one in beside} == {TaskStatus.COMPLETED}
+    assert {farm.task(one).attempts for one in beside} == {2}
+    assert farm.task(guilty).attempts == 4
+    # Others ran in between on the pool's ordinary group, and the group for suspects is gone.
+    after = farm.submit(pool_id)
+    eventually(lambda: farm.task(after).status is TaskStatus.COMPLETED)
+    assert farm.wait_running(pool_id) != pid
+    eventually(lambda: len(farm.leases()), until=lambda leases: leases == 1)
+
+
+def test_killing_a_group_makes_its_tasks_run_again_together(farm: Farm) -> None:
+    farm.agent().wait_ready()
+    pool_id = farm.create(min_workers=3)
+    pid = farm.wait_running(pool_id)
+    held = [farm.submit(pool_id, do="hold") for _ in range(3)]
+    eventually(lambda: {farm.task(one).status for one in held}, until=lambda seen: seen == {TaskStatus.RUNNING})
+
+    kill(pid)
+
+    eventually(lambda: {farm.task(one).attempts for one in held}, until=lambda attempts: attempts == {2})
+
+
+def test_suspects_run_alone_also_after_their_agent_was_started_anew(farm: Farm) -> None:
+    agent = farm.agent().wait_ready()
+    pool_id = farm.create(min_workers=3)
+    farm.wait_running(pool_id)
+    held = [farm.submit(pool_id, do="hold") for _ in range(2)]
+    eventually(lambda: {farm.task(one).status for one in held}, until=lambda seen: seen == {TaskStatus.RUNNING})
+    farm.submit(pool_id, do="crash")
+    alone = names.worker_node(pool_id, "node1", alone=True)
+    eventually(lambda: any(farm.task(one).worker_id == alone for one in held), within=15)
+
+    agent.process.kill()
+    eventually(lambda: farm.leases(), until=lambda leases: leases == [])
+    farm.agent().wait_ready()
+
+    eventually(lambda: sum(farm.task(one).status is TaskStatus.RUNNING for one in held), until=lambda n: n == 1)
+    assert farm.pool(pool_id).suspects >= 1

@@ -88,8 +88,15 @@ class Delivery(RuleBasedStateMachine):
         self._run(tasks.submit(envelopes, choice, client="c"), twice=twice)
         self.sent.update(one.task_id for one in envelopes)
 
-    @rule(target=held, pool=st.integers(0, 2), most=st.integers(1, 3), fresh=st.booleans(), twice=st.booleans())
-    def claim(self, pool: int, most: int, fresh: bool, twice: bool) -> tuple[leases.Held, ...]:
+    @rule(
+        target=held,
+        pool=st.integers(0, 2),
+        most=st.integers(1, 3),
+        fresh=st.booleans(),
+        twice=st.booleans(),
+        alone=st.booleans(),
+    )
+    def claim(self, pool: int, most: int, fresh: bool, twice: bool, alone: bool) -> tuple[leases.Held, ...]:
         pool_id = self.pools[pool]
         mine = [lease for lease, owner in self.leases.items() if owner == pool_id]
         if fresh or not mine:
@@ -97,7 +104,7 @@ class Delivery(RuleBasedStateMachine):
             self.leases[lease] = pool_id
         else:
             lease = mine[0]
-        claimed = self._run(self.world.claim_call(lease, pool_id, most), twice=twice)
+        claimed = self._run(self.world.claim_call(lease, pool_id, most, alone=alone), twice=twice)
         assert claimed is not None
         return tuple(self.world.held(lease, pool_id, claim) for claim in claimed.claims)
 
@@ -120,7 +127,7 @@ class Delivery(RuleBasedStateMachine):
         for one in some:
             self._run(leases.hand_back(one), twice=twice)
 
-    @rule(which=st.integers(0, 50), cause=st.sampled_from(["loss", "node"]))
+    @rule(which=st.integers(0, 50), cause=st.sampled_from(["loss", "kill", "node"]))
     def reap(self, which: int, cause: str) -> None:
         if self.leases:
             lease = sorted(self.leases)[which % len(self.leases)]

@@ -88,18 +88,19 @@ class World:
         assert self.run(call)
         return lease
 
-    def claim(self, lease: str, pool_id: str, most: int = 1, *, request: str | None = None) -> list[leases.Claim]:
-        found = self.run(self.claim_call(lease, pool_id, most, request=request))
+    def claim(
+        self, lease: str, pool_id: str, most: int = 1, *, request: str | None = None, alone: bool = False
+    ) -> list[leases.Claim]:
+        found = self.run(self.claim_call(lease, pool_id, most, request=request, alone=alone))
         assert found is not None
         return list(found.claims)
 
     def claim_call(
-        self, lease: str, pool_id: str, most: int = 1, *, request: str | None = None
+        self, lease: str, pool_id: str, most: int = 1, *, request: str | None = None, alone: bool = False
     ) -> Call[leases.Claimed | None]:
         asked = request or secrets.token_hex(8)
-        return leases.claim(
-            lease, pool_id=pool_id, most=most, request=asked, worker=f"{pool_id}@n", result_ttl=RESULT_TTL
-        )
+        by = leases.Claimant(lease, pool_id, f"{pool_id}@n", alone=alone)
+        return leases.claim(by, most=most, request=asked, result_ttl=RESULT_TTL)
 
     def held(self, lease: str, pool_id: str, claim: leases.Claim) -> leases.Held:
         return leases.Held(lease, claim.number, claim.task_id, pool_id)
@@ -128,14 +129,16 @@ class World:
     # ── truth ──
 
     def places(self, pool_ids: Sequence[str], lease_ids: Sequence[str] = ()) -> Counter[str]:
-        """Return how often each task's message is anywhere: in a queue, waiting until it is due, or claimed."""
+        """Return how often each task's message is anywhere: in a queue, waiting to be due or alone, or claimed."""
         found: Counter[str] = Counter()
         for pool_id in pool_ids:
             queue = self.key("queue", pool_id)
             for bucket in range(10):
                 name = queue + (names.PRIORITY_SEPARATOR + str(bucket) if bucket else "")
                 found.update(json.loads(text)["headers"]["id"] for text in self.redis.lrange(name, 0, -1))
-            found.update(member.split("\n", 1)[0] for member in self.redis.zrange(self.key("delayed", pool_id), 0, -1))
+            apart = self.redis.zrange(self.key("delayed", pool_id), 0, -1)
+            apart += self.redis.lrange(self.key("suspects", pool_id), 0, -1)
+            found.update(member.split("\n", 1)[0] for member in apart)
         for lease in lease_ids:
             found.update(value.split("\n", 1)[0] for value in self.redis.hvals(self.key("claims", lease)))
         return found

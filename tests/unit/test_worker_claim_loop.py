@@ -45,6 +45,7 @@ class Looping:
             start=self.started.append,
             ended=lambda held, verdict: self.verdicts.append(verdict),
             pool=lambda status, workers: self.wanted.append((status, workers)),
+            idle=lambda: None,
             lease_lost=self.lost.set,
             tick=tick,
         )

@@ -11,6 +11,7 @@ from mahavishnu_pools.store.client import AsyncStore
 
 from .group import GroupTable
 from .link import ZygoteLink
+from .memory import MemoryWatch
 from .node import AgentIdentity, NodeFacts
 from .trees import Mark, Sweeper
 
@@ -32,6 +33,7 @@ class AgentContext:
     table: GroupTable
     sweeper: Sweeper = field(default_factory=Sweeper)
     leases: set[str] = field(default_factory=set)
+    memory: MemoryWatch = field(default_factory=MemoryWatch)
     heard_at: float = field(default_factory=time.monotonic)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)

@@ -7,12 +7,12 @@ import contextlib
 import enum
 import logging
 import signal
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.store.leases import reap
+from mahavishnu_pools.store.leases import Cause, reap
 
 from .context import AgentContext
 from .group import Group
@@ -58,10 +58,11 @@ async def drain(
 async def end(context: AgentContext, group: Group, verdict: Verdict) -> None:
     """Kill what is left of a group and its programs, wait until all are gone, then hand its claims back."""
     start = group.start
-    await context.sweeper.end(group.process, context.mark(start.pool_id, start.lease))
+    shared = context.table.has_pool(start.pool_id, besides=group)
+    await context.sweeper.end(group.process, context.mark(start.pool_id, start.lease, shared=shared))
     await asyncio.wait({group.exited}, timeout=_EXIT_SECONDS)
     context.table.remove(group)
-    await _hand_back(context, start.lease, cause=_cause(group, verdict))
+    await _hand_back(context, start.lease, cause=_cause(context, group, verdict))
     context.leases.discard(start.lease)
 
 
@@ -77,7 +78,7 @@ def reason_of(group: Group, verdict: Verdict) -> str:
     return f"its process ended with code {ended.code}"
 
 
-async def _hand_back(context: AgentContext, lease: str, *, cause: Literal["loss", "node"]) -> None:
+async def _hand_back(context: AgentContext, lease: str, *, cause: Cause) -> None:
     call = reap(lease, cause=cause, result_ttl=context.settings.result_expires)
     while True:
         try:
@@ -91,9 +92,25 @@ async def _hand_back(context: AgentContext, lease: str, *, cause: Literal["loss"
         await asyncio.sleep(_REAP_PAUSE)
 
 
-def _cause(group: Group, verdict: Verdict) -> Literal["loss", "node"]:
-    """A task may be to blame for a group that died or froze; an ordered end counts against nobody."""
-    if verdict is Verdict.EXITED and group.exited.done():
-        ended = group.exited.result()
-        return "loss" if ended.signal or ended.code else "node"
-    return "loss" if verdict.is_failure else "node"
+def ended_in_order(group: Group, verdict: Verdict) -> bool:
+    """Tell whether a group ended by itself and had nothing to complain about."""
+    return verdict is Verdict.EXITED and _exit_of(group) == (0, 0)
+
+
+def _exit_of(group: Group) -> tuple[int, int]:
+    return (group.exited.result().code, group.exited.result().signal) if group.exited.done() else (0, 0)
+
+
+def _cause(context: AgentContext, group: Group, verdict: Verdict) -> Cause:
+    """Return who may be to blame: an ordered end counts against nobody, a crash against what ran.
+
+    KILL comes from people and from the kernel when memory is short, and a freeze from a machine with too much to do as
+    well as from a task. So of several tasks none is a suspect the first time, unless the kernel did kill.
+    """
+    if not verdict.is_failure or ended_in_order(group, verdict):
+        return "node"
+    if verdict is Verdict.FROZEN:
+        return "kill"
+    if verdict is Verdict.EXITED and _exit_of(group)[1] == signal.SIGKILL and not context.memory.was_short():
+        return "kill"
+    return "loss"

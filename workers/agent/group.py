@@ -58,9 +58,9 @@ class GroupTable:
     def __iter__(self) -> Iterator[Group]:
         return iter(list(self._groups.values()))
 
-    def of_pool(self, pool_id: str) -> Group | None:
-        """Return the group of a pool that lives, if any."""
-        return next((group for group in self._groups.values() if group.start.pool_id == pool_id), None)
+    def has_pool(self, pool_id: str, *, besides: Group | None = None) -> bool:
+        """Tell whether a group of a pool lives, ``besides`` one."""
+        return any(group.start.pool_id == pool_id for group in self._groups.values() if group is not besides)
 
     def life(self, group: Group) -> Life:
         """Return what the group wrote into the shared memory."""

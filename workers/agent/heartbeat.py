@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -17,7 +17,6 @@ from mahavishnu_pools.store.pools import GroupInfo, node_beat
 
 from .context import AgentContext
 from .group import Group
-from .keeper import Keeper
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +24,11 @@ _MIB = 1024 * 1024
 
 
 class Heartbeat:
-    """Beats for the node and the groups of the given keepers."""
+    """Beats for the node and its groups; ``infos`` returns these by pool id."""
 
-    def __init__(self, context: AgentContext, keepers: Mapping[str, Keeper]) -> None:
+    def __init__(self, context: AgentContext, infos: Callable[[], Mapping[str, GroupInfo]]) -> None:
         self._context = context
-        self._keepers = keepers
+        self._infos = infos
 
     async def beat(self) -> None:
         """Say everything.
@@ -37,13 +36,12 @@ class Heartbeat:
         Raises:
             RedisUnavailable: nobody heard it.
         """
-        await self._send({pool_id: keeper.info() for pool_id, keeper in self._keepers.items()})
+        await self._send(self._infos())
 
     async def tell(self, pool_id: str) -> None:
         """Say what became of one pool's group; when nobody hears it, the next beat will."""
-        keeper = self._keepers.get(pool_id)
         try:
-            await self._send({pool_id: keeper.info() if keeper else None})
+            await self._send({pool_id: self._infos().get(pool_id)})
         except errors.RedisUnavailable as exc:
             logger.debug("The group of %s is announced later: %s", pool_id, exc)
 
@@ -55,6 +53,7 @@ class Heartbeat:
 
     async def measure(self) -> None:
         """Measure memory and CPU of every group; the figures go with the next beat."""
+        self._context.memory.look()
         await asyncio.to_thread(_measure, list(self._context.table))
 
 

@@ -1,4 +1,8 @@
-"""Keeps the worker group of one pool on this node: starts it, sees it ready, ends it, starts it again."""
+"""Keeps the worker group of one pool on this node: starts it, sees it ready, ends it, starts it again.
+
+A pool with suspects (tasks that may have killed their group) has a second group for them, which ends by itself when
+there are none left.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from mahavishnu_pools import errors
@@ -15,7 +20,7 @@ from mahavishnu_pools.store.pools import GroupInfo, PoolRecord, change_pool
 
 from .backoff import Backoff
 from .context import AgentContext
-from .ending import Verdict, drain, end, reason_of
+from .ending import Verdict, drain, end, ended_in_order, reason_of
 from .group import Group
 from .link import ZygoteGone
 from .start import GroupStart, dump_settings, share_of
@@ -38,8 +43,42 @@ _UNWELL = (PoolStatus.PENDING, PoolStatus.INITIALIZING, PoolStatus.DEGRADED)
 _WELL_OR_NOT = (*_UNWELL, PoolStatus.RUNNING)
 
 
+@dataclass(slots=True)
+class Standing:
+    """How a group stands, as it is announced."""
+
+    state: str = "starting"
+    reason: str = ""
+    restarts: int = 0
+
+    def failed(self, reason: str) -> None:
+        """Take note of a failure."""
+        self.state, self.reason, self.restarts = "failed", reason, self.restarts + 1
+
+    def info(self, context: AgentContext, record: PoolRecord, group: Group | None) -> GroupInfo:
+        """Return the announcement of a pool's group here (None: there is none now)."""
+        facts = context.facts
+        worker_type = facts.worker_type(record.config)
+        told = group.told.get("workers") if group else None
+        return GroupInfo(
+            node=facts.name,
+            status=self.state,
+            workers=told if isinstance(told, int) else share_of(record.workers, replicas=record.config.replicas),
+            pid=group.pid if group else None,
+            reason=self.reason or None,
+            worker_type=worker_type,
+            warning=facts.warning(worker_type),
+            memory_mb=group.memory_mb if group else None,
+            cpu_percent=group.cpu_percent if group else None,
+            restarts=self.restarts,
+        )
+
+
 class Keeper:
-    """See the module. ``tell`` announces the group to everybody and returns when that is done."""
+    """See the module. ``tell`` announces the group to everybody and returns when that is done.
+
+    ``alone`` keeps the group for suspects: nothing of it is announced, and its failures say nothing of the pool.
+    """
 
     def __init__(
         self,
@@ -48,9 +87,11 @@ class Keeper:
         *,
         tell: Callable[[str], Coroutine[Any, Any, None]],
         adopted: Group | None = None,
+        alone: bool = False,
     ) -> None:
         self.pool_id = record.pool_id
         self.group = adopted
+        self._alone = alone
         self._record = record
         self._context = context
         self._tell = tell
@@ -58,8 +99,7 @@ class Keeper:
         self._stop = asyncio.Event()
         self._grace = context.settings.drain_timeout + context.settings.kill_grace + DRAIN_MARGIN
         self._backoff = Backoff()
-        self._restarts = 0
-        self._state, self._reason = "starting", ""
+        self._standing = Standing()
         if adopted is not None:
             context.leases.add(adopted.start.lease)
 
@@ -86,22 +126,7 @@ class Keeper:
 
     def info(self) -> GroupInfo:
         """Return the group as it is announced."""
-        group, facts = self.group, self._context.facts
-        worker_type = facts.worker_type(self._record.config)
-        told = group.told.get("workers") if group else None
-        share = share_of(self._record.workers, replicas=self._record.config.replicas)
-        return GroupInfo(
-            node=facts.name,
-            status=self._state,
-            workers=told if isinstance(told, int) else share,
-            pid=group.pid if group else None,
-            reason=self._reason or None,
-            worker_type=worker_type,
-            warning=facts.warning(worker_type),
-            memory_mb=group.memory_mb if group else None,
-            cpu_percent=group.cpu_percent if group else None,
-            restarts=self._restarts,
-        )
+        return self._standing.info(self._context, self._record, self.group)
 
     # ── the life of the groups ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,16 +146,18 @@ class Keeper:
                 "Worker group %d of %s ends: %s", group.pid, self.pool_id, verdict.value, extra=self._extra("end")
             )
             if verdict is Verdict.STOPPED:
-                self._state = "stopping"
+                self._standing.state = "stopping"
                 await self._tell(self.pool_id)
                 await drain(self._context, group, grace=self._grace, condemned=self._condemned)
             await end(self._context, group, verdict)
             self.group = None
+            if self._alone and ended_in_order(group, verdict):
+                return
             if verdict.is_failure:
                 await self._failed(reason_of(group, verdict), lived=lived)
 
     async def _begin(self) -> Group:
-        context, start = self._context, _start_data(self._context, self._record)
+        context, start = self._context, _start_data(self._context, self._record, alone=self._alone)
         slot = context.table.reserve_slot()
         context.leases.add(start.lease)
         try:
@@ -139,7 +166,7 @@ class Keeper:
             context.table.free_slot(slot)
             context.leases.discard(start.lease)
             raise
-        self._state = "starting"
+        self._standing.state = "starting"
         self.group = context.table.add(pid, slot=slot, start=start)
         logger.info("Worker group %d of pool %s was started", pid, self.pool_id, extra=self._extra("start_group"))
         return self.group
@@ -166,18 +193,19 @@ class Keeper:
         except TimeoutError:
             self.condemn(group, Verdict.NEVER_READY)
             return
-        self._state, self._reason = "ready", ""
+        self._standing.state, self._standing.reason = "ready", ""
+        if self._alone:
+            return
         await self._tell(self.pool_id)
         await _set_status(self._context, self.pool_id, PoolStatus.RUNNING, only_if=_UNWELL)
         logger.info("Pool %s is ready here", self.pool_id, extra=self._extra("group_ready"))
 
     async def _failed(self, reason: str, *, lived: float) -> None:
         pause = self._backoff.failed(lived=lived)
-        self._restarts += 1
-        self._state, self._reason = "failed", reason
+        self._standing.failed(reason)
         logger.warning("The worker group of %s failed: %s", self.pool_id, reason, extra=self._extra("group_failed"))
         await self._tell(self.pool_id)
-        if self._backoff.failures >= DEGRADED_AFTER:
+        if self._backoff.failures >= DEGRADED_AFTER and not self._alone:
             why = f"The worker group on node {self._context.facts.name} fails again and again: {reason}"
             await _set_status(self._context, self.pool_id, PoolStatus.DEGRADED, only_if=_WELL_OR_NOT, reason=why)
         with contextlib.suppress(TimeoutError):
@@ -187,7 +215,7 @@ class Keeper:
         return {"action": action, "pool_id": self.pool_id}
 
 
-def _start_data(context: AgentContext, record: PoolRecord) -> GroupStart:
+def _start_data(context: AgentContext, record: PoolRecord, *, alone: bool) -> GroupStart:
     node = context.facts.name
     return GroupStart(
         pool_id=record.pool_id,
@@ -203,6 +231,7 @@ def _start_data(context: AgentContext, record: PoolRecord) -> GroupStart:
         agent_id=context.me.agent_id,
         allowed_roots=context.facts.allowed_roots(record.config),
         data_dir=str(context.settings.data_dir),
+        alone=alone,
     )
 
 

@@ -52,7 +52,7 @@ class Reaper:
         context = self._context
         logger.warning("The claims of lease %s are handed back", lease.lease, extra={"action": "reap"})
         if self._is_here(lease):
-            shared = context.table.of_pool(lease.pool_id) is not None
+            shared = context.table.has_pool(lease.pool_id)
             mark = context.mark(lease.pool_id, lease.lease, shared=shared)
             await context.sweeper.end(same_process(lease.pid, lease.started), mark)
         call = reap(lease.lease, cause="node", result_ttl=context.settings.result_expires)

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
@@ -27,7 +26,7 @@ from mahavishnu_pools.store.pools import (
 )
 
 from .context import AgentContext
-from .keeper import Keeper
+from .keepers import Keepers
 from .placement import Wish, wish
 
 logger = logging.getLogger(__name__)
@@ -45,14 +44,11 @@ _RECONNECT_PAUSE = 0.25
 
 
 class RegistryFollower:
-    """See the module. ``keepers`` is changed by ``keep`` (start or update) and read here."""
+    """See the module. ``keepers`` are told what to keep and what to stop."""
 
-    def __init__(
-        self, context: AgentContext, keepers: dict[str, Keeper], *, keep: Callable[[PoolRecord], None]
-    ) -> None:
+    def __init__(self, context: AgentContext, keepers: Keepers) -> None:
         self._context = context
         self._keepers = keepers
-        self._keep = keep
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._version: int | None = None
@@ -103,9 +99,11 @@ class RegistryFollower:
 
     async def _look_at(self, pool_ids: set[str]) -> None:
         registry = await self._context.store.run(read_pools(*pool_ids))
+        fresh = {record.pool_id: record for record in registry.pools}
+        self._records = tuple(fresh.get(record.pool_id, record) for record in self._records)
         await self._act(registry.pools)
         for pool_id in pool_ids - {record.pool_id for record in registry.pools}:
-            self._stop(pool_id)
+            self._keepers.stop(pool_id)
 
     async def _look_at_all(self) -> None:
         run = self._context.store.run
@@ -117,8 +115,8 @@ class RegistryFollower:
             registry = await run(read_pools())
             self._version, self._records = registry.version, registry.pools
         await self._act(self._records)
-        for pool_id in self._keepers.keys() - {record.pool_id for record in self._records}:
-            self._stop(pool_id)
+        for pool_id in self._keepers.pools() - {record.pool_id for record in self._records}:
+            self._keepers.stop(pool_id)
 
     async def _forget(self, lost: set[str]) -> None:
         now, kept_for = time.monotonic(), FORGET_AFTER * self._context.settings.node_lost_after
@@ -140,13 +138,13 @@ class RegistryFollower:
         if what is not Wish.ASK:
             self._asked_since.pop(record.pool_id, None)
         if what is Wish.RUN or (what is Wish.ASK and await self._assigned(record)):
-            self._keep(record)
+            self._keepers.keep(record)
             return
-        self._stop(record.pool_id)
+        self._keepers.stop(record.pool_id)
         if what is Wish.GIVE_UP:
             others = [name for name in record.assigned if name != me.name]
             await self._context.store.run(change_pool(record.pool_id, assigned=json.dumps(others)))
-        elif what is Wish.REMOVE and record.pool_id not in self._keepers:
+        elif what is Wish.REMOVE and record.pool_id not in self._keepers.pools():
             await self._remove(record.pool_id)
 
     async def _assigned(self, record: PoolRecord) -> bool:
@@ -163,8 +161,3 @@ class RegistryFollower:
             continue
         if await run(remove_pool(pool_id)) is None:
             logger.info("Pool %s was removed", pool_id, extra={"action": "remove_pool", "pool_id": pool_id})
-
-    def _stop(self, pool_id: str) -> None:
-        keeper = self._keepers.get(pool_id)
-        if keeper is not None:
-            keeper.stop()

@@ -7,13 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.schemas.pool import PoolStatus
-from mahavishnu_pools.store.pools import PoolRecord, node_leave, reindex
+from mahavishnu_pools.store.pools import GroupInfo, node_leave, reindex
 
 from .context import AgentContext
 from .group import Group
 from .heartbeat import Heartbeat
-from .keeper import Keeper
+from .keepers import Keepers
 from .node import ready_file
 from .reaper import Reaper
 from .registry import RegistryFollower
@@ -45,19 +44,17 @@ class Service:
     def __init__(self, context: AgentContext) -> None:
         self.broken = asyncio.Event()
         self._context = context
-        self._keepers: dict[str, Keeper] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
-        self._heartbeat = Heartbeat(context, self._keepers)
-        self._follower = RegistryFollower(context, self._keepers, keep=self._keep)
+        self._heartbeat = Heartbeat(context, self._infos)
+        self._keepers = Keepers(context, tell=self._heartbeat.tell, on_ended=self._ended, on_broken=self.broken.set)
+        self._follower = RegistryFollower(context, self._keepers)
         self._following: list[asyncio.Task[None]] = []
 
     async def start(self, groups: Iterable[Group]) -> None:
         """Take over groups that live, announce the node, clean up after a former life, then follow the registry."""
         context, settings = self._context, self._context.settings
         for group in groups:
-            self._begin(_record_of(group), adopted=group)
+            self._keepers.adopt(group)
         watch, reaper = GroupWatch(context, self._keepers), Reaper(context)
         self._repeat(watch.look, period=WATCH_PERIOD)
         self._repeat(watch.refresh, period=min(settings.lease_ttl / 4, 2.0))
@@ -80,12 +77,9 @@ class Service:
         context.stopping.set()
         for task in self._following:
             task.cancel()
-        for keeper in self._keepers.values():
-            keeper.stop(grace=grace)
-        if self._tasks:
-            patience = settings.drain_timeout + settings.kill_grace if grace is None else grace
-            await asyncio.wait(self._tasks.values(), timeout=patience + _END_MARGIN)
-        for task in (*self._loops, *self._telling):
+        patience = settings.drain_timeout + settings.kill_grace if grace is None else grace
+        await self._keepers.finish(grace=grace, patience=patience + _END_MARGIN)
+        for task in self._loops:
             task.cancel()
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
@@ -96,41 +90,15 @@ class Service:
 
     def take_news(self, group: Group, event: str) -> None:
         """Announce what a group said; that it is ready is announced by its keeper."""
-        if event != "ready" and group.start.pool_id in self._keepers:
-            self._tell_soon(group.start.pool_id)
+        if event != "ready" and not group.start.alone:
+            self._keepers.tell_soon(group.start.pool_id)
 
-    # ── keepers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _infos(self) -> dict[str, GroupInfo]:
+        return self._keepers.infos()
 
-    def _keep(self, record: PoolRecord) -> None:
-        keeper = self._keepers.get(record.pool_id)
-        if keeper is None:
-            self._begin(record)
-        elif keeper.update(record):
-            self._tell_soon(record.pool_id)
-
-    def _begin(self, record: PoolRecord, *, adopted: Group | None = None) -> None:
-        keeper = Keeper(self._context, record, tell=self._heartbeat.tell, adopted=adopted)
-        self._keepers[record.pool_id] = keeper
-        task = asyncio.create_task(self._run(keeper), name=f"keeper {record.pool_id}")
-        task.add_done_callback(self._on_task_end)
-        self._tasks[record.pool_id] = task
-
-    async def _run(self, keeper: Keeper) -> None:
-        await keeper.run()
-        del self._keepers[keeper.pool_id], self._tasks[keeper.pool_id]
-        await self._heartbeat.tell(keeper.pool_id)
+    def _ended(self, pool_id: str) -> None:
         # It may be wanted again, or be removed now.
-        self._follower.changed(keeper.pool_id)
-
-    def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("%s failed; a new controller takes over", task.get_name(), exc_info=exc)
-            self.broken.set()
-
-    def _tell_soon(self, pool_id: str) -> None:
-        task = asyncio.create_task(self._heartbeat.tell(pool_id))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._follower.changed(pool_id)
 
     # ── what is repeated ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,21 +134,3 @@ class Service:
                 logger.exception("%s failed", step.__qualname__)
                 pause = max(period, _SETTLE_PAUSE)
             await asyncio.sleep(pause)
-
-
-def _record_of(group: Group) -> PoolRecord:
-    """Return what is known of the pool of a group that was taken over; the registry says the rest soon."""
-    start = group.start
-    return PoolRecord(
-        pool_id=start.pool_id,
-        config=start.pool_config(),
-        status=PoolStatus.RUNNING,
-        workers=start.workers,
-        created=0.0,
-        reason=None,
-        assigned=(start.node,),
-        queued=0,
-        running=0,
-        groups=(),
-        counts={},
-    )

@@ -18,7 +18,8 @@ from mahavishnu_pools.settings import Settings
 class GroupStart:
     """Everything a worker group needs to know; it goes through JSON because a group may be started by exec.
 
-    ``workers`` is what the pool wants on all its ``replicas`` nodes together. ``config`` is the JSON form of the
+    ``workers`` is what the pool wants on all its ``replicas`` nodes together; a group that is ``alone`` has one, for
+    tasks that may have killed their group. ``config`` is the JSON form of the
     PoolConfig, ``settings`` that of the Settings without the Redis URL. ``worker_type`` None: no AI program
     is here. ``agent_pid`` is the zygote: a group whose parent is another process has lost its agent and ends itself.
     """
@@ -36,11 +37,12 @@ class GroupStart:
     agent_id: str
     allowed_roots: tuple[str, ...]
     data_dir: str
+    alone: bool = False
 
     @property
     def share(self) -> int:
         """Return how many workers this group is to have now."""
-        return share_of(self.workers, replicas=self.replicas)
+        return 1 if self.alone else share_of(self.workers, replicas=self.replicas)
 
     def pool_config(self) -> PoolConfig:
         """Return the pool's configuration."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from mahavishnu_pools.store.leases import refresh_leases
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class GroupWatch:
     """Each method is one look; the controller repeats them."""
 
-    def __init__(self, context: AgentContext, keepers: Mapping[str, Keeper]) -> None:
+    def __init__(self, context: AgentContext, keepers: Iterable[Keeper]) -> None:
         self._context = context
         self._keepers = keepers
         self._ticks = TickWatch(context.settings.frozen_after)
@@ -33,7 +33,7 @@ class GroupWatch:
         ready = {group.pid: table.life(group).tick for group in table if group.ready.is_set()}
         frozen = self._ticks.look(ready, now=time.monotonic())
         cut_off = time.monotonic() - self._context.heard_at > self._cut_off_after
-        for keeper in self._keepers.values():
+        for keeper in self._keepers:
             group = keeper.group
             if group is None:
                 continue
@@ -48,7 +48,7 @@ class GroupWatch:
         Raises:
             RedisUnavailable: Redis did not answer.
         """
-        kept = [(keeper, group) for keeper in self._keepers.values() if (group := keeper.group) is not None]
+        kept = [(keeper, group) for keeper in self._keepers if (group := keeper.group) is not None]
         if not kept:
             return
         leases = [group.start.lease for _, group in kept]

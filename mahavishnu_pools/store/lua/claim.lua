@@ -1,7 +1,9 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
--- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms
+-- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms, 8 '1' to
+-- take a suspect, which runs alone, and nothing else
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id, message}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
+local alone = ARGV[8] == '1'
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
 if call('EXISTS', k_lease(lease)) == 0 then return { 'late' } end
 local now = clock()
@@ -57,7 +59,7 @@ local status = call('HGET', k_pool(pool), 'status')
 if status == 'paused' or status == 'draining' or status == 'stopped' then most = 0 end
 
 -- What is due comes first in its bucket.
-if most > 0 then
+if most > 0 and not alone then
   local due = call('ZRANGEBYSCORE', k_delayed(pool), '-inf', stamp(now), 'LIMIT', 0, most)
   for i = #due, 1, -1 do
     call('ZREM', k_delayed(pool), due[i])
@@ -110,6 +112,17 @@ local function take(bucket, message)
   claims[#claims + 1] = { tostring(n), tostring(attempt), id, message }
 end
 
+if alone then
+  most = math.min(most, 1 - call('HLEN', k_claims(lease)))
+  while #claims < most do
+    local value = call('LINDEX', k_suspects(pool), -1)
+    if not value then break end
+    local _, bucket, message = split(value)
+    take(bucket, message)
+    call('RPOP', k_suspects(pool))
+  end
+  most = 0
+end
 for b = 0, BUCKETS - 1 do
   while #claims < most do
     local list = bucket_key(pool, b)

@@ -24,14 +24,14 @@ if action == 'outcome' then
 elseif action == 'retry' then
   local due = now + tonumber(ARGV[11])
   call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', ARGV[8])
-  call('HDEL', key, 'claim')
+  call('HDEL', key, 'claim', 'suspect')
   call('ZADD', k_delayed(pool), stamp(due), id .. '\n' .. bucket .. '\n' .. message)
   ring(pool)
 elseif action == 'handback' then
   call('HINCRBY', key, 'attempts', -1)
   call('HSET', key, 'status', 'queued')
   call('HDEL', key, 'claim', 'worker', 'started')
-  call('RPUSH', bucket_key(pool, bucket), message)
+  give_back(pool, id, bucket, message)
   ring(pool)
 elseif action == 'release' then
   local h = call('HMGET', key, 'status', 'claim', 'again', 'cancel')
@@ -45,7 +45,7 @@ elseif action == 'release' then
     settle(id, pool, { status = 'cancelled', outcome = cjson.encode({ status = 'cancelled', error = text }), meta = meta, ttl = ARGV[10] }, now)
   elseif due and call('EXISTS', k_pool(target)) == 1 then
     call('HSET', key, 'status', 'retrying', 'retry_at', due, 'pool', target)
-    call('HDEL', key, 'claim')
+    call('HDEL', key, 'claim', 'suspect')
     call('ZADD', k_delayed(target), due, value)
     reindex(target, false)
     ring(target)

@@ -22,9 +22,18 @@ for b = 0, BUCKETS - 1 do
     call('RPOP', bucket_key(pool, b))
   end
 end
+local function message_of(value)
+  return string.sub(value, (string.find(value, '\n', (string.find(value, '\n', 1, true)) + 1, true)) + 1)
+end
+while done < most do
+  local value = call('LINDEX', k_suspects(pool), -1)
+  if not value then break end
+  finish(message_of(value))
+  call('RPOP', k_suspects(pool))
+end
 for _, member in ipairs(call('ZRANGE', k_delayed(pool), 0, most - done - 1)) do
   if done >= most then break end
-  finish(string.sub(member, (string.find(member, '\n', (string.find(member, '\n', 1, true)) + 1, true)) + 1))
+  finish(message_of(member))
   call('ZREM', k_delayed(pool), member)
 end
 reindex(pool, false)

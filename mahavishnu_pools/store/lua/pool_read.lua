@@ -1,4 +1,4 @@
--- Reply: registry version, then per pool: id, {hash}, queued, running, {groups}. ARGV: ids or names from 2; none: all, in order
+-- Reply: registry version, then per pool: id, {hash}, queued, running, {groups}, suspects. ARGV: ids or names from 2; none: all, in order
 local ids = {}
 if #ARGV == 1 then
   ids = call('ZRANGE', k_pools(), 0, -1)
@@ -17,9 +17,9 @@ end
 for _, id in ipairs(ids) do
   local h = call('HGETALL', k_pool(id))
   if #h > 0 then
-    reply[#reply + 1] = { id, h, queued_of(id), running_of(id), groups_of(id) }
+    reply[#reply + 1] = { id, h, queued_of(id), running_of(id), groups_of(id), call('LLEN', k_suspects(id)) }
   elseif call('EXISTS', k_gone(id)) == 1 then
-    reply[#reply + 1] = { id, {}, 0, 0, {} }
+    reply[#reply + 1] = { id, {}, 0, 0, {}, 0 }
   end
 end
 return reply

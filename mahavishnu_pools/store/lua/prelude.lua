@@ -17,7 +17,7 @@ local function bucket_key(pool, bucket)
 end
 
 local function queued_of(pool)
-  local n = call('ZCARD', k_delayed(pool))
+  local n = call('ZCARD', k_delayed(pool)) + call('LLEN', k_suspects(pool))
   for b = 0, BUCKETS - 1 do n = n + call('LLEN', bucket_key(pool, b)) end
   return n
 end
@@ -189,6 +189,16 @@ local function push(pool, bucket, prefix, suffix)
   call('LPUSH', bucket_key(pool, bucket), prefix .. 'pool.' .. pool .. suffix)
 end
 
+-- Gives a message back to the front of where it waits: a suspect waits apart, to run alone.
+local function give_back(pool, id, bucket, message)
+  if call('HEXISTS', k_task(id), 'suspect') == 1 then
+    call('RPUSH', k_suspects(pool), id .. '\n' .. bucket .. '\n' .. message)
+    call('PUBLISH', k_changed(), pool)
+  else
+    call('RPUSH', bucket_key(pool, bucket), message)
+  end
+end
+
 local function dead_letter(id, pool, cause, message, now)
   call('HSET', k_dead_letter(id), 'pool', pool, 'cause', cause, 'message', message, 'at', stamp(now))
   call('ZADD', k_dead(), now, id)
@@ -239,7 +249,7 @@ function settle(id, pool, o, now)
   local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type')
   call('HSET', key, 'status', o.status, 'finished', stamp(now))
   if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
-  call('HDEL', key, 'retry_at', 'cancel')
+  call('HDEL', key, 'retry_at', 'cancel', 'suspect')
   call('PEXPIRE', key, ttl)
   if o.meta ~= '' then
     call('SET', k_meta(id), o.meta, 'PX', ttl)

@@ -1,5 +1,7 @@
 -- Takes the claims of a dead lease back, at most N a call. ARGV: 2 lease, 3 most, 4 result lifetime in ms,
--- 5 'loss' when a task may have caused the death (it counts), 'node' when the agent, node or an operator did (it does not)
+-- 5 'loss' when a task surely caused the death, 'kill' when one may have, 'node' when the agent, node or an operator did.
+-- Who ran alone is to blame for a loss or kill, and is given up after three. Of several, each is a suspect after a loss or the second
+-- kill: it waits apart and runs alone.
 -- Reply: requeued, failed, dead, left
 local lease, most, ttl, cause = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local now = clock()
@@ -34,7 +36,11 @@ for i = 1, math.min(most, #numbers) do
   local message, key = string.sub(value, from), k_task(id)
   local h = call('HMGET', key, 'status', 'lost', 'cancel', 'losses')
   local losses = tonumber(h[4] or 0)
-  if cause == 'loss' and alone then losses = call('HINCRBY', key, 'losses', 1) end
+  if cause ~= 'node' and alone then
+    losses = call('HINCRBY', key, 'losses', 1)
+  elseif cause == 'loss' or (cause == 'kill' and call('HINCRBY', key, 'kills', 1) >= 2) then
+    call('HSET', key, 'suspect', '1')
+  end
   if h[3] then
     local text = 'It was cancelled, and its worker was lost before it could say so.'
     settle(id, pool, { status = 'cancelled', outcome = sentence('cancelled', text), meta = meta(id, 'TaskCancelled', text), ttl = ttl }, now)
@@ -50,7 +56,7 @@ for i = 1, math.min(most, #numbers) do
   elseif not STAT[h[1] or ''] then
     call('HSET', key, 'status', 'queued')
     call('HDEL', key, 'claim', 'worker', 'started')
-    call('RPUSH', bucket_key(pool, bucket), message)
+    give_back(pool, id, bucket, message)
     requeued = requeued + 1
   end
 end
