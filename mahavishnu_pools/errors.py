@@ -268,6 +268,12 @@ class RedisUnavailable(Unavailable):
     code = "redis_unavailable"
 
 
+class RedisFull(RedisUnavailable):
+    """Redis has no memory left for what was asked; work that runs goes on and its outcomes are still written."""
+
+    code = "redis_full"
+
+
 class NoAgent(Unavailable):
     """No node agent is running that could start the pool's workers."""
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.container import ContainerPayload
 from mahavishnu_pools.schemas.task import TaskSpec
 
 #: Entry points of this group name TaskType objects (or modules that hold some).
@@ -178,6 +179,7 @@ BUILT_IN: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "prompt": PromptPayload,
         "shell": ShellPayload,
+        "container": ContainerPayload,
         "python": PythonPayload,
         "http": HttpPayload,
         "analyze": AnalyzePayload,

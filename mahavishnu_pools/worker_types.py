@@ -13,9 +13,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.container import WorkerContainer
 
 #: Stands for the prompt in the argv of a worker type that passes it as an argument.
 PROMPT = "{prompt}"
+
+#: The programs that can run a container, the preferred one first.
+CONTAINER_PROGRAMS = ("docker", "podman")
+
+#: The worker type whose presence among a node's programs says that containers can run there.
+CONTAINER = "container"
 
 #: How the standard output is read: as it is, or as the event stream of one of the AI programs.
 OutputFormat = Literal["text", "claude-json", "qwen-json", "codex-json", "gemini-json"]
@@ -38,7 +45,8 @@ class WorkerType(Value):
 
     ``argv`` holds ``{prompt}`` as one element when ``prompt_via`` is ``argument``. ``env_pass`` names the variables (a
     trailing ``*`` matches the rest) that pass to the program besides the ones every task gets. ``program`` must be on
-    PATH; empty means ``argv[0]``. ``ai`` tells whether it understands prose, so that an unregistered task type can be
+    PATH; empty means ``argv[0]``. With a ``container`` the command runs in one, and ``program`` is what starts it; empty
+    means docker, else podman. ``ai`` tells whether it understands prose, so that an unregistered task type can be
     sent to it as a prompt. ``experimental`` marks a command line nobody has observed yet.
     """
 
@@ -51,6 +59,7 @@ class WorkerType(Value):
     install: str = ""
     ai: bool = True
     experimental: bool = False
+    container: WorkerContainer | None = None
 
     @field_validator("argv")
     @classmethod
@@ -68,9 +77,16 @@ class WorkerType(Value):
         return self
 
     @property
+    def programs(self) -> tuple[str, ...]:
+        """Return the programs of which one must be on PATH, the preferred one first."""
+        if self.program:
+            return (self.program,)
+        return (self.argv[0],) if self.container is None else CONTAINER_PROGRAMS
+
+    @property
     def needs(self) -> str:
-        """Return the program that must be on PATH."""
-        return self.program or self.argv[0]
+        """Return the program that must be on PATH, for people."""
+        return " or ".join(self.programs)
 
     def command(self, prompt: str) -> tuple[tuple[str, ...], bytes | None]:
         """Return the argv and the standard input (None: nothing) that run this prompt."""
@@ -119,6 +135,14 @@ def _built_in() -> dict[str, WorkerType]:
             ai=False,
             install="the system's package manager",
         ),
+        WorkerType(
+            name=CONTAINER,
+            argv=("sh", "-c", PROMPT),
+            prompt_via="argument",
+            ai=False,
+            install="apt-get install podman, dnf install podman, or the steps on docs.docker.com/engine/install",
+            container=WorkerContainer(),
+        ),
     )
     return {worker_type.name: worker_type for worker_type in types}
 
@@ -159,7 +183,8 @@ def get_worker_type(name: str, *, known: Mapping[str, WorkerType] = BUILT_IN) ->
 
 def find_program(worker_type: WorkerType, *, path: str | None = None) -> str | None:
     """Return the full path of the worker type's program, or None; ``path`` is a PATH value (None: this process's)."""
-    return shutil.which(worker_type.needs, path=os.environ.get("PATH", os.defpath) if path is None else path)
+    places = os.environ.get("PATH", os.defpath) if path is None else path
+    return next((found for name in worker_type.programs if (found := shutil.which(name, path=places))), None)
 
 
 def require_program(worker_type: WorkerType, *, path: str | None = None) -> str:

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Any
 
 from mahavishnu_pools import errors
@@ -24,15 +22,10 @@ from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 
 from .bell import Bell
+from .claim_request import ClaimRequests
 from .claims import ClaimTable, Running
 
 logger = logging.getLogger(__name__)
-
-#: Seconds between two looks of an idle loop: stock producers do not ring, their messages are seen within 2 s.
-LOOK = 1.8
-
-#: Seconds between two ticks of an idle loop.
-TICK = 1.0
 
 #: Seconds between two tries while Redis does not answer.
 PAUSE = 0.25
@@ -65,10 +58,7 @@ class ClaimLoop:
         self._hooks = hooks
         self._ended: deque[tuple[leases.Held, Call[Any]]] = deque()
         self._wake = threading.Event()
-        self._rung = True
-        self._look_at = 0.0
-        self._due: float | None = None
-        self._request: tuple[str, int] | None = None
+        self._requests = ClaimRequests()
         self._claiming = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="claim-loop", daemon=True)
@@ -85,7 +75,7 @@ class ClaimLoop:
 
     def ring(self) -> None:
         """Have the loop look for work now."""
-        self._rung = True
+        self._requests.ring()
         self._wake.set()
 
     def end(self, held: leases.Held, call: Call[Any]) -> None:
@@ -117,7 +107,7 @@ class ClaimLoop:
                 again = self._step()
             except errors.RedisUnavailable as exc:
                 logger.warning("Claims wait for Redis: %s", exc)
-                self._rung = True
+                self._requests.ring()
                 self._stop.wait(PAUSE)
                 continue
             if not again:
@@ -126,14 +116,9 @@ class ClaimLoop:
     def _wait(self) -> None:
         if self._stop.is_set():
             return
-        timeout = max(0.0, min(TICK, self._look_at - time.monotonic()))
-        if self._due is not None:
-            timeout = min(timeout, max(0.0, self._due - time.time()))
-        self._wake.wait(timeout)
+        self._wake.wait(self._requests.pause())
         self._wake.clear()
-        due = self._due is not None and time.time() >= self._due
-        if due or time.monotonic() >= self._look_at:
-            self._rung = True
+        self._requests.look()
 
     def _step(self) -> bool:
         """Write what is finished and claim; True when there may be more to claim at once."""
@@ -146,38 +131,42 @@ class ClaimLoop:
             return False
         replies = self._store.run_many(calls)
         for (held, _), verdict in zip(ended, replies, strict=False):
+            if isinstance(verdict, errors.RedisFull):
+                break
             self._ended.popleft()
             self._table.remove(held)
             self._hooks.ended(held, verdict)
         if claim is None:
             return bool(self._ended)
+        if isinstance(replies[-1], errors.RedisFull):
+            logger.warning("Nothing is claimed: %s", replies[-1].message)
+            self._requests.refused()
+            return True
         return self._claimed(replies[-1]) or bool(self._ended)
 
     def _next_claim(self, *, ending: int) -> Call[leases.Claimed | None] | None:
-        """Return the claim to ask for, the unanswered one again, or None when there is nothing to look for."""
+        """Return the claim to ask for, or None when there is nothing to look for."""
+
+        def free() -> int:
+            return min(CLAIM_MOST, self._hooks.slots() - len(self._table) + ending) if self._claiming else 0
+
+        asked = self._requests.next(free)
+        if asked is None:
+            return None
         c = self._config
-        if self._request is None:
-            if not self._rung:
-                return None
-            self._rung = False
-            # A claim of nothing still tells which tasks are to be cancelled.
-            free = max(0, min(CLAIM_MOST, self._hooks.slots() - len(self._table) + ending)) if self._claiming else 0
-            self._request = (token_hex(8), free)
-        request, most = self._request
         by = leases.Claimant(c.lease, c.pool_id, c.worker, alone=c.alone)
-        return leases.claim(by, most=most, request=request, result_ttl=c.result_ttl)
+        return leases.claim(by, most=asked.most, request=asked.request_id, result_ttl=c.result_ttl)
 
     def _claimed(self, reply: leases.Claimed | None) -> bool:
-        assert self._request is not None
-        most, self._request = self._request[1], None
-        self._look_at = time.monotonic() + LOOK
+        most = self._requests.answered()
         if reply is None:
             self._hooks.lease_lost()
             return False
         if reply.late:
             logger.warning("The lease's time has run out; new claims wait until it is refreshed")
             return False
-        self._bell.known, self._due = reply.bell, reply.due
+        self._bell.known = reply.bell
+        self._requests.wait_until(reply.due)
         self._hooks.pool(reply.pool_status, reply.workers)
         for claim in reply.claims:
             self._take(claim)
@@ -191,7 +180,7 @@ class ClaimLoop:
             self._hooks.idle()
         if len(reply.claims) == most:
             # The queue may hold more than fitted: look again as soon as a worker is free.
-            self._rung = True
+            self._requests.ring()
             return most > 0 and self._hooks.slots() > len(self._table)
         return False
 

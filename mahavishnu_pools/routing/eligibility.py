@@ -135,6 +135,9 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     nodes = view.nodes_of(pool)
     if need.task_type == "prompt":
         return _cannot_prompt(pool, need, nodes)
+    if need.task_type == "container" and not _runs_containers(nodes):
+        install = worker_types.BUILT_IN[worker_types.CONTAINER].install
+        return f"no node of it has docker or podman (install one, for example with: {install})"
     if need.task_type in task_types.BUILT_IN or need.task_type in pool.task_types:
         return None
     if view.is_ai(need.worker_type or pool.worker_type):
@@ -151,6 +154,11 @@ def _cannot_prompt(pool: PoolRecord, need: Need, nodes: Sequence[NodeInfo]) -> s
         install = worker_types.no_ai_program().details()["install"]
         return f"it has no AI program to run a prompt (install one, for example with: {install})"
     return None
+
+
+def _runs_containers(nodes: Sequence[NodeInfo]) -> bool:
+    """Tell whether some node can; before there is one, nobody knows."""
+    return not nodes or any(worker_types.CONTAINER in node.programs for node in nodes)
 
 
 def _not_asked_for(pool: PoolRecord, only: frozenset[str] | None) -> str | None:

@@ -13,9 +13,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.calls import Call, script
-from mahavishnu_pools.store.server import LOST, check_server, is_lost, policy_async, policy_sync, translate
+from mahavishnu_pools.store.server import (
+    LOST,
+    check_server,
+    is_lost,
+    is_read_only,
+    policy_async,
+    policy_sync,
+    translate,
+)
 
 if TYPE_CHECKING:
     from mahavishnu_pools.settings import Settings
@@ -100,12 +109,12 @@ class AsyncStore:
         while True:
             try:
                 answer = await self._once(call)
-            except LOST as exc:
+            except (RedisError, OSError) as exc:
                 if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
                     raise translate(exc, url=self.url) from exc
+                if is_read_only(exc):
+                    await self.redis.connection_pool.disconnect()
                 await asyncio.sleep(RETRY_PAUSE)
-            except RedisError as exc:
-                raise translate(exc, url=self.url) from exc
             else:
                 _cancel_if_asked(cancels)
                 return call.parse(answer)
@@ -181,27 +190,41 @@ class SyncStore:
         while True:
             try:
                 return call.parse(self._once(call))
-            except LOST as exc:
+            except (RedisError, OSError) as exc:
                 if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
                     raise translate(exc, url=self.url) from exc
+                if is_read_only(exc):
+                    self.redis.connection_pool.disconnect()
                 time.sleep(RETRY_PAUSE)
-            except RedisError as exc:
-                raise translate(exc, url=self.url) from exc
 
-    def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        """Run several calls in one round trip; each is atomic by itself.
+    def run_many(self, calls: Sequence[Call[T]]) -> list[T | errors.RedisFull]:
+        """Run several calls in one round trip; each is atomic by itself. One refused for want of memory says so.
 
         Raises:
             RedisUnavailable: as in ``run``; any number of the calls may then have been carried out. Repeat them all.
         """
         if len(calls) == 1:
-            return [self.run(calls[0])]
+            return [self._run_or_full(calls[0])]
         try:
-            return [call.parse(reply) for call, reply in zip(calls, self._pipelined(calls), strict=True)]
-        except LOST:
-            return [self.run(call) for call in calls]
-        except RedisError as exc:
-            raise translate(exc, url=self.url) from exc
+            replies = self._pipelined(calls)
+        except (RedisError, OSError) as exc:
+            if not is_lost(exc):
+                raise translate(exc, url=self.url) from exc
+            answers: list[T | errors.RedisFull] = []
+            for call in calls:
+                answer = self._run_or_full(call)
+                answers.append(answer)
+            return answers
+        return [
+            reply if isinstance(reply, errors.RedisFull) else call.parse(reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def _run_or_full(self, call: Call[T]) -> T | errors.RedisFull:
+        try:
+            return self.run(call)
+        except errors.RedisFull as exc:
+            return exc
 
     def _pipelined(self, calls: Sequence[Call[Any]]) -> list[Any]:
         pipeline = self.redis.pipeline(transaction=False)
@@ -212,7 +235,9 @@ class SyncStore:
             if isinstance(reply, NoScriptError):
                 replies[index] = self._once(calls[index])
             elif isinstance(reply, Exception):
-                raise reply
+                replies[index] = translate(reply, url=self.url)
+                if not isinstance(replies[index], errors.RedisFull):
+                    raise reply
         return replies
 
     def _once(self, call: Call[Any]) -> Any:

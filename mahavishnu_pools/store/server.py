@@ -6,7 +6,13 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 
 from mahavishnu_pools import errors
 
@@ -28,12 +34,34 @@ def translate(exc: Exception, *, url: str) -> errors.MahavishnuError:
         return errors.RedisUnavailable(
             f"Redis at {where} does not answer ({exc}). Start it, or correct MAHAVISHNU_REDIS_URL.", url=where
         )
+    if _says(exc, "OOM "):
+        return errors.RedisFull(
+            f"Redis at {where} is full: what was asked is refused, what runs goes on. "
+            "Raise its maxmemory, purge dead letters, or wait until results expire.",
+            url=where,
+        )
+    if is_read_only(exc):
+        return errors.RedisUnavailable(
+            f"Redis at {where} is a replica that cannot be written to. Name the primary in MAHAVISHNU_REDIS_URL.",
+            url=where,
+        )
     return errors.RedisUnavailable(f"Redis at {where} refused a command: {exc}.", url=where)
 
 
 def is_lost(exc: Exception) -> bool:
     """Tell whether an error is worth another try; a refused password is not."""
-    return isinstance(exc, LOST) and not isinstance(exc, AuthenticationError)
+    return is_read_only(exc) or (isinstance(exc, LOST) and not isinstance(exc, AuthenticationError))
+
+
+def is_read_only(exc: Exception) -> bool:
+    """Tell whether the server became a replica: after a fail-over another connection reaches the new primary."""
+    return _says(exc, "READONLY ")
+
+
+def _says(exc: Exception, word: str) -> bool:
+    # A script's error may quote the command's, and the library takes the word off where it knows it.
+    kinds = {"OOM ": OutOfMemoryError, "READONLY ": ReadOnlyError}
+    return isinstance(exc, kinds[word]) or (isinstance(exc, ResponseError) and word in str(exc))
 
 
 def mask_url(url: str) -> str:

@@ -62,7 +62,12 @@ def build_environment(context: RunContext, *, env_pass: Iterable[str] = ()) -> T
 
 def pass_list(env: Mapping[str, str], *, extra: Iterable[str] = ()) -> dict[str, str]:
     """Return the variables that every task gets, and those that match ``extra``."""
-    wanted = (*PASSED, *extra)
+    return matching(env, (*PASSED, *extra))
+
+
+def matching(env: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:
+    """Return the variables whose names match; a trailing ``*`` in a pattern matches the rest."""
+    wanted = tuple(patterns)
     exact = {pattern for pattern in wanted if not pattern.endswith("*")}
     prefixes = tuple(pattern[:-1] for pattern in wanted if pattern.endswith("*"))
     return {

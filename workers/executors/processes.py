@@ -24,8 +24,13 @@ TASK_ID_VARIABLE = "MAHAVISHNU_TASK_ID"
 #: Pause between two looks at the process table while waiting for killed processes to go, in seconds.
 _POLL = 0.05
 
+#: Set in containers. What runs there ends with its container: a signal sent past its first process would make some
+#: programs give up their orderly end.
+CONTAINER_VARIABLE = "MAHAVISHNU_CONTAINER"
+
 _LINUX = sys.platform == "linux"
 _MARK = b"\0" + TASK_ID_VARIABLE.encode() + b"="
+_CONTAINER_MARK = b"\0" + CONTAINER_VARIABLE.encode() + b"="
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,8 @@ def _linux_mark(pid: str) -> str | None:
     except OSError:
         return None
     _, found, rest = environment.partition(_MARK)
+    if _CONTAINER_MARK in environment:
+        return None
     return rest.partition(b"\0")[0].decode("utf-8", "replace") if found else None
 
 
@@ -180,9 +187,10 @@ def _portable_marked() -> Iterator[Seen]:
 
     for process in psutil.process_iter():
         try:
-            task_id = process.environ().get(TASK_ID_VARIABLE)
+            environment = process.environ()
         except (psutil.Error, OSError):
             continue
+        task_id = None if CONTAINER_VARIABLE in environment else environment.get(TASK_ID_VARIABLE)
         started = _portable_started(process.pid) if task_id is not None else None
         if started is not None and process.pid != os.getpid():
             yield Seen(process.pid, started=started, task_id=task_id)

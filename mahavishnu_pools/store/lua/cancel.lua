@@ -1,5 +1,6 @@
 -- Asks for the end of a task. ARGV: 2 task, 3 result lifetime in ms, 4 reason
 -- Reply: 'cancelled' (it never ran), 'asked' (it is running), the outcome's status when there is one, or 'unknown'
+even_when_full()
 local id, key = ARGV[2], k_task(ARGV[2])
 local h = call('HMGET', key, 'status', 'pool', 'claim')
 if not h[1] then return 'unknown' end

@@ -9,7 +9,7 @@ if not value then
   if call('HGET', k_task(id), 'finished_by') == own then return 'again' end
   return 'fenced'
 end
--- The removing command comes first: on a full Redis a script that began with one may go on to write.
+even_when_full()
 call('HDEL', k_claims(lease), claim)
 call('SREM', k_cancels(lease), id)
 local now = clock()

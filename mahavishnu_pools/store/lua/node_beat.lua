@@ -1,4 +1,5 @@
 -- An agent says that it lives and what it has. ARGV: 2 node, 3 about (JSON), 4 lifetime in ms, then pool, group (JSON or '') pairs
+even_when_full()
 call('HSET', k_nodes(), ARGV[2], ARGV[3])
 call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4])
 local function face(text)

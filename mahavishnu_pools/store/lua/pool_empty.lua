@@ -2,6 +2,7 @@
 -- Reply: how many waited still before this call was done with N of them
 local pool, most, ttl, reason = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local now, done = clock(), 0
+even_when_full()
 local function finish(message)
   done = done + 1
   local good, m = pcall(cjson.decode, message)

@@ -4,6 +4,7 @@ local h = call('HMGET', k_pool(id), 'name', 'member')
 if not h[1] then return { 'unknown' } end
 local queued, leases = queued_of(id), call('SCARD', k_pool_leases(id))
 if queued > 0 or leases > 0 then return { 'busy', queued, leases } end
+even_when_full()
 if h[2] then call('ZREM', k_load(), h[2]) end
 call('HDEL', k_pool_names(), h[1])
 call('ZREM', k_pools(), id)

@@ -4,6 +4,7 @@ local id = ARGV[2]
 local status = call('HGET', k_pool(id), 'status')
 if not status then return { 'unknown' } end
 if ARGV[3] ~= '' and not string.find(',' .. ARGV[3] .. ',', ',' .. status .. ',', 1, true) then return { 'status', status } end
+even_when_full()
 for i = 4, #ARGV, 2 do
   if ARGV[i + 1] == '' then call('HDEL', k_pool(id), ARGV[i]) else call('HSET', k_pool(id), ARGV[i], ARGV[i + 1]) end
 end

@@ -5,6 +5,7 @@
 -- Reply: requeued, failed, dead, left
 local lease, most, ttl, cause = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local now = clock()
+even_when_full()
 call('DEL', k_lease(lease))
 local about = call('HGET', k_leases(), lease)
 if not about then return { 0, 0, 0, 0 } end

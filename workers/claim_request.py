@@ -1,0 +1,71 @@
+"""When a claim loop asks for work, and with which request: one without an answer is asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from secrets import token_hex
+
+#: Seconds between two looks of an idle loop: stock producers do not ring, their messages are seen within 2 s.
+LOOK = 1.8
+
+#: Seconds between two ticks of an idle loop.
+TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """One request for at most ``most`` messages; with 0 the answer still tells which tasks are to be cancelled."""
+
+    request_id: str
+    most: int
+
+
+class ClaimRequests:
+    """Belongs to the loop's thread, but for ``ring``."""
+
+    def __init__(self) -> None:
+        self._rung = True
+        self._look_at = 0.0
+        self._due: float | None = None
+        self._open: ClaimRequest | None = None
+        self._full = False
+
+    def ring(self) -> None:
+        """Have work asked for at the next occasion."""
+        self._rung = True
+
+    def next(self, free: Callable[[], int]) -> ClaimRequest | None:
+        """Return what to ask for (``free`` tells how many messages could be run), or None while there is no cause."""
+        if self._open is None and self._rung:
+            self._rung = False
+            self._open = ClaimRequest(token_hex(8), 0 if self._full else max(0, free()))
+        return self._open
+
+    def answered(self) -> int:
+        """Take note of an answer; returns how many messages had been asked for."""
+        assert self._open is not None, "nothing was asked for"
+        most, self._open, self._full = self._open.most, None, False
+        self._look_at = time.monotonic() + LOOK
+        return most
+
+    def refused(self) -> None:
+        """Take note that the server is full: ask for nothing once, then try again."""
+        self._open, self._rung, self._full = None, True, True
+
+    def wait_until(self, due: float | None) -> None:
+        """Have work asked for when a delayed message is due (epoch seconds; None: there is none)."""
+        self._due = due
+
+    def pause(self) -> float:
+        """Return for how many seconds there is nothing to do, at most one tick."""
+        pause = min(TICK, self._look_at - time.monotonic())
+        if self._due is not None:
+            pause = min(pause, self._due - time.time())
+        return max(0.0, pause)
+
+    def look(self) -> None:
+        """Have work asked for when it is time, whether or not somebody rang."""
+        if time.monotonic() >= self._look_at or (self._due is not None and time.time() >= self._due):
+            self._rung = True
