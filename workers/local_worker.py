@@ -93,9 +93,9 @@ class LocalWorker:
         ended: _Ended | None = None
         while not self.closed:
             ended = await self._attempt(task_id, spec, attempt)
-            if not may_retry(ended.outcome, spec, attempt):
+            if not may_retry(ended.outcome, spec, attempt - 1):
                 break
-            await self._pause(retry_delay(attempt))
+            await self._pause(retry_delay(attempt - 1))
             attempt += 1
         return ended
 

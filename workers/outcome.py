@@ -32,26 +32,27 @@ class Attempt:
     task_type: str
     started: float
     duration: float
+    retries: int = 0
 
 
-def retry_delay(attempt: int) -> float:
-    """Return the seconds to wait after an attempt (from 1): exponential with full jitter over the upper half."""
-    most = min(RETRY_MOST, RETRY_FIRST * 2.0 ** (attempt - 1))
+def retry_delay(retries: int) -> float:
+    """Return the seconds until the next attempt after so many retries: exponential, with jitter over the upper half."""
+    most = min(RETRY_MOST, RETRY_FIRST * 2.0**retries)
     return most * (0.5 + random.random() / 2)
 
 
-def may_retry(outcome: Outcome, spec: TaskSpec, attempt: int) -> bool:
-    """Tell whether the task is to run again: the default for curable causes, else what the task asks for."""
+def may_retry(outcome: Outcome, spec: TaskSpec, retries: int) -> bool:
+    """Tell whether the task is to run again after so many retries: as it asks for, or the default of curable causes."""
     if outcome.status in ("completed", "cancelled"):
         return False
     allowed = spec.max_retries if spec.max_retries is not None else (DEFAULT_RETRIES if outcome.retryable else 0)
-    return attempt <= allowed
+    return retries < allowed
 
 
 def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: float) -> Call[leases.Ending]:
     """Return the call that ends the claim: a retry, or the task's one outcome."""
-    if may_retry(outcome, spec, attempt.number):
-        return leases.retry(attempt.held, outcome=_ours(outcome, attempt), delay=retry_delay(attempt.number))
+    if may_retry(outcome, spec, attempt.retries):
+        return leases.retry(attempt.held, outcome=_ours(outcome, attempt), delay=retry_delay(attempt.retries))
     return leases.finish(
         attempt.held,
         status=outcome.status,

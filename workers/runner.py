@@ -75,6 +75,7 @@ class TaskRunner:
             task_type=spec.task_type,
             started=started,
             duration=time.monotonic() - clock,
+            retries=running.claim.retries,
         )
         self._logs.finish(running.held.task_id)
         self._events.finished(running, outcome, attempt.duration)

@@ -15,12 +15,16 @@ REAP_CHUNK = 200
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A message that this lease holds. ``number`` and the lease are its fence; ``attempt`` is for people and limits."""
+    """A message that this lease holds. ``number`` and the lease are its fence; ``attempt`` is for people.
+
+    ``retries`` counts those that followed a failure; a worker that was lost makes an attempt and no retry.
+    """
 
     number: str
     attempt: int
     task_id: str
     message: str
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[C
             return None
         if reply[0] == "late":
             return Claimed("0-0", None, "", 0, frozenset(), (), late=True)
-        claims = tuple(Claim(number, int(attempt), task_id, text) for number, attempt, task_id, text in reply[6:])
+        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4])) for one in reply[6:])
         due = float(reply[2]) if reply[2] else None
         return Claimed(reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)
 

@@ -295,6 +295,25 @@ def test_a_kill_makes_suspects_only_the_second_time(world: World, pool: str) -> 
         assert world.read_pool(pool).suspects == waiting_apart
 
 
+def test_a_lost_worker_makes_an_attempt_and_no_retry(world: World, pool: str) -> None:
+    world.to(pool)
+    for _ in range(2):
+        lease = world.lease(pool)
+        world.claim(lease, pool)
+        world.reap(lease, cause="node")
+    lease = world.lease(pool)
+
+    (claim,) = world.claim(lease, pool)
+    world.run(leases.retry(world.held(lease, pool, claim), outcome="{}", delay=0))
+    call = world.claim_call(lease, pool, request="again")
+    first, repeated = world.run(call), world.run(call)
+
+    assert (claim.attempt, claim.retries) == (3, 0)
+    assert first is not None
+    assert repeated is not None
+    assert [(one.attempt, one.retries) for one in [*first.claims, *repeated.claims]] == [(4, 1)] * 2
+
+
 def test_a_suspect_that_kills_its_group_alone_is_given_up_after_three_deaths(world: World, pool: str) -> None:
     guilty, innocent = world.to(pool, 2)
     lease = world.lease(pool)

@@ -97,7 +97,7 @@ async def test_a_failed_task_is_a_result_and_no_error(manager: WorkerManager) ->
 
 
 async def test_a_task_that_asks_for_retries_runs_again(manager: WorkerManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.local_worker.retry_delay", lambda attempt: 0.0)
+    monkeypatch.setattr("workers.local_worker.retry_delay", lambda retries: 0.0)
     (worker_id,) = await manager.spawn_workers("shell")
 
     result = await manager.execute_task(

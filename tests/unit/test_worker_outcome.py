@@ -17,40 +17,41 @@ FAILED = Outcome(status="failed", error="It broke.")
 CURABLE = Outcome(status="failed", error="Busy.", retryable="overload")
 
 
-def _attempt(number: int = 1) -> Attempt:
-    return Attempt(Held("l", "1", "t", "pool_1"), number, "w", "shell", started=1_700_000_000.0, duration=1.5)
+def _attempt(retries: int = 0) -> Attempt:
+    held = Held("l", "1", "t", "pool_1")
+    return Attempt(held, 5, "w", "shell", started=1_700_000_000.0, duration=1.5, retries=retries)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "spec", "attempt", "again"),
+    ("outcome", "spec", "retries", "again"),
     [
-        (FAILED, SPEC, 1, False),
-        (CURABLE, SPEC, 3, True),
-        (CURABLE, SPEC, 4, False),
-        (CURABLE, TaskSpec(prompt="x", max_retries=0), 1, False),
-        (FAILED, TaskSpec(prompt="x", max_retries=1), 1, True),
-        (FAILED, TaskSpec(prompt="x", max_retries=1), 2, False),
-        (Outcome(status="timeout"), TaskSpec(prompt="x", max_retries=1), 1, True),
-        (Outcome(status="cancelled"), TaskSpec(prompt="x", max_retries=9), 1, False),
-        (Outcome(status="completed"), TaskSpec(prompt="x", max_retries=9), 1, False),
+        (FAILED, SPEC, 0, False),
+        (CURABLE, SPEC, 2, True),
+        (CURABLE, SPEC, 3, False),
+        (CURABLE, TaskSpec(prompt="x", max_retries=0), 0, False),
+        (FAILED, TaskSpec(prompt="x", max_retries=1), 0, True),
+        (FAILED, TaskSpec(prompt="x", max_retries=1), 1, False),
+        (Outcome(status="timeout"), TaskSpec(prompt="x", max_retries=1), 0, True),
+        (Outcome(status="cancelled"), TaskSpec(prompt="x", max_retries=9), 0, False),
+        (Outcome(status="completed"), TaskSpec(prompt="x", max_retries=9), 0, False),
     ],
 )
 def test_a_task_runs_again_for_curable_causes_or_when_it_asks_for_it(
-    outcome: Outcome, spec: TaskSpec, attempt: int, again: bool
+    outcome: Outcome, spec: TaskSpec, retries: int, again: bool
 ) -> None:
-    assert may_retry(outcome, spec, attempt) is again
+    assert may_retry(outcome, spec, retries) is again
 
 
 def test_retries_wait_longer_each_time_but_never_for_ever_and_not_all_alike() -> None:
-    for attempt in range(1, 40):
-        most = min(RETRY_MOST, 2.0 ** (attempt - 1))
-        assert most / 2 <= retry_delay(attempt) <= most
+    for retries in range(40):
+        most = min(RETRY_MOST, 2.0**retries)
+        assert most / 2 <= retry_delay(retries) <= most
     assert len({retry_delay(3) for _ in range(5)}) > 1
 
 
 def test_an_ending_is_a_retry_or_the_one_outcome() -> None:
     assert "retry" in ending(CURABLE, SPEC, _attempt(), result_ttl=60).arguments
-    assert "outcome" in ending(CURABLE, SPEC, _attempt(4), result_ttl=60).arguments
+    assert "outcome" in ending(CURABLE, SPEC, _attempt(3), result_ttl=60).arguments
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,9 @@ def test_stock_celery_reads_state_and_error_of_a_result(outcome: Outcome, state:
 def test_the_result_of_a_completed_task_says_who_ran_it_and_how_long() -> None:
     outcome = Outcome(status="completed", output="done", value={"a": 1})
 
-    meta = json.loads(celery_meta(outcome, _attempt(2)))
+    meta = json.loads(celery_meta(outcome, _attempt()))
 
     assert meta["status"] == "SUCCESS"
     result = meta["result"]
-    assert (result["output"], result["value"], result["attempts"], result["duration"]) == ("done", {"a": 1}, 2, 1.5)
+    assert (result["output"], result["value"], result["attempts"], result["duration"]) == ("done", {"a": 1}, 5, 1.5)
     assert (result["task_id"], result["pool_id"], result["worker_id"]) == ("t", "pool_1", "w")

@@ -1,7 +1,8 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms, 8 '1' to
 -- take a suspect, which runs alone, and nothing else
--- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id, message}…
+-- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id,
+-- message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local alone = ARGV[8] == '1'
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
@@ -49,7 +50,8 @@ if last[1] == request then
     local value = call('HGET', k_claims(lease), n)
     if value then
       local task, _, message = split(value)
-      claims[#claims + 1] = { n, call('HGET', k_task(task), 'attempts') or '1', task, message }
+      local h = call('HMGET', k_task(task), 'attempts', 'retries')
+      claims[#claims + 1] = { n, h[1] or '1', task, message, h[2] or '0' }
     end
   end
   return reply_with(claims)
@@ -80,7 +82,7 @@ local function take(bucket, message)
     return
   end
   local key = k_task(id)
-  local h = call('HMGET', key, 'status', 'cancel', 'expires_at', 'attempts', 'claim')
+  local h = call('HMGET', key, 'status', 'expires_at', 'retries')
   if not h[1] then
     moved = true
     call('HSET', key, 'status', 'queued', 'pool', pool, 'type', 'celery:' .. headers.task, 'created', stamp(now),
@@ -89,7 +91,7 @@ local function take(bucket, message)
     moved = true -- it has its outcome already (cancelled while queued, or a copy)
     return
   end
-  local expires = tonumber(h[3]) or epoch(headers.expires)
+  local expires = tonumber(h[2]) or epoch(headers.expires)
   if expires and expires <= now then
     local outcome = cjson.encode({ status = 'cancelled', error = 'It waited in the queue longer than its limit (expires).' })
     local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
@@ -109,7 +111,7 @@ local function take(bucket, message)
   call('HDEL', key, 'retry_at', 'again')
   call('HSET', k_claims(lease), n, value_of(id, bucket, message))
   numbers[#numbers + 1] = n
-  claims[#claims + 1] = { tostring(n), tostring(attempt), id, message }
+  claims[#claims + 1] = { tostring(n), tostring(attempt), id, message, h[3] or '0' }
 end
 
 if alone then

@@ -23,6 +23,7 @@ if action == 'outcome' then
   if ARGV[7] == 'dead' then dead_letter(id, pool, ARGV[8], message, now) end
 elseif action == 'retry' then
   local due = now + tonumber(ARGV[11])
+  call('HINCRBY', key, 'retries', 1)
   call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', ARGV[8])
   call('HDEL', key, 'claim', 'suspect')
   call('ZADD', k_delayed(pool), stamp(due), id .. '\n' .. bucket .. '\n' .. message)
