@@ -45,8 +45,8 @@ class WorkerType(Value):
 
     ``argv`` holds ``{prompt}`` as one element when ``prompt_via`` is ``argument``. ``env_pass`` names the variables (a
     trailing ``*`` matches the rest) that pass to the program besides the ones every task gets. ``program`` must be on
-    PATH; empty means ``argv[0]``. With a ``container`` the command runs in one, and ``program`` is what starts it; empty
-    means docker, else podman. ``ai`` tells whether it understands prose, so that an unregistered task type can be
+    PATH; empty means ``argv[0]``. With a ``container`` the command runs in one, and ``program`` is what starts it
+    (empty: docker, else podman). ``ai`` tells whether it understands prose, so that an unregistered task type can be
     sent to it as a prompt. ``experimental`` marks a command line nobody has observed yet.
     """
 

@@ -90,13 +90,17 @@ def import_modules(modules: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlace:
-    """Where and for what a group runs. ``roots`` is where its tasks may run, ``imports`` the user's modules."""
+    """Where and for what a group runs.
+
+    ``roots`` is where its tasks may run, ``imports`` the user's modules, ``image`` the pool's container image, if any.
+    """
 
     pool_id: str
     node: str
     worker_type: str | None
     roots: tuple[Path, ...]
     imports: tuple[str, ...]
+    image: Any = None
 
 
 def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: GroupPlace) -> GroupContext:
@@ -117,7 +121,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
         ),
         python_callables=settings.python_callables,
         result_ttl=settings.result_expires,
-        services=found,
+        services={**found, "container_image": place.image},
     )
 
 
@@ -130,7 +134,8 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
         kind = record.config.worker_type or settings.default_worker_type
         roots = tuple(Path(root) for root in record.config.allowed_roots or settings.allowed_roots)
         imports = (*settings.imports, *record.config.imports)
-        place = GroupPlace(pool_id, node, kind, roots, imports)
+        image = record.config.extra_config.get("container_image")
+        place = GroupPlace(pool_id, node, kind, roots, imports, image)
         return GroupOptions(
             context=group_context(app, settings, store, place=place),
             lease=f"{pool_id}:{node}:{token_hex(6)}",

@@ -75,7 +75,8 @@ def _step(
     def make_options(app: Celery, pool_id: str, store: SyncStore) -> GroupOptions:
         roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
         imports = (*settings.imports, *config.imports)
-        place = GroupPlace(pool_id, start.node, start.worker_type, roots, imports)
+        image = config.extra_config.get("container_image")
+        place = GroupPlace(pool_id, start.node, start.worker_type, roots, imports, image)
         context = group_context(app, settings, store, place=place)
         return GroupOptions(
             context=context,

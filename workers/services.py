@@ -26,6 +26,7 @@ def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) 
         "task_types": load_registry(imports),
         "batch_reader": batch_reader(store),
         "secrets_file": settings.data_dir / "secrets.env",
+        "namespace": settings.namespace,
         **_worker_types(settings),
     }
 

@@ -25,7 +25,7 @@ _OPTION_OF = {
     "imports": "--import",
 }
 
-#: Options of Kubernetes pools; their values go into ``extra_config``.
+#: Options for Kubernetes and containers; their values go into ``extra_config``.
 _EXTRA = ("namespace", "container_image")
 
 
@@ -52,7 +52,7 @@ _EXTRA = ("namespace", "container_image")
 )
 @click.option("--endpoint", metavar="URL", help="Session-Buddy server (type session-buddy).")
 @click.option("--namespace", metavar="NAME", help="Namespace (type kubernetes).")
-@click.option("--container-image", metavar="IMAGE", help="Image (type kubernetes).")
+@click.option("--container-image", metavar="IMAGE", help="Image (type kubernetes, worker type container).")
 @click.option("--no-wait", is_flag=True, help="Do not wait until its workers are ready.")
 @format_option
 @click.pass_obj

@@ -24,8 +24,13 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _UNMOUNTABLE = frozenset(',"\n\r\0')
 
 
+def is_image(value: object) -> bool:
+    """Tell whether this is written like an image reference."""
+    return isinstance(value, str) and len(value) <= 500 and bool(_IMAGE.fullmatch(value))
+
+
 def _is_image(value: str) -> str:
-    if len(value) > 500 or not _IMAGE.fullmatch(value):
+    if not is_image(value):
         raise ValueError("must be an image reference such as python:3.13-slim or registry.example.org:5000/team/app:1")
     return value
 
@@ -83,7 +88,7 @@ class ContainerOptions(Value):
     """
 
     mounts: tuple[Mount, ...] = ()
-    cpu: float | None = Field(default=None, gt=0, le=4096, allow_inf_nan=False)
+    cpu: float | None = Field(default=None, ge=0.01, le=4096, allow_inf_nan=False)
     memory: str | None = Field(default=None, pattern=r"^[0-9]+(\.[0-9]+)?[bkmg]?$")
     network: str = Field(default="none", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     read_only: bool = False

@@ -107,7 +107,7 @@ def test_every_worker_type_and_its_fields_are_documented() -> None:
     fields = rows("extending.md", "A worker type")
 
     for name, worker_type in BUILT_IN.items():
-        assert documented[name][0].strip("`").split()[0] == worker_type.needs
+        assert documented[name][0].strip("`").startswith(worker_type.needs)
         assert documented[name][1] == ("standard input" if worker_type.prompt_via == "stdin" else "one argument")
         assert ("experimental" in " ".join(documented[name])) == worker_type.experimental
     assert {name for name in WorkerType.model_fields if name != "name"} <= set(fields)

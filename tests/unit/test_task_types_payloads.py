@@ -75,7 +75,7 @@ def test_a_blank_prompt_is_refused_and_another_is_fine() -> None:
 
 
 def test_an_unknown_type_is_refused_naming_the_known_ones_unless_an_ai_gets_it() -> None:
-    with pytest.raises(errors.UnknownChoice, match="analyze, deploy, http") as caught:
+    with pytest.raises(errors.UnknownChoice, match="analyze, container, deploy, http") as caught:
         validate_payload(_spec("compute", {}), known={"deploy": None})
 
     assert caught.value.known == sorted([*BUILT_IN, "deploy"])

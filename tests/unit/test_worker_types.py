@@ -13,7 +13,8 @@ from tests.fakes.run_context import install_program
 
 
 def test_the_built_in_types_are_there_and_name_their_install_command() -> None:
-    assert set(BUILT_IN) == {"terminal-claude", "terminal-qwen", "terminal-codex", "terminal-gemini", "shell"}
+    ai = {"terminal-claude", "terminal-qwen", "terminal-codex", "terminal-gemini"}
+    assert set(BUILT_IN) == {*ai, "shell", "container"}
     assert all(worker_type.install for worker_type in BUILT_IN.values())
     assert {name for name, worker_type in BUILT_IN.items() if worker_type.experimental} == {
         "terminal-codex",
@@ -102,3 +103,16 @@ def test_a_faulty_file_is_an_error_that_names_the_key(tmp_path: Path, text: str,
 def test_a_missing_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidConfig, match="worker_types_file"):
         worker_types.load_worker_types(tmp_path / "none.yaml")
+
+
+def test_a_type_in_a_container_needs_docker_or_podman_and_takes_the_one_it_names(tmp_path: Path) -> None:
+    kind = BUILT_IN["container"]
+    with pytest.raises(errors.MissingProgram, match=r"'docker or podman', which is not on PATH\. Install .*podman"):
+        worker_types.require_program(kind, path=str(tmp_path))
+
+    install_program(tmp_path, "podman", "")
+    assert worker_types.find_program(kind, path=str(tmp_path)) == str(tmp_path / "podman")
+    install_program(tmp_path, "docker", "")
+    assert worker_types.find_program(kind, path=str(tmp_path)) == str(tmp_path / "docker")
+    named = kind.model_copy(update={"program": "podman"})
+    assert worker_types.find_program(named, path=str(tmp_path)) == str(tmp_path / "podman")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from .interface import Refused, RunContext
 from .masking import Masker
-from .processes import TASK_ID_VARIABLE
+from .processes import CONTAINER_VARIABLE, TASK_ID_VARIABLE
 
 #: Variables every task gets when the agent has them; a trailing ``*`` matches the rest.
 PASSED = (
@@ -23,8 +23,8 @@ PASSED = (
     "MAHAVISHNU_ROOT_TASK_ID", "MAHAVISHNU_TASK_DEPTH",
 )  # fmt: skip
 
-#: Never passed on, whatever asks for it: it holds the password of the stack.
-_FORBIDDEN = frozenset({"MAHAVISHNU_REDIS_URL"})
+#: Never passed on, whatever asks for it: the password of the stack, and what would hide a task's processes.
+_FORBIDDEN = frozenset({"MAHAVISHNU_REDIS_URL", CONTAINER_VARIABLE})
 
 _LOOKS_SECRET = re.compile(r"(?i)(^|_)(key|token|secret|passw(or)?d|credentials?)(_|$)|apikey")
 

@@ -80,7 +80,8 @@ class RunContext:
     ``default_cwd`` (and ``spec.cwd``) the task gets a fresh directory. Empty ``allowed_roots`` is no limit.
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
-    ``task_types`` (a TaskTypeRegistry), ``reducers`` (mapping of names to functions).
+    ``task_types`` (a TaskTypeRegistry), ``reducers`` (mapping of names to functions), ``namespace`` (text),
+    ``container_image`` (of the pool, for worker types that run in a container).
     """
 
     task_id: str

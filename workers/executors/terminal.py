@@ -11,6 +11,7 @@ from mahavishnu_pools.worker_types import WorkerType
 
 from .capture import cut_text
 from .cli_output import Answer, AnswerReader, cause_of
+from .container import boxed
 from .interface import RunContext
 from .supervisor import describe_exit
 from .workspace import Finished, Plan, Workspace, open_workspace
@@ -43,20 +44,22 @@ def run_prompt(context: RunContext, prompt: str) -> Outcome:
         MissingProgram: the program is not installed on this worker.
     """
     known = known_worker_types(context)
-    path = context.spec.env.get("PATH") or context.env.get("PATH") or os.defpath
     worker_type = chosen_worker_type(context)
+    path = context.spec.env.get("PATH") or context.env.get("PATH") or os.defpath
     if worker_type is None:
         name = worker_types.default_worker_type(path, known=known)
         if name is None:
             raise worker_types.no_ai_program(known=known)
         worker_type = known[name]
-    worker_types.require_program(worker_type, path=path)
+    if worker_type.container is None:
+        worker_types.require_program(worker_type, path=path)
     argv, stdin = worker_type.command(prompt)
     with open_workspace(context, env_pass=worker_type.env_pass) as workspace:
+        run = workspace.run if worker_type.container is None else boxed(workspace, worker_type)
         if worker_type.output == "text":
-            return _text_outcome(workspace, workspace.run(Plan(argv, stdin=stdin)), worker_type=worker_type)
+            return _text_outcome(workspace, run(Plan(argv, stdin=stdin)), worker_type=worker_type)
         reader = AnswerReader(worker_type.output)
-        finished = workspace.run(Plan(argv, stdin=stdin, on_line=reader.feed))
+        finished = run(Plan(argv, stdin=stdin, on_line=reader.feed))
         return _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
 
 
@@ -75,7 +78,8 @@ def _answer_outcome(workspace: Workspace, finished: Finished, *, answer: Answer,
     metadata = {**outcome.metadata, **answer.metadata, "worker_type": worker_type.name}
     if outcome.status in {"timeout", "cancelled"}:
         return outcome.model_copy(update={"metadata": metadata})
-    error = _error(finished, answer=answer, program=worker_type.needs)
+    program = worker_type.needs if worker_type.container is None else worker_type.argv[0]
+    error = _error(finished, answer=answer, program=program)
     if error is None:
         return outcome.model_copy(update={"status": "completed", "error": None, "metadata": metadata})
     return outcome.model_copy(

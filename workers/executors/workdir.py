@@ -54,12 +54,17 @@ def _checked(given: Path, *, roots: tuple[Path, ...]) -> Path:
         raise Refused(f"cwd: {str(given)!r} does not exist on this machine. Name a directory that does.") from exc
     if not real.is_dir():
         raise Refused(f"cwd: {str(given)!r} is no directory. Name one.")
-    if roots and not any(real.is_relative_to(root.resolve()) for root in roots):
+    if roots and not is_inside(real, roots):
         listed = ", ".join(str(root) for root in roots)
         raise Refused(
             f"cwd: {str(given)!r} is outside the allowed roots: {listed}. Choose a directory below one of them."
         )
     return real
+
+
+def is_inside(real: Path, roots: tuple[Path, ...]) -> bool:
+    """Tell whether a path without links is one of the roots or below one."""
+    return any(real.is_relative_to(root.resolve()) for root in roots)
 
 
 def _remove(directory: Path, *, task_id: str) -> None:
