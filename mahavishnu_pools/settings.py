@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -28,6 +29,10 @@ DEFAULT_SETTINGS_FILE = Path("settings/mahavishnu.yaml")
 #: Lists that the environment may hold as JSON or separated by commas.
 Names = Annotated[tuple[str, ...], NoDecode]
 Paths = Annotated[tuple[Path, ...], NoDecode]
+
+
+#: Servers, the name they know the primary by, and its database.
+_SENTINEL_URL = re.compile(r"sentinel://([^@/]*@)?[^/@,?]+(,[^/@,?]+)*/[^/?]+(/\d+)?(\?.*)?")
 
 
 class UnknownSettingWarning(UserWarning):
@@ -121,8 +126,11 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url_is_usable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        text = "" if value is None else value.get_secret_value()
+        if text.startswith("sentinel://") and not _SENTINEL_URL.fullmatch(text):
+            raise ValueError("must be written sentinel://user:password@host:port,host:port/service")
+        if text and not text.startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+            raise ValueError("must begin with redis://, rediss://, unix:// or sentinel://")
         return value
 
     @classmethod

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from mahavishnu_pools import names
 from mahavishnu_pools.store import keys
+from mahavishnu_pools.store.sentinel import SCHEME, parse_sentinels
 
 if TYPE_CHECKING:
     from mahavishnu_pools.settings import Settings
@@ -33,11 +35,19 @@ def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
     }
     if prefix:
         transport["global_keyprefix"] = prefix
+    servers = url
+    results: dict[str, Any] = {"global_keyprefix": prefix} if prefix else {}
+    if url.startswith(SCHEME):
+        servers = _celery_sentinels(url)
+        found = parse_sentinels(url)
+        named: dict[str, Any] = {"master_name": found.service, "sentinel_kwargs": found.login}
+        transport |= named
+        results |= named
     return {
-        "broker_url": url,
-        "result_backend": url,
+        "broker_url": servers,
+        "result_backend": servers,
         "broker_transport_options": transport,
-        "result_backend_transport_options": {"global_keyprefix": prefix} if prefix else {},
+        "result_backend_transport_options": results,
         "result_backend_thread_safe": True,
         "redis_max_connections": 8,
         "redis_socket_timeout": settings.submit_timeout,
@@ -61,7 +71,22 @@ def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
     }
 
 
+def _celery_sentinels(url: str) -> str:
+    """Return the URL as kombu and Celery write it: each sentinel with the primary's user, password and database."""
+    found = parse_sentinels(url)
+    login = ""
+    if found.password:
+        login = f"{quote(found.username or '', safe='')}:{quote(found.password, safe='')}@"
+    return ";".join(f"sentinel://{login}{host}:{port}/{found.db}" for host, port in found.hosts)
+
+
 def _beat_settings(settings: Settings, url: str, prefix: str) -> dict[str, Any]:
+    sentinels: dict[str, Any] = {}
+    if url.startswith(SCHEME):
+        found = parse_sentinels(url)
+        url = "redis-sentinel://"
+        named = {"sentinels": list(found.hosts), "service_name": found.service, "sentinel_kwargs": found.login}
+        sentinels = {**named, **found.options}
     return {
         "beat_scheduler": "redbeat.RedBeatScheduler",
         "beat_max_loop_interval": BEAT_INTERVAL,
@@ -70,6 +95,7 @@ def _beat_settings(settings: Settings, url: str, prefix: str) -> dict[str, Any]:
             "socket_timeout": settings.submit_timeout,
             "socket_connect_timeout": settings.submit_timeout,
             "socket_keepalive": True,
+            **sentinels,
         },
         "redbeat_key_prefix": f"{prefix}{keys.PREFIX}beat:",
         "redbeat_lock_timeout": BEAT_LOCK,

@@ -16,6 +16,7 @@ from redis.retry import Retry
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.calls import Call, script
+from mahavishnu_pools.store.sentinel import SCHEME, async_primary_pool, primary_pool
 from mahavishnu_pools.store.server import (
     LOST,
     check_server,
@@ -58,7 +59,8 @@ class AsyncStore:
         self.namespace = namespace
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
+        make = async_primary_pool if url.startswith(SCHEME) else redis.asyncio.BlockingConnectionPool.from_url
+        pool = make(
             url,
             max_connections=connections,
             timeout=None,
@@ -148,7 +150,8 @@ class SyncStore:
         self.namespace = namespace
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
-        pool = redis.BlockingConnectionPool.from_url(
+        make = primary_pool if url.startswith(SCHEME) else redis.BlockingConnectionPool.from_url
+        pool = make(
             url,
             max_connections=connections,
             timeout=timeout,
