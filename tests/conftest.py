@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "tests.fixtures.agents",
     "tests.fixtures.configuration",
+    "tests.fixtures.containers",
     "tests.fixtures.local_stack",
     "tests.fixtures.manager",
     "tests.fixtures.store",

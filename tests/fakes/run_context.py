@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from workers.executors.interface import Cancellation, Limits, RunContext
-from workers.executors.processes import process_table
+from workers.executors.processes import TASK_ID_VARIABLE
 from workers.executors.registry import execute
 
 
@@ -61,8 +64,13 @@ def run(spec: dict[str, Any], **overrides: Any) -> Outcome:
 
 
 def left_running(context: RunContext) -> list[int]:
-    """Return the ids of processes that still carry the task's mark."""
-    return [seen.pid for seen in process_table().marked((context.task_id,))]
+    """Return the ids of processes that still carry the task's mark, in containers too."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(TASK_ID_VARIABLE) == context.task_id and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 def install_program(directory: Path, name: str, script: str) -> Path:

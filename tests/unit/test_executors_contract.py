@@ -1,4 +1,4 @@
-"""What every way of running a task must do: the same tests over command, prompt and Python executor."""
+"""What every way of running a task must do: the same tests over command, prompt, Python and container executor."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.worker_types import WorkerType
 from tests.fakes.run_context import RecordingLog, left_running, make_context
+from tests.fixtures.containers import StandIn
 from tests.waiting import eventually
 from workers.executors.interface import Limits, RunContext
 from workers.executors.processes import _started as process_start
@@ -47,10 +48,22 @@ def _as_python(script: str, **overrides: Any) -> RunContext:
     return make_context(spec, python_callables=("subprocess:call",), **overrides)
 
 
+def _in_container(engine: StandIn) -> Runner:
+    def make(script: str, **overrides: Any) -> RunContext:
+        spec = {"prompt": script, "timeout": overrides.pop("timeout", 30.0)}
+        services = {"container_image": "example/shell:1"}
+        return make_context(spec, worker_type="container", env=engine.env, services=services, **overrides)
+
+    return make
+
+
 @pytest.fixture(
-    params=[_as_command, _as_prompt, _as_stdin_prompt, _as_python], ids=["command", "prompt", "stdin", "python"]
+    params=[_as_command, _as_prompt, _as_stdin_prompt, _as_python, "container"],
+    ids=["command", "prompt", "stdin", "python", "container"],
 )
 def runner(request: pytest.FixtureRequest) -> Runner:
+    if request.param == "container":
+        return _in_container(request.getfixturevalue("engine"))
     made: Runner = request.param
     return made
 

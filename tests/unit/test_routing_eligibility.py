@@ -108,6 +108,15 @@ def test_a_pool_must_be_able_to_run_the_task(need: Need, config: dict[str, Any],
         assert reason in sifted.reasons["p"]
 
 
+@pytest.mark.parametrize("worker_type", ["shell", "terminal-claude"])
+def test_a_container_task_goes_where_docker_or_podman_is(worker_type: str) -> None:
+    one, need = pool("p", worker_type=worker_type), Need("container")
+
+    assert sift(view(one, programs=("shell", "container")), need).candidates == ("pool_p",)
+    assert sift(View(1, (one,), ()), need).candidates == ("pool_p",)
+    assert "no node of it has docker or podman" in sift(view(one), need).reasons["p"]
+
+
 def test_a_celery_task_goes_where_it_is_loaded() -> None:
     loaded = replace(pool("loaded"), celery_tasks=frozenset({"user.task"}))
     other = replace(pool("other"), celery_tasks=frozenset())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import AsyncStore
 
+from .containers import ContainerSweeper
 from .group import GroupTable
 from .link import ZygoteLink
 from .memory import MemoryWatch
@@ -37,6 +38,10 @@ class AgentContext:
     heard_at: float = field(default_factory=time.monotonic)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    containers: ContainerSweeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.containers = ContainerSweeper(self.me.agent_id)
 
     def mark(self, pool_id: str, lease: str, *, shared: bool = False) -> Mark:
         """Return what the programs of one of this agent's groups carry."""

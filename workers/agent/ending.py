@@ -61,6 +61,7 @@ async def end(context: AgentContext, group: Group, verdict: Verdict) -> None:
     shared = context.table.has_pool(start.pool_id, besides=group)
     await context.sweeper.end(group.process, context.mark(start.pool_id, start.lease, shared=shared))
     await asyncio.wait({group.exited}, timeout=_EXIT_SECONDS)
+    await context.containers.end(start.lease)
     context.table.remove(group)
     await _hand_back(context, start.lease, cause=_cause(context, group, verdict))
     context.leases.discard(start.lease)

@@ -55,6 +55,7 @@ class Reaper:
             shared = context.table.has_pool(lease.pool_id)
             mark = context.mark(lease.pool_id, lease.lease, shared=shared)
             await context.sweeper.end(same_process(lease.pid, lease.started), mark)
+            await context.containers.end(lease.lease)
         call = reap(lease.lease, cause="node", result_ttl=context.settings.result_expires)
         while (await context.store.run(call)).left:
             continue

@@ -64,6 +64,7 @@ class Service:
         self._repeat(reaper.look, period=min(REAP_PERIOD, settings.lease_ttl / 10))
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
+        self._repeat(self._clean_containers, period=MEASURE_PERIOD)
         self._following = [
             self._repeat(self._follower.listen, period=0.0),
             self._repeat(self._follower.follow, period=0.0),
@@ -106,6 +107,10 @@ class Service:
         wrong = await self._context.store.run(reindex())
         if wrong:
             logger.info("The load of %d pools was corrected", wrong)
+
+    async def _clean_containers(self) -> None:
+        context = self._context
+        await context.containers.look(node=context.facts.name, living=lambda: tuple(context.leases))
 
     async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
