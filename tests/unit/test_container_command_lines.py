@@ -44,39 +44,27 @@ def test_a_container_gets_nothing_it_did_not_ask_for() -> None:
     )
 
 
-def test_every_option_has_its_place() -> None:
-    options = ContainerOptions(
-        cpu=0.5,
-        memory="512M",
-        network="bridge",
-        read_only=True,
-        workdir="/src",
-        user="1000:1000",
-        entrypoint="/entry",
-        pull="never",
-        init=True,
-    )
-    mounts = (Mount(source="/a", target="/b"), Mount(source="/c d", target="/e", read_only=False))
+ALL = ContainerOptions(
+    cpu=0.5,
+    memory="512M",
+    network="bridge",
+    read_only=True,
+    workdir="/src",
+    user="1000:1000",
+    entrypoint="/entry",
+    pull="never",
+    init=True,
+)
 
-    argv = run_argv(
-        "/usr/bin/podman",
-        _run(
-            options,
-            command=("-c", "echo $HOME; rm -rf /"),
-            mounts=mounts,
-            labels={"mahavishnu.lease": "pool_1:node:abc"},
-            env=("A", "TOKEN"),
-            env_file=Path("/tmp/env"),
-            interactive=True,
-        ),
-    )
+
+def test_every_option_has_its_place() -> None:
+    argv = run_argv("/usr/bin/podman", _run(ALL, command=("-c", "echo $HOME; rm -rf /")))
 
     assert argv == (
         "/usr/bin/podman",
         "run",
         "--rm",
         "--name=c1",
-        "--label=mahavishnu.lease=pool_1:node:abc",
         "--pull=never",
         "--network=bridge",
         "--cpus=0.50",
@@ -88,6 +76,27 @@ def test_every_option_has_its_place() -> None:
         "--init",
         "--stop-timeout=5",
         "--log-driver=none",
+        "python:3.13-slim",
+        "-c",
+        "echo $HOME; rm -rf /",
+    )
+
+
+def test_labels_mounts_and_variables_have_their_places() -> None:
+    run = _run(
+        ContainerOptions(),
+        mounts=(Mount(source="/a", target="/b"), Mount(source="/c d", target="/e", read_only=False)),
+        labels={"mahavishnu.lease": "pool_1:node:abc"},
+        env=("A", "TOKEN"),
+        env_file=Path("/tmp/env"),
+        interactive=True,
+    )
+
+    argv = run_argv("docker", run)
+
+    assert argv[3:5] == ("--name=c1", "--label=mahavishnu.lease=pool_1:node:abc")
+    assert argv[-8:] == (
+        "--log-driver=none",
         "--interactive",
         "--mount=type=bind,source=/a,target=/b,readonly",
         "--mount=type=bind,source=/c d,target=/e",
@@ -95,8 +104,6 @@ def test_every_option_has_its_place() -> None:
         "--env=TOKEN",
         "--env-file=/tmp/env",
         "python:3.13-slim",
-        "-c",
-        "echo $HOME; rm -rf /",
     )
 
 
