@@ -158,7 +158,7 @@ class ClaimLoop:
         return leases.claim(by, most=asked.most, request=asked.request_id, result_ttl=c.result_ttl)
 
     def _claimed(self, reply: leases.Claimed | None) -> bool:
-        most = self._requests.answered()
+        asked = self._requests.answered()
         if reply is None:
             self._hooks.lease_lost()
             return False
@@ -178,11 +178,10 @@ class ClaimLoop:
         self._first_answer.set()
         if not reply.claims and not len(self._table):
             self._hooks.idle()
-        if len(reply.claims) == most:
+        if reply.more or not asked:
             # The queue may hold more than fitted: look again as soon as a worker is free.
             self._requests.ring()
-            return most > 0 and self._hooks.slots() > len(self._table)
-        return False
+        return reply.more and self._hooks.slots() > len(self._table)
 
     def _take(self, claim: leases.Claim) -> None:
         c = self._config

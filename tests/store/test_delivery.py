@@ -309,3 +309,17 @@ def test_a_lease_needs_a_pool(world: World) -> None:
     call = leases.open_lease(secrets.token_hex(4), pool_id="pool_0", node="n", pid=1, started=1.0, ttl=60)
 
     assert world.run(call) is False
+
+
+def test_many_cancelled_messages_do_not_hold_the_server_up_and_leave_with_the_next_claims(
+    world: World, pool: str, lease: str
+) -> None:
+    cancelled, kept = world.to(pool, 1200), world.to(pool, 2)
+    for task_id in cancelled:
+        assert world.run(tasks.cancel(task_id, reason="no", result_ttl=RESULT_TTL)) == "cancelled"
+
+    replies = [world.run(world.claim_call(lease, pool, 5)) for _ in range(4)]
+
+    assert [reply.more for reply in replies if reply] == [True, True, False, False]
+    assert [claim.task_id for reply in replies if reply for claim in reply.claims] == kept
+    assert world.read_pool(pool).queued == 0

@@ -1,8 +1,9 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms, 8 '1' to
 -- take a suspect, which runs alone, and nothing else
--- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, {claim, attempt, task id,
--- message, retries so far}…
+-- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
+-- 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, 1 when there may be more,
+-- {claim, attempt, task id, message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local alone = ARGV[8] == '1'
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
@@ -34,11 +35,15 @@ local function split(value)
   return task, bucket, string.sub(value, from)
 end
 
+-- Messages of tasks that have their outcome are dropped on the way; so many are looked at in one call at most.
+local LOOKED_MOST, looked, wanted = 500, 0, most
+
 local function reply_with(claims)
   local p = call('HMGET', k_pool(pool), 'status', 'workers')
   local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
   local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
-  local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)) }
+  local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
+    (wanted > 0 and (#claims == wanted or looked >= LOOKED_MOST)) and 1 or 0 }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
 end
@@ -73,6 +78,7 @@ end
 local claims, numbers, moved = {}, {}, false
 
 local function take(bucket, message)
+  looked = looked + 1
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
   local id = type(headers) == 'table' and headers.id
@@ -116,7 +122,7 @@ end
 
 if alone then
   most = math.min(most, 1 - call('HLEN', k_claims(lease)))
-  while #claims < most do
+  while #claims < most and looked < LOOKED_MOST do
     local value = call('LINDEX', k_suspects(pool), -1)
     if not value then break end
     local _, bucket, message = split(value)
@@ -126,7 +132,7 @@ if alone then
   most = 0
 end
 for b = 0, BUCKETS - 1 do
-  while #claims < most do
+  while #claims < most and looked < LOOKED_MOST do
     local list = bucket_key(pool, b)
     -- Read, understand and record first; the message leaves the queue in the same script.
     local message = call('LINDEX', list, -1)
