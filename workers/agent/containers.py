@@ -61,7 +61,9 @@ class ContainerSweeper:
                 found = await asyncio.to_thread(engine.find, {LEASE_LABEL: lease})
                 await _remove(engine, found)
         except EngineSilent as exc:
-            logger.info("%s cannot be asked for containers of %s: %s", engine.name, lease, exc)
+            # Said once: where nothing was ever run in docker, it being off is no news.
+            level = logging.DEBUG if lease in self._pending else logging.INFO
+            logger.log(level, "%s cannot be asked for containers of %s: %s", engine.name, lease, exc)
             return False
         return True
 
@@ -73,7 +75,8 @@ class ContainerSweeper:
             kept = {one for lease in living() for one in await asyncio.to_thread(engine.find, {LEASE_LABEL: lease})}
             await _remove(engine, [one for one in found if one not in kept])
         except EngineSilent as exc:
-            logger.info("%s cannot be asked for left containers: %s", engine.name, exc)
+            level = logging.INFO if self._first_tries == _TRIES else logging.DEBUG
+            logger.log(level, "%s cannot be asked for left containers: %s", engine.name, exc)
             return False
         return True
 
@@ -103,5 +106,7 @@ class _SharedLook:
 
 async def _remove(engine: Engine, found: Collection[str]) -> None:
     if found:
-        logger.warning("%d left containers are removed", len(found), extra={"action": "remove_containers"})
+        logger.warning(
+            "Containers that a worker group left are removed: %d", len(found), extra={"action": "remove_containers"}
+        )
         await asyncio.to_thread(engine.remove, list(found))

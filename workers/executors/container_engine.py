@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 #: Deadline of a call that asks or removes, in seconds.
 CALL_SECONDS = 5.0
+
+#: How long an engine is believed to answer, or not to, where there are two, in seconds.
+_BELIEVED_SECONDS = 30.0
 
 #: Variables that docker and podman themselves need: where the engine is, where images come from.
 ENGINE_ENV = (
@@ -131,18 +135,20 @@ def choose_engine(worker_type: WorkerType, env: Mapping[str, str]) -> Engine:
 
 
 def _answers(engine: Engine) -> bool:
+    now = int(time.monotonic() / _BELIEVED_SECONDS)
+    return _answered(engine.program, tuple(sorted(engine.env.items())), now)
+
+
+@functools.lru_cache(maxsize=16)
+def _answered(program: str, env: tuple[tuple[str, str], ...], now: int) -> bool:
+    """Tell whether an engine answers; asked once in a while, for every caller."""
+    engine = Engine(program, dict(env))
     try:
-        _answered(engine.program, tuple(sorted(engine.env.items())))
+        engine.probe()
     except EngineSilent as exc:
         logger.info("%s is installed here, but does not answer: %s", engine.name, exc)
         return False
     return True
-
-
-@functools.lru_cache(maxsize=16)
-def _answered(program: str, env: tuple[tuple[str, str], ...]) -> None:
-    """Return when an engine answers, which is asked once; a failure is not remembered."""
-    Engine(program, dict(env)).probe()
 
 
 def last_word(stderr: str) -> str | None:
