@@ -83,6 +83,9 @@ KEYS: tuple[Key, ...] = (
         "Claim number to task id, bucket and message"),
     Key("reply", "mhv:reply:{}", "hash", "until released or reaped", "claim", "claim",
         "Last request id of a lease, its claims, claim counter"),
+    Key("moved", "mhv:moved:{}", "string", "1 minute", "move", "move", "Reply to a request to move waiting tasks"),
+    Key("failover", "mhv:failover:{}", "string", "some seconds", "failover_turn", "failover_turn",
+        "Node whose agent takes over the queue of a pool that nobody runs"),
     Key("cancels", "mhv:cancels:{}", "set", "until released or reaped", "cancel", "claim",
         "Tasks of a lease whose end was asked for"),
     # ── nodes ──
@@ -90,6 +93,9 @@ KEYS: tuple[Key, ...] = (
         "Node name to JSON: tags, region, agent pid"),
     Key("node", "mhv:node:{}", "string", "node_lost_after, refreshed", "agents", "all",
         "Exists while the node's agent lives"),
+    Key("examine", "mhv:examine", "string", "1 minute", "node_ask", "node_beat", "Question of a check to every agent"),
+    Key("node_report", "mhv:node_report:{}", "string", "1 minute", "node_answer", "node_answers",
+        "A node's answer to it: clock, limits, programs"),
     # ── channels (pub/sub, hold nothing) ──
     Key("changed", "mhv:changed", "channel", "-", "pool_*", "agents, clients", "A pool changed: its id"),
     Key("client", "mhv:client:{}", "channel", "-", "finish", "the client", "Outcomes of the tasks a client submitted"),

@@ -273,3 +273,23 @@ function settle(id, pool, o, now)
   if h[1] then call('PUBLISH', k_client(h[1]), id) end
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
 end
+
+-- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, living pool its
+-- affinity key is bound to; a line each). No id: it cannot be read. No lot: its task has its outcome already.
+local function lot_of(message)
+  local good, m = pcall(cjson.decode, message)
+  local headers = good and type(m) == 'table' and m.headers
+  if type(headers) ~= 'table' or type(headers.id) ~= 'string' or type(headers.task) ~= 'string' then return nil, nil end
+  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec')
+  if h[2] and STAT[h[2]] then return headers.id, nil end
+  local worker_type, home = '', ''
+  if h[4] and string.find(h[4], '"worker_type"', 1, true) then
+    local read, spec = pcall(cjson.decode, h[4])
+    if read and type(spec) == 'table' and type(spec.worker_type) == 'string' then worker_type = spec.worker_type end
+  end
+  if h[3] then
+    local bound = call('GET', k_affinity(h[3]))
+    if bound and takes(bound) then home = bound end
+  end
+  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. home
+end

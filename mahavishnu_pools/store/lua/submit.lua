@@ -31,6 +31,7 @@ for i = 0, count - 1 do
     if spec ~= '' then field('spec', spec) end
     if o.client then field('client', o.client) end
     if o.batch then field('batch', o.batch) end
+    if o.strategy == 'affinity' then field('affinity', o.affinity) end
     if idem ~= '' then field('idem', idem); call('SET', k_idem(idem), id) end
     if more ~= '' then
       local m = cjson.decode(more)
