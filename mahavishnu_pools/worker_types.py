@@ -47,7 +47,8 @@ class WorkerType(Value):
     trailing ``*`` matches the rest) that pass to the program besides the ones every task gets. ``program`` must be on
     PATH; empty means ``argv[0]``. With a ``container`` the command runs in one, and ``program`` is what starts it
     (empty: docker, else podman). ``ai`` tells whether it understands prose, so that an unregistered task type can be
-    sent to it as a prompt. ``experimental`` marks a command line nobody has observed yet.
+    sent to it as a prompt. ``experimental`` marks a command line nobody has observed yet. ``login`` names variables,
+    and files (from ``/`` or ``~/``), each of which shows that somebody has logged in; checks tell of it.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
@@ -59,6 +60,7 @@ class WorkerType(Value):
     install: str = ""
     ai: bool = True
     experimental: bool = False
+    login: tuple[str, ...] = ()
     container: WorkerContainer | None = None
 
     @field_validator("argv")
@@ -95,14 +97,20 @@ class WorkerType(Value):
         return tuple(prompt if part == PROMPT else part for part in self.argv), None
 
 
-def _built_in() -> dict[str, WorkerType]:
-    types = (
+def _ai_types() -> tuple[WorkerType, ...]:
+    return (
         WorkerType(
             name="terminal-claude",
             argv=("claude", "-p", "--output-format", "stream-json", "--verbose", "--permission-mode", "acceptEdits"),
             output="claude-json",
             env_pass=("ANTHROPIC_*", "CLAUDE_*", *_NETWORK_ENV),
             install="npm install -g @anthropic-ai/claude-code",
+            login=(
+                "ANTHROPIC_API_KEY",
+                "ANTHROPIC_AUTH_TOKEN",
+                "CLAUDE_CODE_OAUTH_TOKEN",
+                "~/.claude/.credentials.json",
+            ),
         ),
         WorkerType(
             name="terminal-qwen",
@@ -110,6 +118,7 @@ def _built_in() -> dict[str, WorkerType]:
             output="qwen-json",
             env_pass=("OPENAI_*", "QWEN_*", "DASHSCOPE_*", *_NETWORK_ENV),
             install="npm install -g @qwen-code/qwen-code",
+            login=("OPENAI_API_KEY", "DASHSCOPE_API_KEY", "~/.qwen/oauth_creds.json"),
         ),
         WorkerType(
             name="terminal-codex",
@@ -117,6 +126,7 @@ def _built_in() -> dict[str, WorkerType]:
             output="codex-json",
             env_pass=("OPENAI_*", "CODEX_*", *_NETWORK_ENV),
             install="npm install -g @openai/codex",
+            login=("OPENAI_API_KEY", "CODEX_API_KEY", "~/.codex/auth.json"),
             experimental=True,
         ),
         WorkerType(
@@ -125,8 +135,14 @@ def _built_in() -> dict[str, WorkerType]:
             output="gemini-json",
             env_pass=("GEMINI_*", "GOOGLE_*", *_NETWORK_ENV),
             install="npm install -g @google/gemini-cli",
+            login=("GEMINI_API_KEY", "GOOGLE_API_KEY", "~/.gemini/oauth_creds.json"),
             experimental=True,
         ),
+    )
+
+
+def _command_types() -> tuple[WorkerType, ...]:
+    return (
         # The prompt is the user's own command line, handed over as one argument; nothing is pasted into it.
         WorkerType(
             name="shell",
@@ -144,11 +160,10 @@ def _built_in() -> dict[str, WorkerType]:
             container=WorkerContainer(),
         ),
     )
-    return {worker_type.name: worker_type for worker_type in types}
 
 
 #: The worker types that exist without any configuration.
-BUILT_IN: Mapping[str, WorkerType] = MappingProxyType(_built_in())
+BUILT_IN: Mapping[str, WorkerType] = MappingProxyType({one.name: one for one in (*_ai_types(), *_command_types())})
 
 #: In this order an AI program is looked for when a pool names no worker type.
 DEFAULT_ORDER = ("terminal-qwen", "terminal-claude", "terminal-codex", "terminal-gemini")

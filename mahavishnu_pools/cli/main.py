@@ -23,6 +23,8 @@ COMMANDS = {
     "down": f"{_HERE}.stack:down",
     "status": f"{_HERE}.stack:status",
     "logs": f"{_HERE}.stack:logs",
+    "check": f"{_HERE}.check:check",
+    "validate-production": f"{_HERE}.check:check",
     "pools": f"{_HERE}.pools:pools",
     "pool": f"{_HERE}.pools:pools",
     "version": f"{_HERE}.version:version",

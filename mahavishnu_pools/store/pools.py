@@ -192,12 +192,15 @@ def reindex() -> Call[int]:
     return Call("reindex", (), int)
 
 
-def node_beat(node: NodeInfo, groups: Mapping[str, GroupInfo | None], *, ttl: float) -> Call[bool]:
-    """Say that a node lives for ``ttl`` more seconds, and what its groups are (None: this one is gone)."""
+def node_beat(node: NodeInfo, groups: Mapping[str, GroupInfo | None], *, ttl: float) -> Call[str]:
+    """Say that a node lives for ``ttl`` more seconds, and what its groups are (None: this one is gone).
+
+    The answer is the question of a check (see ``node_reports``), empty when nobody asks.
+    """
     flat: list[Argument] = [node.name, node.model_dump_json(), int(ttl * 1000)]
     for pool_id, group in groups.items():
         flat.extend((pool_id, group.model_dump_json() if group else ""))
-    return Call("node_beat", tuple(flat), bool)
+    return Call("node_beat", tuple(flat), str)
 
 
 def node_leave(node: str) -> Call[bool]:

@@ -17,6 +17,7 @@ from mahavishnu_pools.store.pools import GroupInfo, node_beat
 
 from .context import AgentContext
 from .group import Group
+from .self_report import SelfReport
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Heartbeat:
     def __init__(self, context: AgentContext, infos: Callable[[], Mapping[str, GroupInfo]]) -> None:
         self._context = context
         self._infos = infos
+        self._report = SelfReport(context)
 
     async def beat(self) -> None:
         """Say everything.
@@ -48,8 +50,10 @@ class Heartbeat:
     async def _send(self, groups: Mapping[str, GroupInfo | None]) -> None:
         context = self._context
         asked = time.monotonic()
-        await context.store.run(node_beat(context.facts.info(), groups, ttl=context.settings.node_lost_after))
+        beat = node_beat(context.facts.info(), groups, ttl=context.settings.node_lost_after)
+        question = await context.store.run(beat)
         context.heard_at = max(context.heard_at, asked)
+        self._report.asked(question)
 
     async def measure(self) -> None:
         """Measure memory and CPU of every group; the figures go with the next beat."""

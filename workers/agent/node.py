@@ -123,6 +123,10 @@ class NodeFacts:
             programs=tuple(name for name, kind in self._types.items() if worker_types.find_program(kind)),
         )
 
+    def worker_types(self) -> tuple[worker_types.WorkerType, ...]:
+        """Return every worker type this node knows."""
+        return tuple(self._types.values())
+
     def worker_type(self, config: PoolConfig) -> str | None:
         """Return the worker type of a pool here: its own, the configured default, the first installed, or None."""
         default = self._settings.default_worker_type

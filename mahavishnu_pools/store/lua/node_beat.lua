@@ -1,4 +1,5 @@
 -- An agent says that it lives and what it has. ARGV: 2 node, 3 about (JSON), 4 lifetime in ms, then pool, group (JSON or '') pairs
+-- Reply: the question of a check, '' when there is none
 even_when_full()
 call('HSET', k_nodes(), ARGV[2], ARGV[3])
 call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4])
@@ -18,4 +19,4 @@ for i = 5, #ARGV, 2 do
   -- Who waits for a pool to be ready or scaled looks again; routing does not depend on it, so the registry's version stays.
   if face(before) ~= face(text) then call('PUBLISH', k_changed(), pool) end
 end
-return 1
+return call('GET', k_examine()) or ''

@@ -1,0 +1,112 @@
+"""The whole check: looks at everything, mends when asked to, and says how it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.checks import batches, leases, nodes, pools, tasks
+from mahavishnu_pools.checks.findings import Finding, Found, Level, Site
+from mahavishnu_pools.checks.keyspace import Inventory, take_inventory
+from mahavishnu_pools.checks.messages import MessageWalk, Places
+from mahavishnu_pools.checks.server import odd_clock, odd_server
+from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.node_report import NodeReport
+from mahavishnu_pools.settings import Settings
+from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.leases import list_leases
+from mahavishnu_pools.store.pools import PoolRecord, read_pools
+from mahavishnu_pools.store.server_facts import ServerFacts, read_server_facts
+
+#: Findings of one kind that are listed; the counts hold all of them.
+LISTED = 100
+
+
+class NodeState(Value):
+    """A node as a check saw it; ``report`` is None when it did not answer."""
+
+    name: str
+    alive: bool
+    report: NodeReport | None = None
+
+
+class CheckReport(Value):
+    """What a check found. ``found`` and ``repaired`` count findings by kind; ``findings`` lists up to 100 of each."""
+
+    status: str
+    findings: tuple[Finding, ...]
+    found: dict[str, int]
+    repaired: dict[str, int]
+    keys: dict[str, int]
+    clock_skew: float
+    server: ServerFacts
+    nodes: tuple[NodeState, ...]
+
+
+async def check(store: AsyncStore, settings: Settings, *, repair: bool = False) -> CheckReport:
+    """Look at everything; with ``repair`` mend what can be mended.
+
+    Raises:
+        RedisUnavailable: the server does not answer.
+    """
+    site = Site(store, settings)
+    inventory = await take_inventory(store)
+    registry = (await store.run(read_pools())).pools
+    found = await _stored(site, inventory, registry)
+    facts, skew = await read_server_facts(store), await nodes.own_skew(site)
+    known, answers = await nodes.ask(site)
+    found += odd_server(facts, groups=sum(pool.config.replicas for pool in registry), nodes=len(known))
+    found += odd_clock("this machine", skew)
+    found += nodes.odd_nodes(known, answers, registry)
+    findings = [await _mended(site, one) if repair else one.finding for one in found]
+    return CheckReport(
+        status="degraded" if any(one.level is Level.FAULT for one in findings) else "healthy",
+        findings=tuple(_listed(findings)),
+        found=dict(Counter(one.kind for one in findings)),
+        repaired=dict(Counter(one.kind for one in findings if one.repaired)),
+        keys=dict(sorted(inventory.counts.items())),
+        clock_skew=skew,
+        server=facts,
+        nodes=tuple(NodeState(name=one.name, alive=one.alive, report=answers.get(one.name)) for one in known),
+    )
+
+
+async def _stored(site: Site, inventory: Inventory, registry: tuple[PoolRecord, ...]) -> list[Found]:
+    """Find what is wrong with what is stored, in the order in which it is to be mended."""
+    living = frozenset(pool.pool_id for pool in registry)
+    known = {lease.lease for lease in await site.store.run(list_leases())}
+    places = Places(sorted(living | inventory.pools), sorted(known | inventory.leases))
+    following = await batches.followers(site, inventory)
+    walk = MessageWalk(site.store, inventory.waiting.keys() - following)
+    await walk.walk(places)
+    unrecorded = Counter({pool: n for pool, n in walk.unrecorded.items() if pool in living})
+    return [
+        *await pools.odd_registry(site),
+        *await leases.odd_leases(site, inventory, pools=living),
+        *await tasks.without_message(site, inventory, places, first=walk),
+        *await pools.remains(site, inventory),
+        *tasks.without_lifetime(inventory),
+        *await batches.odd_batches(site, inventory),
+        *pools.endless_keys(inventory),
+        *await pools.odd_load(site, pools=len(registry), unrecorded=unrecorded),
+        *pools.unrecorded_messages(unrecorded),
+    ]
+
+
+async def _mended(site: Site, found: Found) -> Finding:
+    if found.mend is None:
+        return found.finding
+    try:
+        done = await found.mend(site)
+    except errors.RedisFull:
+        done = False
+    return found.finding.model_copy(update={"repaired": done})
+
+
+def _listed(findings: Iterable[Finding]) -> Iterable[Finding]:
+    seen: Counter[str] = Counter()
+    for one in findings:
+        seen[one.kind] += 1
+        if seen[one.kind] <= LISTED:
+            yield one

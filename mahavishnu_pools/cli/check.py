@@ -1,0 +1,36 @@
+"""The command ``check``, also called ``validate-production``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mahavishnu_pools.cli.exit_codes import HEALTH
+from mahavishnu_pools.cli.options import format_option
+from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.session import Session
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.checks.run import CheckReport
+    from mahavishnu_pools.manager import PoolManager
+
+
+@click.command("check")
+@click.option("--repair", is_flag=True, help="Mend what can be mended; without it nothing is changed.")
+@format_option
+@click.pass_obj
+def check(session: Session, /, *, repair: bool, output: Output) -> int:
+    """Look for inconsistencies between queues, leases, records and batches, and for limits that are too low.
+
+    The exit code is 0 when nothing is wrong, 1 when something was found (repaired or not), 4 when nothing can be
+    reached.
+    """
+    from mahavishnu_pools.cli.check_documents import check_report
+
+    async def look(manager: PoolManager) -> CheckReport:
+        return await manager.check(repair=repair)
+
+    report = session.run(look)
+    output.show(check_report(report, repair=repair))
+    return HEALTH[report.status]

@@ -1,0 +1,2 @@
+-- Reply: seconds since the epoch, as text
+return stamp(clock())
