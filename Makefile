@@ -4,6 +4,7 @@
 #   make run [DIR=path] [STAY=1]   the main job over the Python files of DIR; STAY=1 leaves the stack up afterwards
 #   make test                      the tests
 #   make test-slow                 the tests left out by `make test`
+#   make chaos                     2,000 tasks under 50 faults; TASKS, FAULTS and SEED change that
 #   make lint                      style, types, allowed imports
 #   make bench                     the measurements behind the figures in the README
 
@@ -19,7 +20,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-slow lint bench
+.PHONY: run test test-slow chaos lint bench
 
 run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay)
@@ -32,6 +33,13 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow
+
+TASKS ?= 2000
+FAULTS ?= 50
+SEED ?=
+
+chaos: $(INSTALLED)
+	@$(PYTHON) -m tests.chaos --tasks $(TASKS) --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED)
 	@failed=0; \

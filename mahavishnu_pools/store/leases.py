@@ -129,7 +129,7 @@ def held_claims(lease: str) -> Call[frozenset[str] | None]:
 
 @dataclass(frozen=True, slots=True)
 class LeaseInfo:
-    """A lease as reapers see it; ``alive`` is False when its time ran out."""
+    """A lease as reapers see it; ``alive`` is False when its time ran out, ``node_alive`` when its node is lost too."""
 
     lease: str
     pool_id: str
@@ -138,6 +138,7 @@ class LeaseInfo:
     started: float
     alive: bool
     claims: int
+    node_alive: bool = False
 
 
 def list_leases() -> Call[list[LeaseInfo]]:
@@ -145,10 +146,10 @@ def list_leases() -> Call[list[LeaseInfo]]:
 
     def parse(reply: list[Any]) -> list[LeaseInfo]:
         found = []
-        for lease, text, alive, claims in reply:
+        for lease, text, alive, claims, node in reply:
             about = json.loads(text)
             where = (about["pool"], about["node"], about["pid"], about["started"])
-            found.append(LeaseInfo(lease, *where, alive=bool(alive), claims=claims))
+            found.append(LeaseInfo(lease, *where, alive=bool(alive), claims=claims, node_alive=bool(node)))
         return found
 
     return Call("lease_list", (), parse)

@@ -37,7 +37,9 @@ class Reaper:
         answered = time.monotonic()
         others = [lease for lease in found if lease.lease not in self._context.leases]
         ended = [lease for lease in others if self._has_ended_here(lease)]
-        missing = {lease.lease: lease for lease in others if not lease.alive and lease not in ended}
+        # A node that is only cut off ends its own groups first, and it has until it is lost to do so.
+        lost = [lease for lease in others if not lease.alive and not lease.node_alive and lease not in ended]
+        missing = {lease.lease: lease for lease in lost}
         silent = self._silence.poll(missing, asked=asked, answered=answered)
         for lease in [*ended, *(missing[name] for name in silent)]:
             await self._reap(lease)

@@ -23,9 +23,8 @@ class GroupWatch:
         self._context = context
         self._keepers = keepers
         self._ticks = TickWatch(context.settings.frozen_after)
-        settings = context.settings
-        # Others take a silent node's work over when it is lost, or when a lease was missing for a lease's time.
-        self._cut_off_after = min(0.75 * settings.node_lost_after, 1.5 * settings.lease_ttl)
+        # Others take a silent node's work over when it is lost; until then its groups must have ended.
+        self._cut_off_after = 0.75 * context.settings.node_lost_after
 
     async def look(self) -> None:
         """End groups that do not tick, and all when Redis was silent so long that others will soon run their tasks."""
