@@ -1,4 +1,4 @@
--- Writes the load index of every pool anew from the truth. Reply: how many entries were wrong before
+-- Writes the load index of every pool anew from the truth, and drops periodic tasks that nobody had a worker for. Reply: how many entries were wrong before
 local wrong, seen = 0, {}
 for _, pool in ipairs(call('ZRANGE', k_pools(), 0, -1)) do
   local member = call('HGET', k_pool(pool), 'member')
@@ -15,4 +15,5 @@ for _, member in ipairs(call('ZRANGE', k_load(), 0, -1)) do
     wrong = wrong + 1
   end
 end
+call('LTRIM', k_periodic(), 0, 19)
 return wrong

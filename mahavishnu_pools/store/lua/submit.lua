@@ -3,6 +3,7 @@
 local o, refused = options(ARGV[2])
 if refused then return refused end
 local now = clock()
+local EMPTY_BATCH_TTL = 86400
 
 local count = (#ARGV - 2) / 8
 local reply, touched = { 'ok' }, {}
@@ -48,6 +49,15 @@ for i = 0, count - 1 do
     -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
     if o.strategy == 'least_loaded' then reindex(pool, true) end
     reply[#reply + 1] = { id, pool, '1' }
+  end
+end
+if o.batch then
+  -- With tasks to come it stays; one whose tasks were all known before would get no outcome, and with it no lifetime.
+  if next(touched) then
+    call('PERSIST', k_batch(o.batch))
+    call('PERSIST', k_batch_tasks(o.batch))
+  elseif call('HGET', k_batch(o.batch), 'total') == '0' then
+    call('EXPIRE', k_batch(o.batch), EMPTY_BATCH_TTL)
   end
 end
 for pool in pairs(touched) do
