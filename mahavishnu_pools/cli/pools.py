@@ -24,6 +24,7 @@ COMMANDS = {
     "drain": f"{_HERE}.pool_changes:drain",
     "close": f"{_HERE}.pool_changes:close",
     "close-all": f"{_HERE}.pool_changes:close_all",
+    "rebalance": f"{_HERE}.rebalance:rebalance",
     "health": f"{_HERE}.pool_views:health",
     "stats": f"{_HERE}.pool_views:stats",
 }

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mahavishnu_pools import errors, names, worker_types
-from mahavishnu_pools.routing.eligibility import Need, PoolFilter, Sifted, View, cannot_run, sift, validate
+from mahavishnu_pools.routing.eligibility import (
+    Need,
+    PoolFilter,
+    Sifted,
+    View,
+    cannot_run,
+    sift,
+    stored_filter,
+    validate,
+)
 from mahavishnu_pools.routing.strategies import Among, choice, selector_of
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolSelector
 from mahavishnu_pools.schemas.routing import Choice
@@ -151,6 +160,7 @@ class Chooser:
             version=view.version if versioned else None,
             affinity=key,
             random=random.random(),
+            filters=stored_filter(wish.filters),
         )
         return choice(selector, among)
 

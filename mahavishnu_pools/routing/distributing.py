@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.routing.distribution import Spread, copies, follower, split
-from mahavishnu_pools.routing.eligibility import Need, PoolFilter
+from mahavishnu_pools.routing.eligibility import Need, PoolFilter, stored_filter
 from mahavishnu_pools.routing.submission import Parcel, Sender, chunked, pack
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -41,6 +41,7 @@ class Ready:
     candidates: tuple[str, ...]
     targets: tuple[str, ...] | None
     follower: Follower | None
+    filters: str | None = None
 
     def ids(self) -> list[str]:
         """Return the ids of all its tasks."""
@@ -85,7 +86,7 @@ def prepare(
         made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes)
         reducing = yield from chooser.candidates(Need.of(after), filters=filters, only=only)
         then = Follower(made, reducing.candidates, reducing.candidates[0])
-    return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then)
+    return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then, stored_filter(filters))
 
 
 def carry_out(sender: Sender, ready: Ready, *, result_ttl: float) -> Steps[Distribution]:
@@ -113,4 +114,5 @@ def _chunks(ready: Ready) -> Iterator[tuple[list[Parcel], Choice]]:
         else:
             assert ready.how.selector is not None
             # One random number a call seeds the choice of every task in it.
-            yield chunk, Choice(ready.how.selector.value, candidates=ready.candidates, random=random.random())
+            how, seed = ready.how.selector.value, random.random()
+            yield chunk, Choice(how, candidates=ready.candidates, random=seed, filters=ready.filters)

@@ -109,6 +109,12 @@ def validate(view: View, spec: TaskSpec) -> None:
     task_types.validate_payload(spec, known=view.known_task_types(), ai=ai)
 
 
+def stored_filter(filters: PoolFilter | None) -> str | None:
+    """Return a filter as it is kept with a task, None when it asks for nothing."""
+    text = filters.model_dump_json(exclude_defaults=True) if filters else "{}"
+    return None if text == "{}" else text
+
+
 def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
     """Return what of the filter a pool does not have, or None."""
     if filters is None:

@@ -6,7 +6,7 @@ The choice itself is made inside Redis, in the same step that submits, because o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from mahavishnu_pools import errors
@@ -24,6 +24,7 @@ class Among:
     version: int | None
     affinity: str | None
     random: float
+    filters: str | None = None
 
     @property
     def candidates(self) -> tuple[str, ...] | None:
@@ -76,7 +77,7 @@ def choice(selector: PoolSelector, among: Among) -> Choice:
     possible = among.sifted.keep if selector is PoolSelector.AFFINITY else among.sifted.candidates
     if not possible:
         raise errors.NoPoolAvailable.of(among.sifted.reasons)
-    return STRATEGIES[selector](among)
+    return replace(STRATEGIES[selector](among), filters=among.filters)
 
 
 def selector_of(given: PoolSelector | str) -> PoolSelector:

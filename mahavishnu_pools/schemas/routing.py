@@ -13,7 +13,8 @@ class Choice:
 
     ``strategy`` is a routing strategy or ``pool`` (then ``pool`` names the one, or ``targets`` one a task).
     ``candidates=None`` means every active pool. ``keep`` are the pools that an affinity key may stay bound to, also
-    while they are paused (None: any). ``version`` is the registry version the candidates were read at.
+    while they are paused (None: any). ``version`` is the registry version the candidates were read at. ``filters``
+    (JSON of a PoolFilter) is what was asked of the pool, kept with the task for whoever moves it later.
     """
 
     strategy: str
@@ -24,6 +25,7 @@ class Choice:
     affinity: str | None = None
     random: float = 0.0
     version: int | None = None
+    filters: str | None = None
 
     def options(self, **more: Any) -> str:
         """Return the JSON options of the submit and route scripts."""
@@ -36,6 +38,7 @@ class Choice:
             "affinity": self.affinity,
             "random": self.random,
             "version": self.version,
+            "filters": self.filters,
             **more,
         }
         return json.dumps({name: value for name, value in given.items() if value is not None})

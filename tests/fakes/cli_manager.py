@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.moving import PoolBalance, Rebalanced, TaskMove
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolStatus
 from mahavishnu_pools.schemas.task import DistributionResult, TaskResult, TaskSpec, TaskStatus
 
@@ -55,6 +56,7 @@ class FakeManager:
         self.closed = False
         self.outcome = result or task_result()
         self.wait: Callable[[], Any] | None = None
+        self.movable = 2
         self.pools = [pool_info("local"), pool_info("local-pool"), pool_info("k8s", pool_id="pool_abc")]
 
     def called(self, name: str) -> dict[str, Any]:
@@ -161,3 +163,16 @@ class FakeManager:
         figures = {"pools": 3, "pools_active": 3, "workers": 15}
         found: dict[str, Any] = {**figures, "tasks": {"queued": 0}, "memory_mb": None}
         return {**found, "by_type": {"mahavishnu": figures}} if by_type else found
+
+    async def rebalance(self, strategy: str, *, pools: tuple[str, ...] | None, dry_run: bool) -> Rebalanced:
+        self.calls.append(("rebalance", {"strategy": strategy, "pools": pools, "dry_run": dry_run}))
+        names = {"source_name": "local", "target_name": "k8s"}
+        move = TaskMove(source="pool_local", target="pool_abc", **names, priority=5, tasks=self.movable)
+        balance = PoolBalance(
+            pool_id="pool_local", name="local", queued_before=4, queued_after=2, load_before=4.0, load_after=2.0
+        )
+        moves = (move,) if self.movable else ()
+        left_out = {"local-pool": "it is paused"}
+        return Rebalanced(
+            strategy=strategy, dry_run=dry_run, moved=self.movable, moves=moves, pools=(balance,), left_out=left_out
+        )

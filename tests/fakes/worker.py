@@ -123,7 +123,8 @@ class FakeNode:
         if lease is None:
             return
         by = leases.Claimant(lease, pool.pool_id, "w")
-        call = leases.claim(by, most=pool.workers, request=secrets.token_hex(6), result_ttl=60)
+        busy = sum(held.pool_id == pool.pool_id for held in self._held.values())
+        call = leases.claim(by, most=max(0, pool.workers - busy), request=secrets.token_hex(6), result_ttl=60)
         found = await self.store.run(call)
         for claim in found.claims if found else ():
             await self._start(pool, lease, claim)

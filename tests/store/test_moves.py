@@ -16,7 +16,7 @@ from mahavishnu_pools.store import leases, moves, pools, tasks
 from mahavishnu_pools.store.moves import MoveOrder
 from tests.store.world import World
 
-PROMPT = "prompt\n\n"
+PROMPT = "prompt\n\n\n"
 
 #: The bucket of priority 5, which tasks have that name none.
 BUCKET = "4"
@@ -84,10 +84,10 @@ def test_only_lots_with_a_quota_go(world: World) -> None:
     special = world.to(a, 1, worker_type="terminal-claude")
     mixed = world.run(moves.count_waiting(a, BUCKET))
 
-    moved = move(world, a, b, quotas={"shell\n\n": 9, "prompt\nterminal-claude\n": 9})
+    moved = move(world, a, b, quotas={"shell\n\n\n": 9, "prompt\nterminal-claude\n\n": 9})
 
-    assert mixed.lots == ("prompt\nterminal-claude\n", *["shell\n\n"] * 2, *[PROMPT] * 2)
-    assert moved.lots == {"shell\n\n": 2, "prompt\nterminal-claude\n": 1}
+    assert mixed.lots == ("prompt\nterminal-claude\n\n", *["shell\n\n\n"] * 2, *[PROMPT] * 2)
+    assert moved.lots == {"shell\n\n\n": 2, "prompt\nterminal-claude\n\n": 1}
     assert order_of(world, b) == shells + special
     assert order_of(world, a) == prompts
 
@@ -133,7 +133,7 @@ def test_a_message_names_its_new_queue_and_nothing_else_of_it_changes(world: Wor
     world.push_raw(a, stock)
 
     move(world, a, b)
-    move(world, a, b, place="0", quotas={"celery:user.task\n\n": 1})
+    move(world, a, b, place="0", quotas={"celery:user.task\n\n\n": 1})
 
     [after] = world.redis.lrange(world.key("queue", b) + names.PRIORITY_SEPARATOR + BUCKET, 0, -1)
     [moved] = world.redis.lrange(world.key("queue", b), 0, -1)
@@ -207,7 +207,7 @@ def test_tasks_with_an_affinity_key_are_a_lot_of_their_own_while_their_pool_live
     other = b if home == a else a
 
     bound = world.run(moves.count_waiting(home, BUCKET))
-    assert set(bound.lots) == {f"prompt\n\n{home}"}
+    assert set(bound.lots) == {f"prompt\n\n\n{home}"}
     assert move(world, home, other).count == 0
     world.run(pools.change_pool(home, status=PoolStatus.DRAINING))
 

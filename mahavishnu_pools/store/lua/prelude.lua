@@ -203,9 +203,19 @@ local function give_back(pool, id, bucket, message)
   end
 end
 
+-- Dead letters are kept so long, and so many; the task's record and its output stay as long.
+local DEAD_TTL, DEAD_MOST = 30 * 86400, 10000
+
+-- Keeps a message nobody will run; cause is a sentence.
 local function dead_letter(id, pool, cause, message, now)
   call('HSET', k_dead_letter(id), 'pool', pool, 'cause', cause, 'message', message, 'at', stamp(now))
   call('ZADD', k_dead(), now, id)
+  for _, key in ipairs({ k_dead_letter(id), k_task(id), k_log(id) }) do call('EXPIRE', key, DEAD_TTL) end
+  call('ZREMRANGEBYSCORE', k_dead(), '-inf', now - DEAD_TTL)
+  for _, old in ipairs(call('ZRANGE', k_dead(), 0, -DEAD_MOST - 1)) do
+    call('DEL', k_dead_letter(old))
+    call('ZREM', k_dead(), old)
+  end
 end
 
 local settle
@@ -274,13 +284,13 @@ function settle(id, pool, o, now)
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
 end
 
--- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, living pool its
--- affinity key is bound to; a line each). No id: it cannot be read. No lot: its task has its outcome already.
+-- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, filter it was sent
+-- with, living pool its affinity key is bound to; a line each). No id: it cannot be read. No lot: its task has its outcome already.
 local function lot_of(message)
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
   if type(headers) ~= 'table' or type(headers.id) ~= 'string' or type(headers.task) ~= 'string' then return nil, nil end
-  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec')
+  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec', 'filters')
   if h[2] and STAT[h[2]] then return headers.id, nil end
   local worker_type, home = '', ''
   if h[4] and string.find(h[4], '"worker_type"', 1, true) then
@@ -291,5 +301,5 @@ local function lot_of(message)
     local bound = call('GET', k_affinity(h[3]))
     if bound and takes(bound) then home = bound end
   end
-  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. home
+  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. (h[5] or '') .. '\n' .. home
 end

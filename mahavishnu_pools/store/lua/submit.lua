@@ -33,6 +33,7 @@ for i = 0, count - 1 do
     if o.client then field('client', o.client) end
     if o.batch then field('batch', o.batch) end
     if o.strategy == 'affinity' then field('affinity', o.affinity) end
+    if o.filters then field('filters', o.filters) end
     if idem ~= '' then field('idem', idem); call('SET', k_idem(idem), id) end
     if more ~= '' then
       local m = cjson.decode(more)
