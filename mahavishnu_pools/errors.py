@@ -232,6 +232,19 @@ class TaskNotFound(NotFound):
         )
 
 
+class DeadLetterNotFound(NotFound):
+    """No dead letter has this id."""
+
+    code = "dead_letter_not_found"
+
+    @classmethod
+    def of(cls, letter_id: str) -> DeadLetterNotFound:
+        """Build the error from the id."""
+        return cls(
+            f"No dead letter has the id {letter_id!r}. 'mahavishnu pools dead list' shows them.", task_id=letter_id
+        )
+
+
 class NoPoolAvailable(NotFound):
     """No pool can take the task; ``reasons`` says why each one was left out."""
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "distribute": f"{_HERE}.distribute:distribute",
     "task": f"{_HERE}.task:task",
     "cancel": f"{_HERE}.task:cancel",
+    "dead": f"{_HERE}.dead:dead",
     "scale": f"{_HERE}.pool_changes:scale",
     "pause": f"{_HERE}.pool_changes:pause",
     "resume": f"{_HERE}.pool_changes:resume",

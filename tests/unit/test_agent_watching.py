@@ -85,6 +85,14 @@ def test_a_pause_of_the_watcher_itself_freezes_nobody() -> None:
     assert watch.look({1: 7}, now=1003.0) == {1}
 
 
+def test_who_waits_for_a_silent_server_is_not_frozen() -> None:
+    watch = TickWatch(frozen_after=3.0)
+    watch.look({1: 7}, now=0.0)
+
+    assert [watch.look({1: 7}, now=now, excused=True) for now in (1.0, 2.0, 3.0, 4.0)] == [set()] * 4
+    assert [watch.look({1: 7}, now=now) for now in (5.0, 6.0, 7.0)] == [set(), set(), {1}]
+
+
 def test_a_new_group_with_an_old_pid_starts_anew() -> None:
     watch = TickWatch(frozen_after=2.0)
     watch.look({1: 7}, now=0.0)

@@ -24,9 +24,12 @@ class TickWatch:
         self._seen: dict[int, _Seen] = {}
         self._looked: float | None = None
 
-    def look(self, ticks: Mapping[int, int], *, now: float) -> set[int]:
-        """Take the ticks by pid and return the pids of groups whose tick has stood still for too long."""
-        asleep = self._looked is not None and now - self._looked > LONGEST_PAUSE
+    def look(self, ticks: Mapping[int, int], *, now: float, excused: bool = False) -> set[int]:
+        """Take the ticks by pid and return the pids of groups whose tick has stood still for too long.
+
+        While they are ``excused``, because the server they wait for is silent, nothing counts.
+        """
+        asleep = excused or (self._looked is not None and now - self._looked > LONGEST_PAUSE)
         self._looked = now
         self._forget(self._seen.keys() - ticks.keys())
         for pid, tick in ticks.items():

@@ -22,16 +22,21 @@ class GroupWatch:
     def __init__(self, context: AgentContext, keepers: Iterable[Keeper]) -> None:
         self._context = context
         self._keepers = keepers
-        self._ticks = TickWatch(context.settings.frozen_after)
+        settings = context.settings
+        self._ticks = TickWatch(settings.frozen_after)
+        # Redis is silent for everybody on this node when the controller itself has not been answered for two beats.
+        self._silent_after = max(settings.frozen_after / 2, 2 * settings.node_heartbeat + 1)
         # Others take a silent node's work over when it is lost; until then its groups must have ended.
-        self._cut_off_after = 0.75 * context.settings.node_lost_after
+        self._cut_off_after = 0.75 * settings.node_lost_after
 
     async def look(self) -> None:
         """End groups that do not tick, and all when Redis was silent so long that others will soon run their tasks."""
         table = self._context.table
         ready = {group.pid: table.life(group).tick for group in table if group.ready.is_set()}
-        frozen = self._ticks.look(ready, now=time.monotonic())
-        cut_off = time.monotonic() - self._context.heard_at > self._cut_off_after
+        now = time.monotonic()
+        silence = now - self._context.heard_at
+        frozen = self._ticks.look(ready, now=now, excused=silence > self._silent_after)
+        cut_off = silence > self._cut_off_after
         for keeper in self._keepers:
             group = keeper.group
             if group is None:

@@ -18,9 +18,16 @@ local message = string.sub(value, from)
 local key = k_task(id)
 call('HSET', key, 'finished_by', own)
 if action ~= 'release' then call('HDEL', key, 'again') end
-if action == 'outcome' then
+local cancelled = (action == 'retry' or action == 'handback') and call('HGET', key, 'cancel')
+if cancelled then
+  -- It was to run again, and somebody asked for its end meanwhile.
+  local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
+    result = { exc_type = 'TaskRevokedError', exc_message = { cancelled }, exc_module = 'celery.exceptions' } })
+  local outcome = cjson.encode({ status = 'cancelled', error = cancelled })
+  settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ARGV[10] }, now)
+elseif action == 'outcome' then
   settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = ARGV[9], ttl = ARGV[10] }, now)
-  if ARGV[7] == 'dead' then dead_letter(id, pool, ARGV[8], message, now) end
+  if ARGV[7] == 'dead' then dead_letter(id, pool, cjson.decode(ARGV[8]).error or 'It was given up.', message, now) end
 elseif action == 'retry' then
   local due = now + tonumber(ARGV[11])
   call('HINCRBY', key, 'retries', 1)
