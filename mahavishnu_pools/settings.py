@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.yaml_file import read_yaml
 
 #: Where the settings file is looked for when MAHAVISHNU_SETTINGS_FILE names none: below the current directory.
 DEFAULT_SETTINGS_FILE = Path("settings/mahavishnu.yaml")
@@ -176,13 +177,9 @@ def load_settings(**overrides: Any) -> Settings:
 def _warn_of_unknown_keys(path: Path) -> None:
     if not path.is_file():
         return
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as exc:
-        raise errors.InvalidConfig(f"{path} is no valid YAML: {exc}. Correct or remove it.", file=str(path)) from exc
-    if content is not None and not isinstance(content, dict):
+    content = read_yaml(path)
+    named = content is None or (isinstance(content, dict) and all(isinstance(key, str) for key in content))
+    if not named:
         raise errors.InvalidConfig(f"{path} must hold settings as 'name: value' lines.", file=str(path))
     for key in content or {}:
         if key not in Settings.model_fields:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.container import WorkerContainer
+from mahavishnu_pools.yaml_file import read_yaml
 
 #: Stands for the prompt in the argv of a worker type that passes it as an argument.
 PROMPT = "{prompt}"
@@ -235,18 +236,7 @@ def no_ai_program(*, known: Mapping[str, WorkerType] = BUILT_IN) -> errors.Missi
 
 
 def _read_yaml(path: Path) -> dict[object, object]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise errors.InvalidConfig(
-            f"worker_types_file: {path} cannot be read ({exc}). Correct the setting.", file=str(path)
-        ) from exc
-    except yaml.YAMLError as exc:
-        raise errors.InvalidConfig(
-            f"worker_types_file: {path} is no valid YAML: {exc}. Correct it.", file=str(path)
-        ) from exc
+    content = read_yaml(path, setting="worker_types_file")
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -93,10 +93,11 @@ def text_of(given: str, *, option: str) -> str:
     path = given[1:]
     try:
         return _decoded(Path(path).expanduser().read_bytes(), option=option, source=path)
-    except OSError as exc:
+    except (OSError, ValueError, RuntimeError) as exc:  # a NUL in the name; a home that nobody has
+        reason = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else str(exc)
         raise errors.InvalidField.of(
             option,
-            f"{path!r} cannot be read ({os.strerror(exc.errno or 0)})",
+            f"{path!r} cannot be read ({reason})",
             "Name a file, or write @@ for a text that begins with @.",
         ) from exc
 

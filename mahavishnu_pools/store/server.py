@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import redis
@@ -18,6 +19,9 @@ from mahavishnu_pools import errors
 
 #: The oldest server whose commands suffice.
 OLDEST_REDIS = (6, 2)
+
+#: A password among a URL's options: `?password=`, `&ssl_password=`, `&sentinel_password=`.
+_QUERY_PASSWORD = re.compile(r"([?&][a-z_]*password=)[^&#]*", re.IGNORECASE)
 
 #: Errors after which the same call may succeed: the connection or the server was away.
 LOST = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OSError)
@@ -65,7 +69,8 @@ def _says(exc: Exception, word: str) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """Return a Redis URL without its password."""
+    """Return a Redis URL without its passwords."""
+    url = _QUERY_PASSWORD.sub(r"\1***", url)
     scheme, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     if not at:
