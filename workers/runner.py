@@ -142,12 +142,17 @@ def read_body(message: Mapping[str, Any]) -> Body:
     Raises:
         ValueError: it is no JSON of the protocol's form.
     """
-    body = message["body"]
-    if message["properties"].get("body_encoding") == "base64":
-        body = b64decode(body)
-    args, kwargs, embed = json.loads(body)
-    headers = message["headers"]
-    followed = bool(headers.get("group")) or any((embed or {}).values())
+    try:
+        body = message["body"]
+        if message["properties"].get("body_encoding") == "base64":
+            body = b64decode(body)
+        args, kwargs, embed = json.loads(body)
+        headers = message["headers"]
+        followed = bool(headers.get("group")) or any((embed or {}).values())
+    except (LookupError, TypeError, AttributeError, RecursionError) as exc:
+        raise ValueError(f"no message of Celery's protocol 2 ({exc})") from exc
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise ValueError("arguments are no list, or no mapping")
     return Body(args, kwargs, followed)
 
 

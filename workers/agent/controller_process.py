@@ -81,7 +81,14 @@ class ControllerProcess:
         if not data:
             self._drop_channel()
             return
-        for message in self._decoder.feed(data):
+        try:
+            messages = self._decoder.feed(data)
+        except wire.Garbled:
+            logger.exception("The controller cannot be understood and is killed", extra={"action": "controller"})
+            os.kill(self.pid, signal.SIGKILL)
+            self._drop_channel()
+            return
+        for message in messages:
             self._on_message(message)
 
     def _write(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from mahavishnu_pools import errors
 
 from . import wire
 from .start import GroupStart
+
+logger = logging.getLogger(__name__)
 
 
 class ZygoteGone(Exception):
@@ -74,9 +77,12 @@ class ZygoteLink:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         decoder = wire.Decoder()
-        while data := await _piece(reader):
-            for message in decoder.feed(data):
-                self._take(message)
+        try:
+            while data := await _piece(reader):
+                for message in decoder.feed(data):
+                    self._take(message)
+        except wire.Garbled:
+            logger.exception("The agent's first process cannot be understood any more")
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ZygoteGone("the agent's first process is gone"))

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 #: A detail longer than this many characters is cut, so that one that matters still fits into a line.
 _LONGEST_TEXT = 200
 
+#: A line that has not ended after so many bytes is none of ours, which are written whole.
+_LONGEST_LINE = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class News:
@@ -58,13 +61,22 @@ class NewsReader:
     def feed(self, data: bytes) -> list[News]:
         """Take the next piece and return the news that are complete now; a damaged line is logged and left out."""
         *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-_LONGEST_LINE:]
         found = []
         for line in lines:
             try:
-                found.append(News(**json.loads(line)))
-            except (ValueError, TypeError) as exc:
+                found.append(_read(line))
+            except (ValueError, TypeError, KeyError, RecursionError) as exc:
                 logger.warning("A line of news cannot be read: %s", exc)
         return found
+
+
+def _read(line: bytes) -> News:
+    raw = json.loads(line)
+    pool_id, pid, event, detail = raw["pool_id"], raw["pid"], raw["event"], raw["detail"]
+    if not (isinstance(pool_id, str) and type(pid) is int and isinstance(event, str) and isinstance(detail, dict)):
+        raise ValueError("a field has another type")
+    return News(pool_id, pid, event, detail)
 
 
 def _cut(value: Any) -> Any:

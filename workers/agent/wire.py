@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict, dataclass
+from functools import cache
+
+from pydantic import TypeAdapter, ValidationError
+
+#: The largest message, in bytes: orders hold a pool's configuration.
+LONGEST = 64 * 1024 * 1024
 
 _HEADER = struct.Struct("!I")
 
@@ -58,6 +64,10 @@ class Stop:
     hurry: bool
 
 
+class Garbled(Exception):
+    """What came over the socket is no message; nothing that follows can be understood. Never seen by users."""
+
+
 Message = StartGroup | ListGroups | Started | Listing | Exited | Stop
 
 _KINDS: dict[str, type[Message]] = {
@@ -78,11 +88,17 @@ class Decoder:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take the next piece and return the messages that are complete now."""
+        """Take the next piece and return the messages that are complete now.
+
+        Raises:
+            Garbled: it is none.
+        """
         self._rest += data
         found: list[Message] = []
         while len(self._rest) >= _HEADER.size:
             (size,) = _HEADER.unpack_from(self._rest)
+            if size > LONGEST:
+                raise Garbled(f"a message of {size} bytes")
             end = _HEADER.size + size
             if len(self._rest) < end:
                 break
@@ -91,9 +107,16 @@ class Decoder:
         return found
 
 
+@cache
+def _adapter(kind: type[Message]) -> TypeAdapter[Message]:
+    return TypeAdapter(kind)
+
+
 def _decode(body: bytes) -> Message:
-    raw = json.loads(body)
-    kind = _KINDS[raw.pop("kind")]
-    if kind is Listing:
-        raw["groups"] = [tuple(entry) for entry in raw["groups"]]
-    return kind(**raw)
+    try:
+        raw = json.loads(body)
+        kind = _KINDS[raw.pop("kind")]
+        found = _adapter(kind).validate_python(raw)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ValidationError) as exc:
+        raise Garbled(f"{type(exc).__name__}: {exc}") from exc
+    return found

@@ -6,6 +6,7 @@ Pure and tolerant: a line that is no event is skipped, a stream that breaks off 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,9 @@ from .interface import Retryable
 
 #: An answer made of many pieces is kept up to this many characters; the final event holds the whole one anyway.
 _MAX_PIECES = 1024 * 1024
+
+#: Values of events nested deeper than this are left out.
+_DEEPEST = 30
 
 _API_ERROR = "[API Error:"
 
@@ -130,7 +134,7 @@ def _claude_result(answer: Answer, event: dict[str, Any]) -> Answer:
     elif text.lstrip().startswith(_API_ERROR):
         error = text.strip()
     status = event.get("api_error_status")
-    if error is not None and status is not None:
+    if error is not None and isinstance(status, (int, str)):
         metadata["api_error_status"] = status
         error = error if str(status) in error else f"{error} (status {status})"
     resets = _RESETS_AT.search(error or "")
@@ -154,7 +158,8 @@ def _message_text(message: Any) -> str:
 def _codex_step(answer: Answer, event: dict[str, Any]) -> Answer:
     kind = event["type"]
     if kind == "thread.started":
-        return replace(answer, recognised=True, metadata={**answer.metadata, "session_id": event.get("thread_id")})
+        session = _named(event, "thread_id").get("thread_id")
+        return replace(answer, recognised=True, metadata={**answer.metadata, "session_id": session})
     if kind == "item.completed":
         item = event.get("item")
         is_message = (
@@ -199,7 +204,17 @@ STEPS: dict[str, Step] = {
 
 
 def _named(event: dict[str, Any], *names: str) -> dict[str, JsonValue]:
-    return {name: event[name] for name in names if event.get(name) is not None}
+    return {name: event[name] for name in names if event.get(name) is not None and _is_plain(event[name])}
+
+
+def _is_plain(value: Any, *, depth: int = _DEEPEST) -> bool:
+    """Tell whether a value can be stored as JSON: not nested without end, and no infinite number."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if not isinstance(value, (list, dict)):
+        return True
+    inner = value if isinstance(value, list) else value.values()
+    return depth > 0 and all(_is_plain(item, depth=depth - 1) for item in inner)
 
 
 def _message_of(error: Any) -> Any:
