@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
 from mahavishnu_pools.cli.options import Seconds, format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
+    from mahavishnu_pools.cli.formats.interface import Document
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.task import TaskResult
+
+
+#: What the record of a task says that was cancelled here.
+_REASON = "cancelled from the command line"
 
 
 @click.command()
@@ -41,13 +48,23 @@ def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float
 
 
 @click.command()
-@click.argument("task_id")
+@click.argument("task_id", required=False)
+@click.option("--batch", "batch_id", metavar="BATCH", help="All tasks of a batch.")
+@click.option("--pool", metavar="POOL", shell_complete=pool_names, help="What waits in a pool (id or name).")
 @format_option
 @click.pass_obj
-def cancel(session: Session, /, *, task_id: str, output: Output) -> None:
-    """End a task, or keep it from starting."""
+def cancel(session: Session, /, *, task_id: str | None, batch_id: str | None, pool: str | None, output: Output) -> None:
+    """End a task, or keep it from starting; or all tasks of a batch, or those that wait in a pool."""
+    given = [one for one in (task_id, batch_id, pool) if one is not None]
+    if len(given) != 1:
+        problem = "is missing" if not given else "excludes the others"
+        raise errors.InvalidField.of("TASK, --batch or --pool", problem, "Give exactly one of the three.")
 
-    async def end(manager: PoolManager) -> str:
-        return await manager.cancel(task_id, reason="cancelled from the command line")
+    async def end(manager: PoolManager) -> Document:
+        if batch_id is not None:
+            return task_documents.batch_cancelled(batch_id, await manager.cancel_batch(batch_id, reason=_REASON))
+        if pool is not None:
+            return task_documents.queue_cancelled(pool, await manager.cancel_queued(pool, reason=_REASON))
+        return task_documents.cancelled(given[0], await manager.cancel(given[0], reason=_REASON))
 
-    output.show(task_documents.cancelled(task_id, session.run(end)))
+    output.show(session.run(end))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +119,19 @@ def cancelled(task_id: str, answer: str) -> Document:
     """Return the document of ``pools cancel``; ``answer`` is what the manager said."""
     text = _CANCELLED.get(answer, f"Task {{}} had ended before: {answer}").format(task_id)
     return Document({"task_id": task_id, "status": answer}, (Note(text, good=True if answer in _CANCELLED else None),))
+
+
+def batch_cancelled(batch_id: str, counts: Mapping[str, int]) -> Document:
+    """Return the document of ``pools cancel --batch``."""
+    rows = [("Cancelled", counts["cancelled"]), ("Being stopped", counts["asked"]), ("Had ended", counts["finished"])]
+    return Document({"batch_id": batch_id, **counts}, (Note(f"Cancelled batch {batch_id}", good=True), _indented(rows)))
+
+
+def queue_cancelled(pool: str, count: int) -> Document:
+    """Return the document of ``pools cancel --pool``."""
+    return Document(
+        {"pool": pool, "cancelled": count}, (Note(f"Cancelled {count} waiting tasks of {pool}", good=True),)
+    )
 
 
 def task_data(result: TaskResult) -> dict[str, Any]:

@@ -149,12 +149,17 @@ def cancel(task_id: str, *, reason: str, result_ttl: float) -> Call[str]:
         TaskNotFound: there is no such task.
     """
 
-    def parse(reply: str) -> str:
-        if reply == "unknown":
+    def parse(reply: list[str]) -> str:
+        if reply[0] == "unknown":
             raise errors.TaskNotFound.of(task_id)
-        return reply
+        return reply[0]
 
-    return Call("cancel", (task_id, int(result_ttl * 1000), reason), parse)
+    return Call("cancel", (int(result_ttl * 1000), reason, task_id), parse)
+
+
+def cancel_many(task_ids: Sequence[str], *, reason: str, result_ttl: float) -> Call[list[str]]:
+    """Ask for the end of tasks, some hundreds a call; the answers are those of ``cancel``, or ``unknown``."""
+    return Call("cancel", (int(result_ttl * 1000), reason, *task_ids), list)
 
 
 def read_tasks(task_ids: Sequence[str]) -> Call[list[TaskResult | None]]:
