@@ -108,15 +108,14 @@ class Decoder:
 
 
 @cache
-def _adapter(kind: type[Message]) -> TypeAdapter[Message]:
-    return TypeAdapter(kind)
+def _adapter(kind: str) -> TypeAdapter[Message]:
+    return TypeAdapter(_KINDS[kind])
 
 
 def _decode(body: bytes) -> Message:
     try:
         raw = json.loads(body)
-        kind = _KINDS[raw.pop("kind")]
-        found = _adapter(kind).validate_python(raw)
+        found = _adapter(raw.pop("kind")).validate_python(raw)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ValidationError) as exc:
         raise Garbled(f"{type(exc).__name__}: {exc}") from exc
     return found
