@@ -14,6 +14,7 @@ from mahavishnu_pools.broker.waiting import OutcomeWaiter
 from mahavishnu_pools.broker.watching import PoolWatch
 from mahavishnu_pools.pools.changing import Changer
 from mahavishnu_pools.pools.closing import Closer
+from mahavishnu_pools.pools.retiring import Retiring
 from mahavishnu_pools.pools.spawning import Spawner
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender
@@ -57,6 +58,7 @@ class Parts:
     sender: Sender
     spawner: Spawner
     closer: Closer
+    retiring: Retiring
     changer: Changer
     private: PrivateStack | None
 
@@ -110,16 +112,17 @@ def _assemble(settings: Settings, store: AsyncStore, private: PrivateStack | Non
     client = secrets.token_hex(8)
     listener = Listener(store)
     watch = PoolWatch(listener)
-    closer = Closer(store, watch, settings)
+    closer, chooser = Closer(store, watch, settings), Chooser.from_settings(settings)
     return Parts(
         store=store,
         listener=listener,
         waiter=OutcomeWaiter(store, listener, client=client),
         watch=watch,
-        chooser=Chooser.from_settings(settings),
+        chooser=chooser,
         sender=Sender(client, settings.max_payload_bytes),
         spawner=Spawner(store, watch, closer, settings),
         closer=closer,
+        retiring=Retiring(store, watch, closer, chooser, settings),
         changer=Changer(store, watch, settings),
         private=private,
     )

@@ -152,6 +152,23 @@ class PoolConflict(InvalidInput):
         )
 
 
+class PoolBusy(InvalidInput):
+    """A pool has tasks, and nobody said what is to become of them."""
+
+    code = "pool_busy"
+
+    @classmethod
+    def of(cls, name: str, queued: int, running: int) -> PoolBusy:
+        """Build the error from the pool's name and the numbers of its waiting and running tasks."""
+        return cls(
+            f"Pool {name!r} has {queued} queued and {running} running tasks. Say what is to become of them: "
+            "--move [--to POOL] gives them to other pools, --drain waits until they have run, --cancel cancels them.",
+            pool=name,
+            queued=queued,
+            running=running,
+        )
+
+
 class ScaleOutOfRange(InvalidInput):
     """A requested worker count is outside the pool's limits."""
 

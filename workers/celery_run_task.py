@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
+from celery.exceptions import Ignore
 
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.task import Outcome
-from mahavishnu_pools.store.leases import Claim, Held
+from mahavishnu_pools.store.leases import Claim, Held, hand_back
 
 from .claims import Running
 
@@ -48,6 +49,11 @@ def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:
             worker_id = f"{threading.current_thread().name}@{group.options.context.node}"
             _, outcome = group.runner.attempt(running, spec, worker_id)
             group.logs.finish(task.request.id)
+            if outcome.status == "cancelled" and running.hand_back and running.reason is None:
+                # It waits again: Celery is not to store a result, nor to start what follows.
+                ttl = group.options.context.result_ttl
+                group.loop.end(running.held, hand_back(running.held, result_ttl=ttl))
+                raise Ignore
             return running, outcome
     return _run_outside(task, spec)
 

@@ -163,7 +163,8 @@ class CeleryTasks:
         held = delivery.running.held
         if requeue:
             self._deliveries.pop(held.task_id, None)
-            self._end(held, leases.retry(held, outcome='{"error":"rejected with requeue"}', delay=REJECT_DELAY))
+            why = '{"error":"rejected with requeue"}'
+            self._end(held, leases.retry(held, outcome=why, delay=REJECT_DELAY, result_ttl=self._result_ttl))
         else:
             name = delivery.message["headers"]["task"]
             self._dead(delivery, f"Celery rejected it: {delivery.value or f'is {name!r} a task of this worker?'}")

@@ -13,12 +13,16 @@ from .executors.interface import Cancellation
 
 @dataclass(slots=True)
 class Running:
-    """One claim while this process holds it. ``ending`` is True once its finish is on the way."""
+    """One claim while this process holds it. ``ending`` is True once its finish is on the way.
+
+    ``hand_back`` is True when its end was asked for so that it runs again, elsewhere or later.
+    """
 
     held: Held
     claim: Claim
     cancellation: Cancellation = field(default_factory=Cancellation)
     reason: str | None = None
+    hand_back: bool = False
     ending: bool = False
     request: Any = None
 
@@ -66,6 +70,12 @@ class ClaimTable:
         """Return every claim held now."""
         with self._lock:
             return list(self._running.values())
+
+    def hand_back(self) -> None:
+        """End what runs so that it waits again; Celery tasks and functions in our own threads cannot be ended so."""
+        for running in self.all():
+            running.hand_back = True
+            running.cancellation.cancel()
 
     def clear(self) -> list[Running]:
         """Forget everything (the lease is lost) and return what was held."""

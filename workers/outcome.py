@@ -52,7 +52,8 @@ def may_retry(outcome: Outcome, spec: TaskSpec, retries: int) -> bool:
 def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: float) -> Call[leases.Ending]:
     """Return the call that ends the claim: a retry, or the task's one outcome."""
     if may_retry(outcome, spec, attempt.retries):
-        return leases.retry(attempt.held, outcome=_ours(outcome, attempt), delay=retry_delay(attempt.retries))
+        delay = retry_delay(attempt.retries)
+        return leases.retry(attempt.held, outcome=_ours(outcome, attempt), delay=delay, result_ttl=result_ttl)
     return leases.finish(
         attempt.held,
         status=outcome.status,

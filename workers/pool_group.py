@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 #: Exit code of a group whose lease was reaped (EX_TEMPFAIL: start it again).
 EXIT_LEASE_LOST = 75
 
+#: What a claim says instead of the pool's status when the time of a drain is over.
+HAND_BACK = "handback"
+
 #: Seconds between two looks whether everything has ended, when nobody tells.
 LOOK_AGAIN = 0.1
 
@@ -124,9 +127,7 @@ class PoolGroup:
             # Somebody else may run these tasks by now: their processes must have ended before this one goes.
             self._wait_until(lambda: not self._threads.threads.busy, within=grace)
         elif not self._wait_until(lambda: not len(self.table), within=self.options.drain_timeout):
-            self.runner.handing_back.set()
-            for running in self.table.all():
-                running.cancellation.cancel()
+            self.table.hand_back()
             self._wait_until(lambda: not len(self.table), within=grace)
 
     def cancel(self, task_id: str, reason: str) -> None:
@@ -172,6 +173,8 @@ class PoolGroup:
         self._quiet.set()
 
     def _pool_changed(self, status: str, workers: int) -> None:
+        if status == HAND_BACK:
+            self.table.hand_back()
         share = self.options.share(workers)
         if workers and share != self._threads.num_processes:
             logger.info("Pool %s has %d workers now", self.options.context.pool_id, share)

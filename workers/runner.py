@@ -59,8 +59,6 @@ class TaskRunner:
         self._logs = logs
         self._events = events
         self._end = end
-        #: Set while the group stops: what is ended then goes back to the queue instead of being cancelled.
-        self.handing_back = threading.Event()
 
     def run(self, running: Running, data: Any) -> None:
         """Run a claimed task (``data`` is its specification as JSON data) until its claim is ended."""
@@ -79,8 +77,8 @@ class TaskRunner:
         )
         self._logs.finish(running.held.task_id)
         self._events.finished(running, outcome, attempt.duration)
-        if outcome.status == "cancelled" and self.handing_back.is_set() and running.reason is None:
-            self._end(running.held, leases.hand_back(running.held))
+        if outcome.status == "cancelled" and running.hand_back and running.reason is None:
+            self._end(running.held, leases.hand_back(running.held, result_ttl=self._group.result_ttl))
             return
         self._end(running.held, ending(outcome, spec, attempt, result_ttl=self._group.result_ttl))
 

@@ -40,15 +40,6 @@ def pool_details(pool: PoolInfo, *, done: str | None = None) -> Document:
     return Document(pool_data(pool), (*head, _pool_fields(pool), _pool_metrics(pool)))
 
 
-def closed(pool_ids: Sequence[str]) -> Document:
-    """Return the document of ``pools close`` and ``pools close-all``."""
-    if not pool_ids:
-        return Document({"closed": []}, (Note("No pool to close."),))
-    return Document(
-        {"closed": list(pool_ids)}, tuple(Note(f"Closed pool: {pool_id}", good=True) for pool_id in pool_ids)
-    )
-
-
 def health(found: Mapping[str, Any]) -> Document:
     """Return the document of ``pools health``."""
     head = Fields(

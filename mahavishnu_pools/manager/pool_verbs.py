@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager.task_verbs import TaskVerbs
-from mahavishnu_pools.pools import reports
 from mahavishnu_pools.pools.factory import pool_type as find_pool_type
 from mahavishnu_pools.pools.interface import Pool
 from mahavishnu_pools.pools.spawning import pool_config
+from mahavishnu_pools.schemas.moving import ClosedPool, DrainedPool
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolConfig, PoolInfo
-from mahavishnu_pools.store.pools import PoolRecord, list_nodes, read_pools
-from mahavishnu_pools.store.tasks import read_recent
+from mahavishnu_pools.store.pools import PoolRecord, read_pools
 
 #: Pools closed at the same time by ``close_all``.
 CLOSE_TOGETHER = 16
@@ -78,21 +76,59 @@ class PoolVerbs(TaskVerbs):
         """Go on after a pause or a drain."""
         return await self._move(pool, "resume")
 
-    async def drain_pool(self, pool: str) -> PoolInfo:
-        """Take no new tasks for a pool and start none; running ones end."""
-        return await self._move(pool, "drain")
+    async def drain_pool(self, pool: str, *, timeout: float | None = None) -> DrainedPool:  # noqa: ASYNC109 - public name
+        """Take no new tasks for a pool and start none; running ones end.
 
-    async def close_pool(self, pool: str, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - public name
-        """Close a pool: cancel what waits, give running tasks ``timeout`` seconds (None: the setting), remove it.
+        With ``timeout`` (seconds) wait for them; what runs longer is handed back and waits, and the attempt does not
+        count. Tasks that wait stay in the pool: resume it, rebalance, or close it.
+
+        Raises:
+            InvalidField: the pool's status does not allow it.
+        """
+        record = await self._record(pool)
+        return await (await self._connected()).changer.drain(record, seconds=timeout)
+
+    async def close_pool(
+        self,
+        pool: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - public name
+        tasks: Literal["cancel", "move", "drain", "refuse"] = "cancel",
+        to: str | None = None,
+    ) -> ClosedPool:
+        """Close a pool and remove it; ``tasks`` says what becomes of those it has.
+
+        ``cancel`` ends those that wait and gives running ones ``timeout`` seconds (None: the setting). ``move`` gives
+        them to the other pools that can run them (``to``: to this one), running ones after ``timeout`` seconds.
+        ``drain`` waits until all have run, at most ``timeout`` seconds (None: however long). ``refuse`` closes
+        only a pool without tasks.
 
         Raises:
             PoolNotFound, PoolGone: there is none.
             PoolNotReady: its workers did not stop in time.
+            PoolBusy, NoPoolAvailable, InvalidField, WaitTimeout: see ``Retiring``.
         """
         record = await self._record(pool)
-        await (await self._connected()).closer.close(record.pool_id, drain=timeout)
+        closed = await self._close(record, tasks, timeout, to)
         self._pools.pop(record.pool_id, None)
         self._spawned.discard(record.pool_id)
+        return closed
+
+    async def _close(self, record: PoolRecord, tasks: str, seconds: float | None, to: str | None) -> ClosedPool:
+        parts = await self._connected()
+        if to is not None and tasks != "move":
+            raise errors.InvalidField.of("to", "is given, but tasks is not 'move'", "Give both, or neither.")
+        if tasks == "move":
+            target = None if to is None else await self._record(to)
+            return await parts.retiring.moved(record, to=target, within=seconds)
+        if tasks == "drain":
+            return await parts.retiring.worked_off(record, within=seconds)
+        if tasks == "refuse":
+            return await parts.retiring.if_empty(record)
+        if tasks != "cancel":
+            raise errors.UnknownChoice.of("way to close a pool", tasks, ["cancel", "move", "drain", "refuse"])
+        cancelled = await parts.closer.close(record.pool_id, drain=seconds)
+        return ClosedPool(pool_id=record.pool_id, name=record.config.name, cancelled=cancelled)
 
     async def close_all(self, scope: Literal["own", "all"] = "own") -> list[str]:
         """Close the pools this manager spawned, or all there are, and return their ids."""
@@ -110,27 +146,6 @@ class PoolVerbs(TaskVerbs):
         await asyncio.gather(*(close(pool_id) for pool_id in chosen))
         self._spawned.intersection_update(registered)
         return chosen
-
-    async def health_check(self, pool: str | None = None) -> dict[str, Any]:
-        """Return the health of all pools, or of one."""
-        infos = await self.list_pools() if pool is None else [await self.pool_info(pool)]
-        nodes = await (await self._connected()).store.run(list_nodes())
-        return reports.health(infos, nodes)
-
-    async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
-        """Return figures over all pools, and with ``by_type`` for each type."""
-        return reports.statistics(await self.list_pools(), by_type=by_type)
-
-    async def aggregate_results(self, pool_ids: Iterable[str] | None = None) -> dict[str, Any]:
-        """Return the last results (at most 1000) of pools (None: of all) with counts, by pool id."""
-        store = (await self._connected()).store
-        infos = await self.list_pools() if pool_ids is None else [await self.pool_info(one) for one in pool_ids]
-        found = {}
-        for info in infos:
-            recent = await store.run(read_recent(info.pool_id))
-            known = await self._read_tasks(recent)
-            found[info.pool_id] = (info, [result for result in known if result is not None])
-        return reports.aggregated(found)
 
     async def _record(self, pool: str) -> PoolRecord:
         store = (await self._connected()).store

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.pools.factory import pool_type
+from mahavishnu_pools.schemas.moving import DrainedPool
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.store.draining import drain_pool
 from mahavishnu_pools.store.pools import PoolRecord, change_pool, read_pools
 
 if TYPE_CHECKING:
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 _MOVES = {
     "pause": ((PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED), PoolStatus.PAUSED),
     "resume": ((PoolStatus.PAUSED, PoolStatus.DRAINING, PoolStatus.RUNNING), PoolStatus.RUNNING),
-    "drain": ((PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED, PoolStatus.DRAINING), PoolStatus.DRAINING),
 }
+
+#: Seconds that groups may take beyond deadline and grace to hand back what they run.
+HAND_BACK_EXTRA = 10.0
+
+#: Outcomes of tasks that ran.
+ENDED = ("completed", "failed", "timeout", "dead")
 
 
 def rescaled(config: PoolConfig, target: int, *, max_workers: int | None) -> PoolConfig:
@@ -74,15 +81,36 @@ class Changer:
         return await self._watch.until(look, within=self._settings.spawn_timeout) or await self._read(pool)
 
     async def move(self, pool: PoolRecord, verb: str) -> PoolRecord:
-        """Pause, resume or drain a pool.
+        """Pause or resume a pool.
 
         Raises:
             InvalidField: its status does not allow that.
         """
         before, after = _MOVES[verb]
-        reason = {"pause": "it was paused", "drain": "it is drained"}.get(verb, "")
-        await self._store.run(change_pool(pool.pool_id, only_if=before, status=after, reason=reason))
+        reason = {"pause": "it was paused"}.get(verb, "")
+        changes = {"status": after, "reason": reason, "drain_until": "", "works_off": ""}
+        await self._store.run(change_pool(pool.pool_id, only_if=before, **changes))
         return await self._read(pool)
+
+    async def drain(self, pool: PoolRecord, *, seconds: float | None) -> DrainedPool:
+        """Drain a pool. With ``seconds`` wait until what runs has ended, or was handed back after that time.
+
+        Raises:
+            InvalidField: its status does not allow that.
+        """
+        await self._store.run(drain_pool(pool.pool_id, reason="it is drained", seconds=seconds))
+        now = await self._read(pool)
+        if seconds is not None:
+
+            async def look() -> PoolRecord | None:
+                found = await self._read(pool)
+                return None if found.running else found
+
+            limit = seconds + self._settings.kill_grace + HAND_BACK_EXTRA
+            now = await self._watch.until(look, within=limit) or await self._read(pool)
+        ended = sum(now.counts[name] - pool.counts[name] for name in ENDED)
+        handed_back = max(0, pool.running - now.running - ended)
+        return DrainedPool(**now.info().model_dump(), ended=ended, handed_back=handed_back)
 
     async def _read(self, pool: PoolRecord) -> PoolRecord:
         return (await self._store.run(read_pools(pool.pool_id))).one(pool.config.name)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.pool import PoolStatus
+from mahavishnu_pools.store.draining import drain_pool
 from mahavishnu_pools.store.leases import list_leases, reap
-from mahavishnu_pools.store.pools import change_pool, empty_pool, list_nodes, remove_pool
+from mahavishnu_pools.store.pools import (
+    PoolRecord,
+    change_pool,
+    empty_pool,
+    list_nodes,
+    read_pools,
+    remove_pool,
+)
 
 if TYPE_CHECKING:
     from mahavishnu_pools.broker.watching import PoolWatch
@@ -24,6 +33,14 @@ STOP_EXTRA = 10.0
 REASON = "Its pool was closed."
 
 
+@dataclass(slots=True)
+class _Closing:
+    """A pool as it was before it was closed, and how many of its tasks were cancelled since."""
+
+    before: PoolRecord
+    cancelled: int = 0
+
+
 class Closer:
     """Closes pools."""
 
@@ -32,22 +49,29 @@ class Closer:
         self._watch = watch
         self._settings = settings
 
-    async def close(self, pool_id: str, *, drain: float | None = None, reason: str | None = None) -> None:
-        """Close a pool; ``drain`` is how many seconds running tasks may take (None: the setting).
+    async def close(self, pool_id: str, *, drain: float | None = None, reason: str | None = None) -> int:
+        """Close a pool; return how many of its tasks were cancelled, because they waited or did not end in time.
 
-        Waiting tasks are cancelled with ``reason``. When no living node has the pool, its running tasks end likewise.
+        ``drain`` is how many seconds running tasks may take (None: the agents' setting). When no living node has the
+        pool, its running tasks end likewise.
 
         Raises:
             PoolNotReady: its workers did not stop in time; the pool stays closed to tasks and can be closed again.
         """
+        registry = await self._store.run(read_pools(pool_id))
+        if not registry.pools:
+            return 0  # somebody else was faster
+        closing = _Closing(registry.pools[0])
+        why = reason or "it is being closed"
+        if drain is not None and closing.before.running:
+            await self._let_end(closing, seconds=drain, reason=why)
         try:
-            why = reason or "it is being closed"
             await self._store.run(change_pool(pool_id, status=PoolStatus.STOPPED, reason=why))
         except errors.PoolNotFound:
-            return  # somebody else was faster
+            return closing.cancelled
 
         async def look() -> bool | None:
-            return await self._removed(pool_id) or None
+            return await self._removed(closing) or None
 
         limit = (self._settings.drain_timeout if drain is None else drain) + self._settings.kill_grace + STOP_EXTRA
         if await self._watch.until(look, within=limit) is None:
@@ -56,19 +80,46 @@ class Closer:
                 pool_id=pool_id,
             )
         logger.info("Closed pool %s", pool_id, extra={"action": "close", "pool_id": pool_id})
+        # Who removes a pool, this client or an agent, ends what waits first: all of that was cancelled.
+        return max(closing.cancelled, closing.before.queued)
 
-    async def _removed(self, pool_id: str) -> bool:
-        while await self._store.run(empty_pool(pool_id, reason=REASON, result_ttl=self._settings.result_expires)):
-            pass
+    async def _let_end(self, closing: _Closing, *, seconds: float, reason: str) -> None:
+        """Let running tasks end; those that do not end in time are handed back, and cancelled like all that waits."""
+        pool_id = closing.before.pool_id
+        try:
+            await self._store.run(drain_pool(pool_id, reason=reason, seconds=seconds))
+        except errors.MahavishnuError as exc:
+            logger.debug("Pool %s is stopped at once: %s", pool_id, exc)
+            return
+
+        async def look() -> bool | None:
+            await self._empty(closing)
+            await self.take_back(pool_id)
+            registry = await self._store.run(read_pools(pool_id))
+            left = sum(pool.running + pool.queued for pool in registry.pools)
+            return None if left else True
+
+        await self._watch.until(look, within=seconds + self._settings.kill_grace + STOP_EXTRA)
+
+    async def _removed(self, closing: _Closing) -> bool:
+        pool_id = closing.before.pool_id
+        await self._empty(closing)
         busy = await self._store.run(remove_pool(pool_id))
         if busy is None:
             return True
-        if await self._orphans(pool_id):
-            return await self._removed(pool_id)
+        if await self.take_back(pool_id):
+            return await self._removed(closing)
         return False
 
-    async def _orphans(self, pool_id: str) -> bool:
-        """Take back what groups on lost nodes hold; tell whether there was anything."""
+    async def _empty(self, closing: _Closing) -> None:
+        pool_id = closing.before.pool_id
+        while await self._store.run(empty_pool(pool_id, reason=REASON, result_ttl=self._settings.result_expires)):
+            continue
+        for pool in (await self._store.run(read_pools(pool_id))).pools:
+            closing.cancelled = pool.counts["cancelled"] - closing.before.counts["cancelled"]
+
+    async def take_back(self, pool_id: str) -> bool:
+        """Queue again what groups on lost nodes hold; tell whether there was anything."""
         living = {node.name for node in await self._store.run(list_nodes()) if node.alive}
         leases = [lease for lease in await self._store.run(list_leases()) if lease.pool_id == pool_id]
         lost = [lease for lease in leases if lease.node not in living]

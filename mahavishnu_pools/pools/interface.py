@@ -90,7 +90,7 @@ class Operations(Protocol):
         """Resume a pool."""
         ...
 
-    async def close_pool(self, pool: str, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - public name
+    async def close_pool(self, pool: str, *, timeout: float | None = None) -> object:  # noqa: ASYNC109 - public name
         """Close a pool."""
         ...
 

@@ -1,4 +1,4 @@
-"""Values about waiting tasks that change their pool, and about pools that are drained or closed."""
+"""Values about waiting tasks that change their pool, and about pools that were drained or closed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from mahavishnu_pools.schemas.base import MappingValue
+from mahavishnu_pools.schemas.pool import PoolInfo
 
 
 class TaskMove(MappingValue):
@@ -46,33 +47,20 @@ class Rebalanced(MappingValue):
     left_out: dict[str, str] = Field(default_factory=dict)
 
 
-class Drained(MappingValue):
-    """What became of a pool that was drained.
+class DrainedPool(PoolInfo):
+    """A pool that was drained. ``ended`` running tasks ended by themselves, ``handed_back`` wait to run again."""
 
-    ``ended`` running tasks ended by themselves, ``handed_back`` wait again (the attempt does not count), ``running``
-    cannot be ended from outside and go on, ``queued`` is what waits in the pool now.
-    """
-
-    pool_id: str
-    name: str
     ended: int = 0
     handed_back: int = 0
-    running: int = 0
-    queued: int = 0
 
 
 class ClosedPool(MappingValue):
-    """What became of the tasks of a pool that was closed: ``cancelled`` ones had been waiting or running."""
+    """A pool that was closed, and what became of its tasks: how many were cancelled, and which went to other pools."""
 
     pool_id: str
     name: str
     cancelled: int = 0
     moves: tuple[TaskMove, ...] = ()
-
-    @property
-    def moved(self) -> int:
-        """Return how many tasks went to other pools."""
-        return total(self.moves)
 
 
 def total(moves: Sequence[TaskMove]) -> int:

@@ -12,6 +12,9 @@ from mahavishnu_pools.store.calls import Call
 #: Claims taken back in one call, so that a reap never blocks the server for long.
 REAP_CHUNK = 200
 
+#: Seconds an outcome is kept when the caller does not say.
+RESULT_TTL = 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -101,16 +104,19 @@ def finish(held: Held, *, status: str, outcome: str, meta: str, result_ttl: floa
     return Call("finish", (*head, "outcome", status, outcome, meta, int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
 
 
-def retry(held: Held, *, outcome: str, delay: float) -> Call[Ending]:
-    """Release the claim and run the task again after ``delay`` seconds; ``outcome`` tells why (JSON)."""
+def retry(held: Held, *, outcome: str, delay: float, result_ttl: float = RESULT_TTL) -> Call[Ending]:
+    """Release the claim and run the task again after ``delay`` seconds; ``outcome`` tells why (JSON).
+
+    A task whose cancellation was asked for meanwhile is cancelled instead; so it is with ``hand_back``.
+    """
     head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "retry", "", outcome, "", 0, delay), str)  # type: ignore[arg-type]
+    return Call("finish", (*head, "retry", "", outcome, "", int(result_ttl * 1000), delay), str)  # type: ignore[arg-type]
 
 
-def hand_back(held: Held) -> Call[Ending]:
+def hand_back(held: Held, *, result_ttl: float = RESULT_TTL) -> Call[Ending]:
     """Put the message back to the front of its queue; the attempt does not count."""
     head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "handback", "", "", "", 0, 0), str)  # type: ignore[arg-type]
+    return Call("finish", (*head, "handback", "", "", "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
 
 
 def release(held: Held, *, result_ttl: float) -> Call[Ending]:

@@ -1,4 +1,4 @@
-"""Calls about what waits in a pool: counting it, moving it to another pool, ending a pool in which nothing is left."""
+"""Calls about what waits in a pool: counting it, moving it to another pool, taking over the queue of a dead one."""
 
 from __future__ import annotations
 
@@ -85,18 +85,3 @@ def move(order: MoveOrder, *, request: str) -> Call[Moved]:
 def take_turn(pool_id: str, *, node: str, seconds: float) -> Call[bool]:
     """Ask whether a pool's queue is to be taken over by this node's agent now: nobody runs the pool, and tasks wait."""
     return Call("failover_turn", (pool_id, node, int(seconds * 1000)), bool)
-
-
-def end_pool(pool_id: str, *, reason: str) -> Call[tuple[int, int] | None]:
-    """Stop a pool if nothing of it waits or runs; None when done, else (queued, running).
-
-    Raises:
-        PoolNotFound: there is no such pool.
-    """
-
-    def parse(reply: list[Any]) -> tuple[int, int] | None:
-        if reply[0] == "unknown":
-            raise errors.PoolNotFound.of(pool_id)
-        return (reply[1], reply[2]) if reply[0] == "busy" else None
-
-    return Call("pool_end", (pool_id, reason), parse)

@@ -49,7 +49,8 @@ class PoolRecord:
 
     ``task_types`` are those its workers registered beside the built-in ones: name to the JSON schema of the payload.
     ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
-    the ``queued`` tasks that may have killed their worker group and wait to run alone.
+    the ``queued`` tasks that may have killed their worker group and wait to run alone. ``works_off`` is True while it
+    is drained and still starts what waits.
     """
 
     pool_id: str
@@ -68,6 +69,7 @@ class PoolRecord:
     task_types: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     celery_tasks: frozenset[str] | None = None
     suspects: int = 0
+    works_off: bool = False
 
     @property
     def ready_workers(self) -> int:
@@ -249,4 +251,5 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         task_types=json.loads(h.get("task_types") or "{}"),
         celery_tasks=frozenset(json.loads(h["celery_tasks"])) if "celery_tasks" in h else None,
         suspects=suspects,
+        works_off=h.get("works_off") == "1",
     )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.schemas.moving import PoolBalance, Rebalanced, TaskMove
+from mahavishnu_pools.schemas.moving import ClosedPool, DrainedPool, PoolBalance, Rebalanced, TaskMove
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolStatus
 from mahavishnu_pools.schemas.task import DistributionResult, TaskResult, TaskSpec, TaskStatus
 
@@ -141,11 +141,23 @@ class FakeManager:
     async def resume_pool(self, pool: str) -> PoolInfo:
         return self._find(pool)
 
-    async def drain_pool(self, pool: str) -> PoolInfo:
-        return self._find(pool).model_copy(update={"status": PoolStatus.DRAINING})
+    async def drain_pool(self, pool: str, *, timeout: float | None = None) -> DrainedPool:  # noqa: ASYNC109 - the manager's name
+        self.calls.append(("drain_pool", {"pool": pool, "timeout": timeout}))
+        fields = {**self._find(pool).model_dump(), "status": PoolStatus.DRAINING, "queued": 3}
+        return DrainedPool(**fields, ended=2, handed_back=1)
 
-    async def close_pool(self, pool: str, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the manager's name
-        self.calls.append(("close_pool", {"pool": pool, "timeout": timeout}))
+    async def close_pool(self, pool: str, **how: Any) -> ClosedPool:
+        self.calls.append(("close_pool", {"pool": pool, **how}))
+        found = self._find(pool)
+        if how["tasks"] == "refuse" and found.queued:
+            raise errors.PoolBusy.of(found.name, found.queued, found.running)
+        moves = (TaskMove(source="s", target="t", source_name=found.name, target_name="local", priority=5, tasks=7),)
+        return ClosedPool(
+            pool_id=found.pool_id,
+            name=found.name,
+            cancelled=found.queued if how["tasks"] == "cancel" else 0,
+            moves=moves if how["tasks"] == "move" else (),
+        )
 
     async def close_all(self, scope: str = "own") -> list[str]:
         self.calls.append(("close_all", {"scope": scope}))

@@ -128,10 +128,17 @@ class FakeNode:
         found = await self.store.run(call)
         for claim in found.claims if found else ():
             await self._start(pool, lease, claim)
+        if found and found.pool_status == "handback":
+            await self._hand_back(pool)
         for task_id in list(self._held):
             if self._released.is_set() or (found and task_id in found.cancels):
                 status = "cancelled" if found and task_id in found.cancels else "completed"
                 await self._finish(self._held.pop(task_id), Outcome(status=status, error=None))  # type: ignore[arg-type]
+
+    async def _hand_back(self, pool: pools.PoolRecord) -> None:
+        for held in [one for one in self._held.values() if one.pool_id == pool.pool_id]:
+            del self._held[held.task_id]
+            await self.store.run(leases.hand_back(held))
 
     async def _start(self, pool: pools.PoolRecord, lease: str, claim: leases.Claim) -> None:
         import base64

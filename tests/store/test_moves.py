@@ -225,23 +225,6 @@ def test_a_census_reads_long_queues_in_pieces(world: World) -> None:
     assert (first.total, len(first.lots), len(second.lots)) == (700, moves.CENSUS_CHUNK, 200)
 
 
-def test_a_pool_ends_only_when_nothing_of_it_waits_or_runs(world: World) -> None:
-    a = world.pool("a")
-    world.to(a, 2)
-    lease = world.lease(a)
-    [claim] = world.claim(lease, a)
-
-    assert world.run(moves.end_pool(a, reason="closed")) == (1, 1)
-    assert world.read_pool(a).status == "running"
-    world.run(world.finish_call(world.held(lease, a, claim)))
-    [claim] = world.claim(lease, a)
-    assert world.run(moves.end_pool(a, reason="closed")) == (0, 1)
-    world.run(world.finish_call(world.held(lease, a, claim)))
-
-    assert world.run(moves.end_pool(a, reason="closed")) is None
-    assert world.read_pool(a).status == "stopped"
-
-
 def test_moves_claims_and_cancels_at_the_same_time_lose_and_double_nothing(world: World, redis_url: str) -> None:
     a, b = world.pool("a"), world.pool("b")
     ids = [task_id for _ in range(6) for task_id in world.to(a, 100)]

@@ -59,13 +59,6 @@ def test_scale_hands_over_both_numbers(shell: Shell) -> None:
     assert shell.manager.called("scale_pool") == {"pool": "local", "target": 20, "max_workers": 30}
 
 
-def test_close_prints_the_id_of_the_pool_that_was_named(shell: Shell) -> None:
-    assert shell("close", "k8s", "--timeout", "5", "-f", "json") == 0
-
-    assert json.loads(shell.out) == {"closed": ["pool_abc"]}
-    assert shell.manager.called("close_pool") == {"pool": "pool_abc", "timeout": 5.0}
-
-
 def test_close_all_closes_the_pools_of_everybody(shell: Shell) -> None:
     assert shell("close-all", "--yes", "-f", "json") == 0
 

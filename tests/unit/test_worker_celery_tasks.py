@@ -210,11 +210,11 @@ def test_what_a_stopping_group_ended_goes_back_and_what_was_cancelled_does_not(
     runner: TaskRunner, ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _executes(monkeypatch, Outcome(status="cancelled", error="Ended."))
-    asked = _running("asked")
+    ended, asked = _running(), _running("asked")
     asked.reason = "It was revoked."
-    runner.handing_back.set()
+    ended.hand_back = asked.hand_back = True
 
-    runner.run(_running(), SPEC)
+    runner.run(ended, SPEC)
     runner.run(asked, SPEC)
 
     assert ends.kinds == [("handback", ""), ("outcome", "cancelled")]

@@ -59,7 +59,8 @@ class Keepers:
             self._begin(record)
         elif keeper.update(record):
             self.tell_soon(record.pool_id)
-        if record.suspects and record.status in ACTIVE_STATUSES and record.pool_id not in self._alone:
+        works = record.status in ACTIVE_STATUSES or record.works_off
+        if record.suspects and works and record.pool_id not in self._alone:
             self._begin(record, alone=True)
 
     def adopt(self, group: Group) -> None:

@@ -2,8 +2,8 @@
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms, 8 '1' to
 -- take a suspect, which runs alone, and nothing else
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
--- 'ok', bell id, next due ('' if none), pool status, wanted workers, {task ids to cancel}, 1 when there may be more,
--- {claim, attempt, task id, message, retries so far}…
+-- 'ok', bell id, next due ('' if none), pool status ('handback': drained, and its time is over), wanted workers, {task ids to
+-- cancel}, 1 when there may be more, {claim, attempt, task id, message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local alone = ARGV[8] == '1'
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
@@ -38,10 +38,24 @@ end
 -- Messages of tasks that have their outcome are dropped on the way; so many are looked at in one call at most.
 local LOOKED_MOST, looked, wanted = 500, 0, most
 
+-- A pool that is drained starts nothing, unless it works off what waits. After its deadline what still runs is handed back.
+local function drained()
+  local p = call('HMGET', k_pool(pool), 'drain_until', 'works_off')
+  local deadline = tonumber(p[1])
+  local over = deadline and now >= deadline
+  return over or not p[2], over, deadline
+end
+
 local function reply_with(claims)
   local p = call('HMGET', k_pool(pool), 'status', 'workers')
   local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
   local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
+  -- What is due already waits for a free worker, or for the end of a pause, not for its time.
+  if due[2] and tonumber(due[2]) <= now then due[2] = nil end
+  if p[1] == 'draining' then
+    local _, over, deadline = drained()
+    if over then p[1] = 'handback' elseif deadline then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
+  end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
     (wanted > 0 and (#claims == wanted or looked >= LOOKED_MOST)) and 1 or 0 }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
@@ -63,7 +77,7 @@ if last[1] == request then
 end
 
 local status = call('HGET', k_pool(pool), 'status')
-if status == 'paused' or status == 'draining' or status == 'stopped' then most = 0 end
+if status == 'paused' or status == 'stopped' or (status == 'draining' and (drained())) then most = 0 end
 
 -- What is due comes first in its bucket.
 if most > 0 and not alone then

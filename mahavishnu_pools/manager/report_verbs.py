@@ -1,0 +1,36 @@
+"""What a manager tells of pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mahavishnu_pools.manager.pool_verbs import PoolVerbs
+from mahavishnu_pools.pools import reports
+from mahavishnu_pools.store.pools import list_nodes
+from mahavishnu_pools.store.tasks import read_recent
+
+
+class ReportVerbs(PoolVerbs):
+    """The verbs that sum up."""
+
+    async def health_check(self, pool: str | None = None) -> dict[str, Any]:
+        """Return the health of all pools, or of one."""
+        infos = await self.list_pools() if pool is None else [await self.pool_info(pool)]
+        nodes = await (await self._connected()).store.run(list_nodes())
+        return reports.health(infos, nodes)
+
+    async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
+        """Return figures over all pools, and with ``by_type`` for each type."""
+        return reports.statistics(await self.list_pools(), by_type=by_type)
+
+    async def aggregate_results(self, pool_ids: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the last results (at most 1000) of pools (None: of all) with counts, by pool id."""
+        store = (await self._connected()).store
+        infos = await self.list_pools() if pool_ids is None else [await self.pool_info(one) for one in pool_ids]
+        found = {}
+        for info in infos:
+            recent = await store.run(read_recent(info.pool_id))
+            known = await self._read_tasks(recent)
+            found[info.pool_id] = (info, [result for result in known if result is not None])
+        return reports.aggregated(found)
