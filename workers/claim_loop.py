@@ -166,7 +166,7 @@ class ClaimLoop:
             logger.warning("The lease's time has run out; new claims wait until it is refreshed")
             return False
         self._bell.known = reply.bell
-        self._requests.wait_until(reply.due)
+        self._requests.wait(reply.due_in)
         self._hooks.pool(reply.pool_status, reply.workers)
         for claim in reply.claims:
             self._take(claim)

@@ -54,18 +54,19 @@ class ClaimRequests:
         """Take note that the server is full: ask for nothing once, then try again."""
         self._open, self._rung, self._full = None, True, True
 
-    def wait_until(self, due: float | None) -> None:
-        """Have work asked for when a delayed message is due (epoch seconds; None: there is none)."""
-        self._due = due
+    def wait(self, due_in: float | None) -> None:
+        """Have work asked for when a delayed message is due, in so many seconds (None: there is none)."""
+        self._due = None if due_in is None else time.monotonic() + due_in
 
     def pause(self) -> float:
         """Return for how many seconds there is nothing to do, at most one tick."""
         pause = min(TICK, self._look_at - time.monotonic())
         if self._due is not None:
-            pause = min(pause, self._due - time.time())
+            pause = min(pause, self._due - time.monotonic())
         return max(0.0, pause)
 
     def look(self) -> None:
         """Have work asked for when it is time, whether or not somebody rang."""
-        if time.monotonic() >= self._look_at or (self._due is not None and time.time() >= self._due):
+        now = time.monotonic()
+        if now >= self._look_at or (self._due is not None and now >= self._due):
             self._rung = True

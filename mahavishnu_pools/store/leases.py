@@ -33,6 +33,7 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim call brought. ``bell`` is where to wait from, ``due`` the next delayed message's time (epoch),
+    ``due_in`` the seconds until then by the server's clock, which need not be ours,
     ``workers`` how many workers the pool wants in all. ``late`` is True when the lease's time ran out although nobody
     has reaped it: what it holds is still its own, but it gets nothing before it is refreshed. ``more`` says that the
     queue may hold more.
@@ -46,6 +47,7 @@ class Claimed:
     claims: tuple[Claim, ...]
     more: bool = False
     late: bool = False
+    due_in: float | None = None
 
 
 def open_lease(lease: str, *, pool_id: str, node: str, pid: int, started: float, ttl: float) -> Call[bool]:
@@ -77,9 +79,10 @@ def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[C
             return None
         if reply[0] == "late":
             return Claimed("0-0", None, "", 0, frozenset(), (), late=True)
-        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4])) for one in reply[7:])
-        due = float(reply[2]) if reply[2] else None
-        return Claimed(reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims, more=bool(reply[6]))
+        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4])) for one in reply[8:])
+        due, due_in = (float(text) if text else None for text in (reply[2], reply[7]))
+        head = (reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)
+        return Claimed(*head, more=bool(reply[6]), due_in=due_in)
 
     head = (by.lease, by.pool_id, most, request, by.worker, int(result_ttl * 1000))
     return Call("claim", (*head, "1" if by.alone else "0"), parse)

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from mahavishnu_pools import errors
-from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.store import keys, leases, pools, tasks
 from tests.fixtures.groups import Site, lines
 from tests.fixtures.proxies import Proxy
 from tests.fixtures.valkey import PrivateValkey
@@ -106,3 +107,31 @@ def test_after_a_fail_over_to_the_replica_groups_and_clients_find_the_new_primar
     assert site.task(running).attempts == 1
     assert site.outcome(site.shell(pool_id, "true")).ok
     assert group.process.poll() is None
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+def test_a_group_whose_clock_is_wrong_runs_everything_in_time_and_asks_no_more_than_others(
+    own_site: Site, days: int
+) -> None:
+    site = own_site
+    pool_id = site.pool(workers=2)
+    site.group(pool_id, env={"CLOCK_SHIFT": str(days * 86400)})
+    assert site.outcome(site.shell(pool_id, "true")).ok
+    app = site.client()
+    spec = {"task_type": "shell", "payload": {"command": "true"}}
+    began = time.monotonic()
+    later = app.send_task(names.RUN_TASK, args=[spec], queue=names.queue_of(pool_id), countdown=3).id
+    eventually(lambda: site.redis.zcard(keys.key("delayed", prefix="", of=pool_id)))
+    site.redis.config_resetstat()
+    looks = []
+
+    def look() -> TaskResult:
+        looks.append(site.task(later))
+        return looks[-1]
+
+    task = eventually(look, until=lambda found: found.ok, within=15)
+    assert time.monotonic() - began > 2
+    assert site.redis.info("commandstats")["cmdstat_evalsha"]["calls"] - len(looks) < 20
+    assert task.created_at is not None
+    assert task.finished_at is not None
+    assert 0 < (task.finished_at - task.created_at).total_seconds() < 15

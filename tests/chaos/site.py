@@ -24,7 +24,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Short times, so that faults are noticed and mended within a run of a minute.
-SETTINGS = {"LEASE_TTL": "3", "FROZEN_AFTER": "4", "NODE_HEARTBEAT": "0.5", "KILL_GRACE": "1", "DRAIN_TIMEOUT": "5"}
+SETTINGS = {"LEASE_TTL": "2", "FROZEN_AFTER": "4", "NODE_HEARTBEAT": "0.5", "KILL_GRACE": "1", "DRAIN_TIMEOUT": "5"}
 
 
 class Line:

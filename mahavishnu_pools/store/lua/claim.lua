@@ -3,7 +3,7 @@
 -- take a suspect, which runs alone, and nothing else
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
 -- 'ok', bell id, next due ('' if none), pool status ('handback': drained, and its time is over), wanted workers, {task ids to
--- cancel}, 1 when there may be more, {claim, attempt, task id, message, retries so far}…
+-- cancel}, 1 when there may be more, seconds until the next due, {claim, attempt, task id, message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local alone = ARGV[8] == '1'
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
@@ -57,7 +57,8 @@ local function reply_with(claims)
     if over then p[1] = 'handback' elseif deadline then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
-    (wanted > 0 and (#claims == wanted or looked >= LOOKED_MOST)) and 1 or 0 }
+    (wanted > 0 and (#claims == wanted or looked >= LOOKED_MOST)) and 1 or 0,
+    due[2] and stamp(tonumber(due[2]) - now) or '' }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
 end
