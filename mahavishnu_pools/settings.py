@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     node_lost_after: float = Field(default=60.0, gt=0, description="A silent node is lost after this.")
     node_heartbeat: float = Field(default=2.0, gt=0, description="How often an agent reports.")
     frozen_after: float = Field(default=30.0, gt=0, description="A group whose tick stands still this long is ended.")
+    failover_after: float = Field(
+        default=10.0, gt=0, description="When nobody has run a pool with fail-over so long, others take its tasks over."
+    )
     drain_timeout: float = Field(default=30.0, ge=0, description="How long a stop waits for running tasks.")
     durability: Literal["normal", "strict"] = "normal"
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TERMINAL_STATUSES
-from mahavishnu_pools.store import leases, tasks
+from mahavishnu_pools.store import leases, moves, tasks
 from mahavishnu_pools.store.calls import Call
 from tests.store.world import World
 
@@ -133,6 +133,19 @@ class Delivery(RuleBasedStateMachine):
             lease = sorted(self.leases)[which % len(self.leases)]
             self.world.reap(lease, cause=cause)
             del self.leases[lease]
+
+    @rule(
+        way=st.permutations(range(3)),
+        place=st.sampled_from(moves.PLACES),
+        window=st.integers(-1, 6),
+        even=st.booleans(),
+        twice=st.booleans(),
+    )
+    def move(self, way: list[int], place: str, window: int, even: bool, twice: bool) -> None:
+        source, target, _ = (self.pools[number] for number in way)
+        lots = {f"prompt\n\n\n{home}": 3 for home in ("", *self.pools)}
+        order = moves.MoveOrder(source, target, place, window, lots, even=even)
+        self._run(moves.move(order, request=secrets.token_hex(6)), twice=twice)
 
     @rule(which=st.integers(0, 1000), twice=st.booleans())
     def cancel(self, which: int, twice: bool) -> None:

@@ -58,6 +58,11 @@ class RegistryFollower:
         self._lost_since: dict[str, float] = {}
         self._full_at = 0.0
 
+    @property
+    def records(self) -> tuple[PoolRecord, ...]:
+        """Return the pools as they were last read."""
+        return self._records
+
     def changed(self, pool_id: str) -> None:
         """Have a pool looked at now."""
         self._changed.add(pool_id)

@@ -10,6 +10,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.store.pools import GroupInfo, node_leave, reindex
 
 from .context import AgentContext
+from .failover import Failover
 from .group import Group
 from .heartbeat import Heartbeat
 from .keepers import Keepers
@@ -20,7 +21,7 @@ from .watch import GroupWatch
 
 logger = logging.getLogger(__name__)
 
-#: How often groups are looked at, and how often all leases are polled, in seconds.
+#: How often groups are looked at, and how often all leases and dead pools are, in seconds.
 WATCH_PERIOD = 0.25
 REAP_PERIOD = 0.5
 
@@ -62,6 +63,8 @@ class Service:
         self._repeat(self._heartbeat.beat, period=settings.node_heartbeat)
         await self._insist(reaper.look)
         self._repeat(reaper.look, period=min(REAP_PERIOD, settings.lease_ttl / 10))
+        failover = Failover(context, lambda: self._follower.records)
+        self._repeat(failover.look, period=REAP_PERIOD)
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)
