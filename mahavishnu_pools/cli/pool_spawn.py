@@ -41,6 +41,7 @@ _EXTRA = ("namespace", "container_image")
     "--node", "nodes", multiple=True, metavar="NODE", help="Name or tag of nodes it may run on (may be repeated)."
 )
 @click.option("--replicas", type=int, metavar="N", help="Nodes it runs on at once. [default: 1]")
+@click.option("--failover", is_flag=True, help="When nobody can run it, other pools take over its tasks.")
 @click.option("--import", "imports", multiple=True, metavar="MODULE", help="Module its workers load (may be repeated).")
 @click.option("--celery-app", metavar="MODULE:NAME", help="Celery application its workers load.")
 @click.option(

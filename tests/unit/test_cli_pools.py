@@ -17,7 +17,7 @@ def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
 
 def test_all_spawn_options_reach_the_configuration(shell: Shell) -> None:
     options = "-n new -t kubernetes -m 2 -w 4 -r eu --worker-type shell --tag gpu --tag big --node n1 --replicas 2"
-    more = "--namespace ns --container-image img --endpoint http://e --import mod --celery-app a:b --no-wait"
+    more = "--namespace ns --container-image img --endpoint http://e --import mod --celery-app a:b --failover --no-wait"
 
     assert shell("register", *options.split(), *more.split(), "--allowed-root", "/srv") == 0
 
@@ -28,6 +28,7 @@ def test_all_spawn_options_reach_the_configuration(shell: Shell) -> None:
     assert (config.replicas, config.imports, config.celery_app) == (2, ("mod",), "a:b")
     assert (config.endpoint, config.allowed_roots) == ("http://e", ("/srv",))
     assert config.extra_config == {"namespace": "ns", "container_image": "img"}
+    assert config.failover
     assert call["wait"] is False
 
 
