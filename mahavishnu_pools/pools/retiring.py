@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
@@ -57,14 +58,18 @@ class Retiring:
             WaitTimeout: some are left. What ran was handed back; the pool stays drained.
         """
         await self._store.run(drain_pool(pool.pool_id, reason=_REASON, seconds=within, work_off=True))
+        limit = float("inf") if within is None else within
+        deadline = time.monotonic() + limit
 
         async def look() -> bool | None:
             await self._closer.take_back(pool.pool_id)
-            return None if await self._store.run(end_pool(pool.pool_id, reason=_REASON)) else True
+            busy = await self._store.run(end_pool(pool.pool_id, reason=_REASON))
+            if busy is None:
+                return True
+            # In the end what still runs is handed back; then there is nothing more to wait for.
+            return False if time.monotonic() > deadline and busy[1] == 0 else None
 
-        # What was handed back in the end has to arrive.
-        limit = float("inf") if within is None else within + self._settings.kill_grace
-        if await self._watch.until(look, within=limit) is None:
+        if not await self._watch.until(look, within=limit + self._settings.kill_grace + STOP_EXTRA):
             raise await self._not_in_time(pool, limit)
         return await self._close(pool, ())
 
