@@ -51,14 +51,18 @@ def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float
 @click.argument("task_id", required=False)
 @click.option("--batch", "batch_id", metavar="BATCH", help="All tasks of a batch.")
 @click.option("--pool", metavar="POOL", shell_complete=pool_names, help="What waits in a pool (id or name).")
+@click.option("--status", type=click.Choice(["queued"]), help="With --pool: only what waits, as it is without this.")
 @format_option
 @click.pass_obj
-def cancel(session: Session, /, *, task_id: str | None, batch_id: str | None, pool: str | None, output: Output) -> None:
+def cancel(session: Session, /, *, output: Output, status: str | None, **which: str | None) -> None:
     """End a task, or keep it from starting; or all tasks of a batch, or those that wait in a pool."""
+    task_id, batch_id, pool = (which[name] for name in ("task_id", "batch_id", "pool"))
     given = [one for one in (task_id, batch_id, pool) if one is not None]
     if len(given) != 1:
         problem = "is missing" if not given else "excludes the others"
         raise errors.InvalidField.of("TASK, --batch or --pool", problem, "Give exactly one of the three.")
+    if status is not None and pool is None:
+        raise errors.InvalidField.of("--status", "goes with --pool alone", "Leave it out, or name a pool.")
 
     async def end(manager: PoolManager) -> Document:
         if batch_id is not None:

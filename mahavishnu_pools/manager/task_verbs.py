@@ -15,15 +15,11 @@ from mahavishnu_pools.routing.eligibility import PoolFilter
 from mahavishnu_pools.schemas.pool import PoolSelector
 from mahavishnu_pools.schemas.task import TaskResult
 from mahavishnu_pools.store.logs import LogPiece
-from mahavishnu_pools.store.pools import empty_pool, read_pools
 from mahavishnu_pools.store.steps import run_steps
-from mahavishnu_pools.store.tasks import Submitted, cancel, cancel_many, read_batch, read_tasks
+from mahavishnu_pools.store.tasks import Submitted, read_tasks
 
 #: Tasks read in one call.
 READ_CHUNK = 500
-
-#: Tasks cancelled in one call: each is a handful of commands for the server.
-CANCEL_CHUNK = 200
 
 
 class TaskVerbs(Connected):
@@ -126,50 +122,6 @@ class TaskVerbs(Connected):
         if found is None:
             raise errors.TaskNotFound.of(task_id)
         return found
-
-    async def cancel(self, task_id: str, *, reason: str = "It was cancelled.") -> str:
-        """End a task: ``cancelled`` (it never ran), ``asked`` (it is running), or the status of the outcome it has.
-
-        Raises:
-            TaskNotFound: there is no such task.
-        """
-        call = cancel(task_id, reason=reason, result_ttl=self.settings.result_expires)
-        return await (await self._connected()).store.run(call)
-
-    async def cancel_batch(self, batch_id: str, *, reason: str = "Its batch was cancelled.") -> dict[str, int]:
-        """End all tasks of a batch, what follows it first.
-
-        Returns how many are ``cancelled`` (now or before), ``asked`` (they are being stopped) and ``finished``.
-
-        Raises:
-            TaskNotFound: there is no such batch, or it has expired.
-        """
-        parts = await self._connected()
-        batch = await parts.store.run(read_batch(batch_id))
-        if batch is None:
-            raise errors.TaskNotFound.of(batch_id)
-        ids = [*([batch.follower] if batch.follower else []), *batch.task_ids]
-        answers: list[str] = []
-        for start in range(0, len(ids), CANCEL_CHUNK):
-            some = ids[start : start + CANCEL_CHUNK]
-            call = cancel_many(some, reason=reason, result_ttl=self.settings.result_expires)
-            answered = await parts.store.run(call)
-            answers.extend(answered)
-        never, running = answers.count("cancelled"), answers.count("asked")
-        return {"cancelled": never, "asked": running, "finished": len(answers) - never - running}
-
-    async def cancel_queued(self, pool: str, *, reason: str = "It was cancelled while it was queued.") -> int:
-        """Cancel what waits in a pool (id or name), also for its next attempt, and return how many; what runs goes on.
-
-        Raises:
-            PoolNotFound, PoolGone: there is no such pool.
-        """
-        store = (await self._connected()).store
-        pool_id = (await store.run(read_pools(pool))).one(pool).pool_id
-        total = 0
-        while done := await store.run(empty_pool(pool_id, reason=reason, result_ttl=self.settings.result_expires)):
-            total += done
-        return total
 
     async def _submit(self, tasks: Sequence[Task], wish: Wish, batch_id: str | None) -> list[Submitted]:
         parts = await self._connected()

@@ -75,6 +75,8 @@ KEYS: tuple[Key, ...] = (
         "Messages of a pool that are due later, by time"),
     Key("suspects", "mhv:suspects:{}", "list", "until closed", "reap, finish", "claim",
         "Tasks of a pool that may have killed their worker group; they run alone: task id, bucket and message"),
+    Key("ended", "mhv:ended:{}", "set", "until closed", "cancel", "claim, all that count what waits",
+        "Cancelled tasks of a pool whose messages have not left it yet"),
     Key("leases", "mhv:leases", "hash", "until released or reaped", "lease_open", "reapers",
         "Lease id to JSON: pool, node, pid, start time"),
     Key("lease", "mhv:lease:{}", "string", "lease_ttl, refreshed", "lease_open, lease_refresh", "all scripts",

@@ -180,8 +180,11 @@ def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: A
 
 
 def empty_pool(pool_id: str, *, reason: str, result_ttl: float) -> Call[int]:
-    """End waiting tasks of a pool as cancelled, ``EMPTY_CHUNK`` a call; returns how many, repeat until 0."""
-    return Call("pool_empty", (pool_id, EMPTY_CHUNK, int(result_ttl * 1000), reason), int)
+    """End waiting tasks of a pool as cancelled, ``EMPTY_CHUNK`` a call.
+
+    Returns how many messages left the pool, also of tasks that had their outcome already; repeat until 0.
+    """
+    return Call("pool_empty", (pool_id, EMPTY_CHUNK, int(result_ttl * 1000), reason), lambda reply: int(reply[0]))
 
 
 def remove_pool(pool_id: str) -> Call[tuple[int, int] | None]:

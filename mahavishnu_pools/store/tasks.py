@@ -105,11 +105,14 @@ def route(choice: Choice) -> Call[str]:
     return Call("route", (choice.options(),), parse)
 
 
-def republish(envelope: Envelope, *, pool_id: str, due: float | None) -> Call[bool]:
-    """Run a Celery task that asked for a retry again at ``due`` (epoch seconds, None: now); False: no such pool."""
+def republish(envelope: Envelope, *, pool_id: str, due: float | None, lease: str = "") -> Call[bool]:
+    """Run a Celery task that asked for a retry again at ``due`` (epoch seconds, None: now); False: no such pool.
+
+    ``lease`` is that of the worker group that asks (empty: unknown); one that no longer has the task changes nothing.
+    """
     message = f"{envelope.prefix}{names.queue_of(pool_id)}{envelope.suffix}"
     when = "" if due is None else f"{due:.6f}"
-    return Call("republish", (envelope.task_id, pool_id, envelope.bucket, message, when), bool)
+    return Call("republish", (envelope.task_id, pool_id, envelope.bucket, message, when, lease), bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,15 @@ def cancel(task_id: str, *, reason: str, result_ttl: float) -> Call[str]:
 def cancel_many(task_ids: Sequence[str], *, reason: str, result_ttl: float) -> Call[list[str]]:
     """Ask for the end of tasks, some hundreds a call; the answers are those of ``cancel``, or ``unknown``."""
     return Call("cancel", (int(result_ttl * 1000), reason, *task_ids), list)
+
+
+def cancel_waiting(pool_id: str, *, most: int, reason: str, result_ttl: float) -> Call[tuple[int, int]]:
+    """Cancel the ``most`` oldest tasks that wait in a pool.
+
+    Returns how many messages left the pool, and how many tasks were cancelled: some had their outcome before.
+    """
+    arguments = (pool_id, most, int(result_ttl * 1000), reason)
+    return Call("pool_empty", arguments, lambda reply: (int(reply[0]), int(reply[1])))
 
 
 def read_tasks(task_ids: Sequence[str]) -> Call[list[TaskResult | None]]:

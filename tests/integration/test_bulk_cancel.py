@@ -110,8 +110,9 @@ def test_the_shell_cancels_batches_and_queues(
 
     assert run(["pools", "cancel", "--batch", "b", "--format", "json"], session=session) == 0
     assert json.loads(capsys.readouterr().out) == {"batch_id": "b", "cancelled": 3, "asked": 0, "finished": 0}
-    assert run(["pools", "cancel", "--pool", "p"], session=session) == 0
+    assert run(["pools", "cancel", "--pool", "p", "--status", "queued"], session=session) == 0
     assert "Cancelled 2 waiting tasks of p" in capsys.readouterr().out
     assert run(["pools", "cancel"], session=session) == 2
+    assert run(["pools", "cancel", "--batch", "b", "--status", "queued"], session=session) == 2
     assert run(["pools", "cancel", "x", "--pool", "p"], session=session) == 2
     assert "exactly one" in capsys.readouterr().err

@@ -5,17 +5,21 @@ even_when_full()
 local ttl, reason, now = ARGV[2], ARGV[3], clock()
 local reply, left = {}, {}
 
--- Messages of one place that are looked through for cancelled ones; others are dropped by the next claims.
-local LOOKED_MOST = 1000
+-- Messages of one place, and their bytes, that are looked through for cancelled ones. The others are noted: they do not count as
+-- waiting, and the next claims drop them.
+local LOOKED_MOST, BYTES, PIECE, GONE = 1000, 4 * 1024 * 1024, 10, '\0gone'
 
-local function end_waiting(id, pool, bucket)
+local function end_waiting(id, h)
+  local pool = h[2]
   local outcome = cjson.encode({ status = 'cancelled', error = reason })
   local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
     result = { exc_type = 'TaskRevokedError', exc_message = { reason }, exc_module = 'celery.exceptions' } })
   settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ttl }, now)
-  left[pool] = left[pool] or { ids = {}, buckets = {} }
+  if h[5] then return call('HDEL', k_batch(h[5]), 'then') end -- what follows a batch has no message before the batch has ended
+  left[pool] = left[pool] or { ids = {}, count = 0, buckets = {} }
   left[pool].ids[id] = true
-  left[pool].buckets[bucket or '0'] = true
+  left[pool].count = left[pool].count + 1
+  left[pool].buckets[h[4] or '0'] = true
 end
 
 local function end_running(id, pool, claim)
@@ -26,7 +30,7 @@ end
 
 for i = 4, #ARGV do
   local id = ARGV[i]
-  local h = call('HMGET', k_task(id), 'status', 'pool', 'claim', 'bucket')
+  local h = call('HMGET', k_task(id), 'status', 'pool', 'claim', 'bucket', 'follows')
   if not h[1] then
     reply[#reply + 1] = 'unknown'
   elseif STAT[h[1]] then
@@ -35,7 +39,7 @@ for i = 4, #ARGV do
     end_running(id, h[2], h[3])
     reply[#reply + 1] = 'asked'
   else
-    end_waiting(id, h[2], h[4])
+    end_waiting(id, h)
     reply[#reply + 1] = 'cancelled'
   end
 end
@@ -50,18 +54,55 @@ end
 
 local function id_of_value(value) return string.match(value, '^([^\n]*)\n') end
 
-for pool, waiting in pairs(left) do
-  for bucket in pairs(waiting.buckets) do
-    local list = bucket_key(pool, bucket)
-    for _, message in ipairs(call('LRANGE', list, -LOOKED_MOST, -1)) do
-      if waiting.ids[id_in(message) or ''] then call('LREM', list, -1, message) end
+-- Goes through a place from the oldest message on, a piece(from, to) at a time, and takes out the wanted ones.
+-- Returns whether all of it was seen.
+local function through(length, piece, id_of, wanted, take_out)
+  local looked, bytes = 0, 0
+  while wanted.count > 0 and looked < length do
+    if looked >= LOOKED_MOST or bytes >= BYTES then return false end
+    for i, value in ipairs(piece(looked, looked + PIECE - 1)) do
+      bytes = bytes + #value
+      local id = id_of(value)
+      if id and wanted.ids[id] then
+        wanted.ids[id] = nil
+        wanted.count = wanted.count - 1
+        take_out(looked + i - 1, value)
+      end
     end
+    looked = looked + PIECE
   end
-  for _, value in ipairs(call('LRANGE', k_suspects(pool), -LOOKED_MOST, -1)) do
-    if waiting.ids[id_of_value(value)] then call('LREM', k_suspects(pool), -1, value) end
+  return true
+end
+
+local function through_list(list, id_of, wanted)
+  local marked = 0
+  local function piece(from, to)
+    local some, oldest_first = call('LRANGE', list, -to - 1, -from - 1), {}
+    for i = #some, 1, -1 do oldest_first[#oldest_first + 1] = some[i] end
+    return oldest_first
   end
-  for _, value in ipairs(call('ZRANGE', k_delayed(pool), 0, LOOKED_MOST - 1)) do
-    if waiting.ids[id_of_value(value)] then call('ZREM', k_delayed(pool), value) end
+  local seen = through(call('LLEN', list), piece, id_of, wanted, function(at)
+    call('LSET', list, -at - 1, GONE)
+    marked = marked + 1
+  end)
+  if marked > 0 then call('LREM', list, -marked, GONE) end
+  return seen
+end
+
+local function through_delayed(pool, wanted)
+  local out = {}
+  local seen = through(call('ZCARD', k_delayed(pool)), function(from, to) return call('ZRANGE', k_delayed(pool), from, to) end,
+    id_of_value, wanted, function(_, value) out[#out + 1] = value end)
+  for _, value in ipairs(out) do call('ZREM', k_delayed(pool), value) end
+  return seen
+end
+
+for pool, wanted in pairs(left) do
+  local seen = through_list(k_suspects(pool), id_of_value, wanted)
+  seen = through_delayed(pool, wanted) and seen
+  for bucket in pairs(wanted.buckets) do seen = through_list(bucket_key(pool, bucket), id_in, wanted) and seen end
+  if not seen then
+    for id in pairs(wanted.ids) do call('SADD', k_ended(pool), id) end
   end
   reindex(pool, false)
   ring(pool)

@@ -106,10 +106,12 @@ local function take(bucket, message)
   local h = call('HMGET', key, 'status', 'expires_at', 'retries')
   if not h[1] then
     moved = true
+    if call('SREM', k_ended(pool), id) == 1 then return end -- it was cancelled so long ago that its record has expired
     call('HSET', key, 'status', 'queued', 'pool', pool, 'type', 'celery:' .. headers.task, 'created', stamp(now),
       'bucket', bucket, 'attempts', '0')
   elseif STAT[h[1]] then
     moved = true -- it has its outcome already (cancelled while queued, or a copy)
+    call('SREM', k_ended(pool), id)
     return
   end
   local expires = tonumber(h[2]) or epoch(headers.expires)
@@ -170,5 +172,8 @@ end
 if #numbers > 0 then
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
 end
-if moved then reindex(pool, false) end
+if moved then
+  if messages_of(pool) == 0 then call('DEL', k_ended(pool)) end
+  reindex(pool, false)
+end
 return reply_with(claims)

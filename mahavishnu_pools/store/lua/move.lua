@@ -40,7 +40,7 @@ local function decide(message, put)
     dead_letter('unreadable-' .. next_turn(), source, 'the message cannot be read', message, clock())
     return true
   end
-  if not lot then return true end -- it has its outcome already
+  if call('SREM', k_ended(source), id) == 1 or not lot then return true end -- it has its outcome already
   if (quotas[lot] or 0) <= 0 then return false end
   if even and (n_target + 1) / w_target >= n_source / w_source then
     is_even = true

@@ -20,10 +20,17 @@ local function bucket_key(pool, bucket)
   return k_queue(pool) .. SEPARATOR .. bucket
 end
 
-local function queued_of(pool)
+local function messages_of(pool)
   local n = call('ZCARD', k_delayed(pool)) + call('LLEN', k_suspects(pool))
   for b = 0, BUCKETS - 1 do n = n + call('LLEN', bucket_key(pool, b)) end
   return n
+end
+
+-- How many tasks wait: messages, but for those of cancelled tasks that are still on their way out.
+local function queued_of(pool)
+  local n = messages_of(pool)
+  if n == 0 then return 0 end
+  return math.max(0, n - call('SCARD', k_ended(pool)))
 end
 
 local function running_of(pool)
@@ -224,6 +231,7 @@ local settle
 local function start_follower(key, now, ttl)
   local follower = cjson.decode(call('HGET', key, 'then'))
   call('HDEL', key, 'then')
+  call('HDEL', k_task(follower.id), 'follows')
   local pool = indexed(set_of(follower.candidates), false) or takes(follower.fallback) and follower.fallback or indexed(nil, false)
   if not pool then
     local text = 'No pool was left to run it.'
@@ -269,7 +277,7 @@ function settle(id, pool, o, now)
     call('SET', k_meta(id), o.meta, 'PX', ttl)
     call('PUBLISH', k_meta(id), o.meta)
   end
-  if h[3] then call('PEXPIRE', k_idem(h[3]), ttl) end
+  if h[3] and call('GET', k_idem(h[3])) == id then call('PEXPIRE', k_idem(h[3]), ttl) end
   local periodic = string.find(h[5] or '', 'celery:mahavishnu.periodic.', 1, true) == 1
   if not periodic and call('EXISTS', k_pool(pool)) == 1 then
     call('HINCRBY', k_pool(pool), STAT[o.status], 1)
