@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.groups",  # uses the module before it
     "tests.fixtures.proxies",
+    "tests.fixtures.secured",
 ]

@@ -35,7 +35,7 @@ class GroupContext:
     pool_id: str
     node: str
     worker_type: str | None
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     default_cwd: Path | None
     allowed_roots: tuple[Path, ...]
     limits: Limits

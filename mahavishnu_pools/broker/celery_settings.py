@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from mahavishnu_pools import names
+from mahavishnu_pools.broker.celery_urls import celery_url, redbeat_connection
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.sentinel import SCHEME, parse_sentinels
 
@@ -26,19 +26,10 @@ def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
     ``LLEN`` count what ours push.
     """
     prefix = keys.namespace_prefix(settings.namespace)
-    transport: dict[str, Any] = {
-        "priority_steps": list(names.PRIORITY_STEPS),
-        "socket_timeout": settings.submit_timeout,
-        "socket_connect_timeout": settings.submit_timeout,
-        "socket_keepalive": True,
-        "health_check_interval": HEALTH_CHECK_INTERVAL,
-    }
-    if prefix:
-        transport["global_keyprefix"] = prefix
-    servers = url
+    transport = _transport(settings, url, prefix)
+    servers = celery_url(url)
     results: dict[str, Any] = {"global_keyprefix": prefix} if prefix else {}
     if url.startswith(SCHEME):
-        servers = _celery_sentinels(url)
         found = parse_sentinels(url)
         named: dict[str, Any] = {"master_name": found.service, "sentinel_kwargs": found.login}
         transport |= named
@@ -71,31 +62,33 @@ def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
     }
 
 
-def _celery_sentinels(url: str) -> str:
-    """Return the URL as kombu and Celery write it: each sentinel with the primary's user, password and database."""
-    found = parse_sentinels(url)
-    login = ""
-    if found.password:
-        login = f"{quote(found.username or '', safe='')}:{quote(found.password, safe='')}@"
-    return ";".join(f"sentinel://{login}{host}:{port}/{found.db}" for host, port in found.hosts)
+def _transport(settings: Settings, url: str, prefix: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "priority_steps": list(names.PRIORITY_STEPS),
+        "socket_timeout": settings.submit_timeout,
+        "socket_connect_timeout": settings.submit_timeout,
+        "health_check_interval": HEALTH_CHECK_INTERVAL,
+        **_keepalive(url),
+    }
+    return options | ({"global_keyprefix": prefix} if prefix else {})
+
+
+def _keepalive(url: str) -> dict[str, Any]:
+    """Return the option that a socket file does not have."""
+    return {} if url.startswith("unix://") else {"socket_keepalive": True}
 
 
 def _beat_settings(settings: Settings, url: str, prefix: str) -> dict[str, Any]:
-    sentinels: dict[str, Any] = {}
-    if url.startswith(SCHEME):
-        found = parse_sentinels(url)
-        url = "redis-sentinel://"
-        named = {"sentinels": list(found.hosts), "service_name": found.service, "sentinel_kwargs": found.login}
-        sentinels = {**named, **found.options}
+    place, options = redbeat_connection(url)
     return {
         "beat_scheduler": "redbeat.RedBeatScheduler",
         "beat_max_loop_interval": BEAT_INTERVAL,
-        "redbeat_redis_url": url,
+        "redbeat_redis_url": place,
         "redbeat_redis_options": {
             "socket_timeout": settings.submit_timeout,
             "socket_connect_timeout": settings.submit_timeout,
-            "socket_keepalive": True,
-            **sentinels,
+            **_keepalive(url),
+            **options,
         },
         "redbeat_key_prefix": f"{prefix}{keys.PREFIX}beat:",
         "redbeat_lock_timeout": BEAT_LOCK,

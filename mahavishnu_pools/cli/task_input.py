@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ class TaskInput:
     priority: int | None
     idempotency_key: str | None
     cwd: str | None
-    env: tuple[str, ...]
+    env: tuple[str, ...] = field(repr=False)
     worker_type: str | None
     wait_timeout: float | None
     no_wait: bool

@@ -46,7 +46,7 @@ class Part:
     ready: Ready = Ready.ALIVE
     needs: tuple[str, ...] = (REDIS,)
     url: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     stop_order: int = 50
     stop_seconds: float = 5.0
     drains: bool = False
@@ -90,8 +90,8 @@ class StackSpec:
 
     data_dir: Path
     parts: tuple[Part, ...]
-    env: Mapping[str, str]
-    redis_url: str | None = None
+    env: Mapping[str, str] = field(repr=False)
+    redis_url: str | None = field(default=None, repr=False)
     redis_port: int = 0
     strict: bool = False
     drain_seconds: float = 30.0

@@ -45,15 +45,6 @@ def place(url: str) -> str:
     return parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2] or "localhost"
 
 
-def masked(url: str) -> str:
-    """Return the URL with its password replaced by stars."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return url
-    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
-
-
 def _connect(parts: SplitResult, *, timeout: float) -> socket.socket:
     if parts.scheme == "unix":
         connection = socket.socket(socket.AF_UNIX)

@@ -6,13 +6,13 @@ import enum
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mahavishnu_pools.embedded.data_dir import DataDir, write_private
 from mahavishnu_pools.embedded.identity import ProcessId
-from mahavishnu_pools.embedded.ping import masked
+from mahavishnu_pools.redis_url import mask_url
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class StackState:
     """A stack at one moment. ``redis_url`` holds the password; ``external``: the server is not the stack's own."""
 
     data_dir: Path
-    redis_url: str | None
+    redis_url: str | None = field(repr=False)
     external: bool
     supervisor: ProcessId | None
     parts: tuple[PartState, ...]
@@ -99,7 +99,7 @@ class StackState:
         """Return what users see, ready for JSON; passwords are masked."""
         return {
             "data_dir": str(self.data_dir),
-            "redis_url": masked(self.redis_url) if self.redis_url else None,
+            "redis_url": mask_url(self.redis_url) if self.redis_url else None,
             "started_at": self.started_at,
             "parts": [part.to_document() for part in self.parts],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mahavishnu_pools.embedded.data_dir import write_private
@@ -43,7 +43,7 @@ class ServerAddress:
     """Where the embedded server listens, and its password."""
 
     port: int
-    password: str
+    password: str = field(repr=False)
 
     @property
     def url(self) -> str:

@@ -40,8 +40,12 @@ _OPTIONS: dict[str, Any] = {
     "decode_responses": True,
     "encoding_errors": "surrogateescape",
     "health_check_interval": 0,
-    "socket_keepalive": True,
 }
+
+
+def _options(url: str) -> dict[str, Any]:
+    # A socket file has no such option.
+    return _OPTIONS if url.startswith("unix://") else {**_OPTIONS, "socket_keepalive": True}
 
 
 def _script_arguments(prefix: str, call: Call[Any]) -> list[Any]:
@@ -67,7 +71,7 @@ class AsyncStore:
             retry=_async_no_retry(),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            **_OPTIONS,
+            **_options(url),
         )
         self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
 
@@ -158,7 +162,7 @@ class SyncStore:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            **_OPTIONS,
+            **_options(url),
         )
         self.redis = redis.Redis(connection_pool=pool)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import redis
@@ -16,12 +15,10 @@ from redis.exceptions import (
 )
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.redis_url import mask_url
 
 #: The oldest server whose commands suffice.
 OLDEST_REDIS = (6, 2)
-
-#: A password among a URL's options: `?password=`, `&ssl_password=`, `&sentinel_password=`.
-_QUERY_PASSWORD = re.compile(r"([?&][a-z_]*password=)[^&#]*", re.IGNORECASE)
 
 #: Errors after which the same call may succeed: the connection or the server was away.
 LOST = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OSError)
@@ -66,17 +63,6 @@ def _says(exc: Exception, word: str) -> bool:
     # A script's error may quote the command's, and the library takes the word off where it knows it.
     kinds = {"OOM ": OutOfMemoryError, "READONLY ": ReadOnlyError}
     return isinstance(exc, kinds[word]) or (isinstance(exc, ResponseError) and word in str(exc))
-
-
-def mask_url(url: str) -> str:
-    """Return a Redis URL without its passwords."""
-    url = _QUERY_PASSWORD.sub(r"\1***", url)
-    scheme, separator, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{place}" if ":" in credentials else url
 
 
 def check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None:

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli.task_input import TaskInput, environment, json_object
+from mahavishnu_pools.redis_url import mask_url
 from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.schemas.message import Message, parse_message
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.settings import Settings, load_settings
-from mahavishnu_pools.store.server import mask_url
 from mahavishnu_pools.worker_types import WorkerType, load_worker_types
 from tests.fuzz.material import deep, fuzz, json_texts, mapping_of, texts, values
 from workers.executors.environment import read_secrets

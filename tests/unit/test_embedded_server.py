@@ -13,7 +13,8 @@ import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import server_binary, valkey
-from mahavishnu_pools.embedded.ping import masked, ping, place
+from mahavishnu_pools.embedded.ping import ping, place
+from mahavishnu_pools.redis_url import mask_url
 from tests.fixtures.valkey import PrivateValkey, free_port
 
 
@@ -203,5 +204,5 @@ def test_something_that_is_no_redis_is_not_taken_for_one() -> None:
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str, where: str) -> None:
-    assert masked(url) == shown
+    assert mask_url(url) == shown
     assert place(url) == where

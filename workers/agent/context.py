@@ -26,7 +26,7 @@ class AgentContext:
     """
 
     settings: Settings
-    redis_url: str
+    redis_url: str = field(repr=False)
     store: AsyncStore
     me: AgentIdentity
     facts: NodeFacts

@@ -14,7 +14,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -54,7 +54,7 @@ class Box:
     image: str
     options: ContainerOptions
     mounts: tuple[Mount, ...]
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
 
 
 def run_container(context: RunContext, payload: ContainerPayload) -> Outcome:

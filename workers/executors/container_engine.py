@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.worker_types import CONTAINER, CONTAINER_PROGRAMS, WorkerType
@@ -59,7 +59,7 @@ class Engine:
     """One of the programs, with the environment it is called with."""
 
     program: str
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
 
     @property
     def name(self) -> str:

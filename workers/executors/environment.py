@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,8 +33,8 @@ _LOOKS_SECRET = re.compile(r"(?i)(^|_)(key|token|secret|passw(or)?d|credentials?
 class TaskEnvironment:
     """Variables of a task and the masker for the secret ones among them."""
 
-    variables: Mapping[str, str]
-    secrets: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
     masker: Masker
 
 

@@ -90,7 +90,7 @@ class RunContext:
     attempt: int
     spec: TaskSpec
     worker_type: str | None
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     default_cwd: Path | None
     allowed_roots: tuple[Path, ...]
     log: LogSink

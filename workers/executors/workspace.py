@@ -34,7 +34,7 @@ class Plan:
 
     argv: tuple[str, ...]
     stdin: bytes | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     on_line: Callable[[str], None] | None = None
     keep_bytes: int | None = None
     log_stdout: bool = True
