@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     max_output_bytes: int = Field(default=256 * 1024, ge=1024)
     max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096)
     result_expires: float = Field(default=86400.0, gt=0)
+    dead_letter_expires: float = Field(
+        default=30 * 86400.0, gt=0, description="How long tasks that were given up are kept, with record and output."
+    )
     submit_timeout: float = Field(
         default=5.0, gt=0, description="Deadline of a producer's call when Redis does not answer."
     )

@@ -150,9 +150,7 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
         )
 
     return PoolStep.configure(
-        make_store=lambda connections: SyncStore(
-            url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections
-        ),
+        make_store=lambda connections: SyncStore.from_settings(settings, url, connections=connections),
         make_options=make_options,
     )
 

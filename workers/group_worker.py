@@ -62,9 +62,7 @@ def _step(
     news: Callable[[str, dict[str, Any]], None],
 ) -> type[PoolStep]:
     def make_store(connections: int) -> SyncStore:
-        return SyncStore(
-            start.redis_url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections
-        )
+        return SyncStore.from_settings(settings, start.redis_url, connections=connections)
 
     def watching_tick() -> None:
         tick()

@@ -15,7 +15,7 @@ from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
-    from mahavishnu_pools.schemas.dead import DeadLetter
+    from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 
 
 @click.group()
@@ -44,7 +44,7 @@ def list_dead(session: Session, /, *, pool: str | None, limit: int, output: Outp
 def show(session: Session, /, *, task_id: str, output: Output) -> None:
     """Show why a task was given up, what it was, and what it printed last."""
 
-    async def read(manager: PoolManager) -> DeadLetter:
+    async def read(manager: PoolManager) -> DeadLetterDetails:
         return await manager.dead_letter(task_id)
 
     output.show(dead_documents.dead_details(session.run(read)))

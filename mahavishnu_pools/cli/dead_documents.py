@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, Table, Text
 
 if TYPE_CHECKING:
-    from mahavishnu_pools.schemas.dead import DeadLetter
+    from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 
 _COLUMNS = (
     Column("Task"),
     Column("Pool"),
     Column("Type"),
+    Column("Task was"),
     Column("Died"),
     Column("Attempts", "right"),
     Column("Cause"),
@@ -23,14 +24,14 @@ _COLUMNS = (
 
 def dead_list(letters: Sequence[DeadLetter]) -> Document:
     """Return the document of ``pools dead list``."""
-    data = {"dead": [_data(letter) for letter in letters]}
+    data = {"dead": [letter.model_dump(mode="json") for letter in letters]}
     if not letters:
         return Document(data, (Note("No dead letters."),))
     hint = Note("Look at one with: mahavishnu pools dead show TASK")
     return Document(data, (Table("Dead Letters", _COLUMNS, tuple(_row(letter) for letter in letters)), hint))
 
 
-def dead_details(letter: DeadLetter) -> Document:
+def dead_details(letter: DeadLetterDetails) -> Document:
     """Return the document of ``pools dead show``."""
     rows: tuple[tuple[str, Cell], ...] = (
         ("Task", letter.task_id),
@@ -63,12 +64,9 @@ def purged(count: int) -> Document:
 
 
 def _row(letter: DeadLetter) -> tuple[Cell, ...]:
-    return (letter.task_id, letter.pool_id, letter.task_type, _moment(letter), letter.attempts, letter.cause)
+    head = (letter.task_id, letter.pool_id, letter.task_type, letter.summary)
+    return (*head, _moment(letter), letter.attempts, letter.cause)
 
 
 def _moment(letter: DeadLetter) -> str:
     return f"{letter.died_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _data(letter: DeadLetter) -> dict[str, Any]:
-    return letter.model_dump(mode="json", exclude={"spec", "message", "output"})

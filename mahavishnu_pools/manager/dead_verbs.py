@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager.connection import Connected
-from mahavishnu_pools.schemas.dead import DeadLetter
-from mahavishnu_pools.store.dead import CHUNK, Replayed, purge_letters, read_letters, replay_letters
+from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
+from mahavishnu_pools.store import dead
+from mahavishnu_pools.store.client import AsyncStore
 from mahavishnu_pools.store.pools import read_pools
 
 #: More letters than are ever kept.
@@ -25,39 +26,46 @@ class DeadVerbs(Connected):
         Raises:
             PoolNotFound: no pool has this name.
         """
-        parts = await self._connected()
-        return await parts.store.run(read_letters(pool_id=await self._pool_id(pool), most=limit))
+        store = (await self._connected()).store
+        pool_id = await self._pool_id(pool)
+        found: dict[str, DeadLetter] = {}
+        first: int | None = 0
+        while first is not None and len(found) < limit:
+            page = await store.run(dead.list_letters(pool_id=pool_id, first=first, most=min(dead.CHUNK, limit)))
+            found |= {letter.task_id: letter for letter in page.letters}
+            first = page.onward
+        return list(found.values())[:limit]
 
-    async def dead_letter(self, task_id: str) -> DeadLetter:
-        """Return one dead letter.
+    async def dead_letter(self, task_id: str) -> DeadLetterDetails:
+        """Return all that is known of one dead letter.
 
         Raises:
             DeadLetterNotFound: there is none.
         """
-        found = await (await self._connected()).store.run(read_letters([task_id]))
-        if not found:
+        found = await (await self._connected()).store.run(dead.read_letter(task_id))
+        if found is None:
             raise errors.DeadLetterNotFound.of(task_id)
-        return found[0]
+        return found
 
     async def replay_dead(self, task_ids: Iterable[str] | None = None, *, pool: str | None = None) -> list[str]:
         """Run dead tasks again under their ids, in their own pools or in one, and return their ids; None means all.
 
-        Losses, attempts and retries count from zero again. All that can be replayed are, also when one cannot.
+        Losses, attempts and retries count from zero again, and ``expires`` limits their waiting no longer. All that can
+        be replayed are, also when one cannot.
 
         Raises:
             DeadLetterNotFound: one of the ids is no dead letter's.
             PoolNotFound, PoolGone: the pool does not exist, or a task's own pool is closed.
-            InvalidField: a message that could not be read cannot be run.
+            InvalidField: a message that could not be read cannot be run, or the pool takes no tasks.
         """
         store = (await self._connected()).store
         pool_id = await self._pool_id(pool, living=True)
         if task_ids is None:
-            task_ids = [letter.task_id for letter in await store.run(read_letters(most=ALL)) if letter.replayable]
+            task_ids = [letter.task_id for letter in await self.dead_letters(limit=ALL) if letter.replayable]
         wanted, request = list(dict.fromkeys(task_ids)), secrets.token_hex(8)
-        answers: list[Replayed] = []
-        for start in range(0, len(wanted), CHUNK):
-            some = wanted[start : start + CHUNK]
-            answered = await store.run(replay_letters(some, pool_id=pool_id, request=request))
+        answers: list[dead.Replayed] = []
+        for some in _pieces(wanted, dead.REPLAY_CHUNK):
+            answered = await store.run(dead.replay_letters(some, pool_id=pool_id, request=request))
             answers.extend(answered)
         for task_id, one in zip(wanted, answers, strict=True):
             if one.answer != "ok":
@@ -70,19 +78,13 @@ class DeadVerbs(Connected):
         Raises:
             DeadLetterNotFound: one of the ids is no dead letter's; the others are forgotten.
         """
-        parts, ttl = await self._connected(), self.settings.result_expires
+        store, ttl = (await self._connected()).store, self.settings.result_expires
         before = None if older_than is None else time.time() - older_than
-        if task_ids is None:
-            total = 0
-            while done := await parts.store.run(purge_letters(before=before, result_ttl=ttl)):
-                total += done
-            return total
-        wanted = list(dict.fromkeys(task_ids))
-        known = {one.task_id for one in await parts.store.run(read_letters(wanted))} if wanted else set()
-        total = await parts.store.run(purge_letters(sorted(known), before=before, result_ttl=ttl)) if known else 0
-        for task_id in wanted:
-            if task_id not in known:
-                raise errors.DeadLetterNotFound.of(task_id)
+        if task_ids is not None:
+            return await _purge_some(store, list(dict.fromkeys(task_ids)), before=before, result_ttl=ttl)
+        total = 0
+        while done := await store.run(dead.purge_letters(before=before, result_ttl=ttl)):
+            total += done
         return total
 
     async def _pool_id(self, pool: str | None, *, living: bool = False) -> str | None:
@@ -94,7 +96,24 @@ class DeadVerbs(Connected):
         return registry.one(pool).pool_id
 
 
-def _problem(task_id: str, one: Replayed) -> errors.MahavishnuError:
+async def _purge_some(store: AsyncStore, wanted: Sequence[str], *, before: float | None, result_ttl: float) -> int:
+    total, missing = 0, []
+    for some in _pieces(wanted, dead.CHUNK):
+        page = await store.run(dead.find_letters(some))
+        known = [letter.task_id for letter in page.letters]
+        missing += [task_id for task_id in some if task_id not in known]
+        if known:
+            total += await store.run(dead.purge_letters(known, before=before, result_ttl=result_ttl))
+    if missing:
+        raise errors.DeadLetterNotFound.of(missing[0])
+    return total
+
+
+def _pieces(ids: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def _problem(task_id: str, one: dead.Replayed) -> errors.MahavishnuError:
     if one.answer == "unknown":
         return errors.DeadLetterNotFound.of(task_id)
     if one.answer == "gone":
@@ -102,6 +121,9 @@ def _problem(task_id: str, one: Replayed) -> errors.MahavishnuError:
             f"The pool {one.pool_id} of dead task {task_id} was closed. Name another one with --pool (pool=).",
             pool=one.pool_id,
         )
+    if one.answer == "closing":
+        problem = f"{one.pool_id} takes no tasks now, so dead task {task_id} cannot wait there"
+        return errors.InvalidField.of("pool", problem, "Resume it, or name another one with --pool (pool=).")
     return errors.InvalidField.of(
         task_id, "is a message that could not be read and cannot be run", "Purge it, and correct who sent it."
     )

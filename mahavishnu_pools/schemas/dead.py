@@ -10,8 +10,8 @@ from mahavishnu_pools.schemas.base import MappingValue
 class DeadLetter(MappingValue):
     """A task that was given up, or a message nobody could read (then ``replayable`` is False).
 
-    ``losses`` counts the worker groups that died while running nothing else. ``spec`` is the task's specification as
-    JSON (None for a user's Celery task), ``message`` the Celery message, ``output`` the end of what it printed.
+    ``losses`` counts the worker groups that died while running nothing else, ``summary`` is the beginning of what was
+    to be done.
     """
 
     task_id: str
@@ -22,6 +22,16 @@ class DeadLetter(MappingValue):
     attempts: int = 0
     losses: int = 0
     replayable: bool = True
+    summary: str | None = None
+
+
+class DeadLetterDetails(DeadLetter):
+    """A dead letter with all that is known of it.
+
+    ``spec`` is the task's specification as JSON (None for a user's Celery task), ``message`` the Celery message (the
+    first 64 KiB of one nobody could read), ``output`` the end of what it printed.
+    """
+
     spec: str | None = None
     message: str = ""
     output: str = ""

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
-from mahavishnu_pools.store.calls import Call, script
+from mahavishnu_pools.store.calls import DEAD_LETTER_EXPIRES, Call, script
 from mahavishnu_pools.store.sentinel import SCHEME, async_primary_pool, primary_pool
 from mahavishnu_pools.store.server import (
     LOST,
@@ -63,6 +63,7 @@ class AsyncStore:
         self.namespace = namespace
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
+        self.dead_letter_expires = DEAD_LETTER_EXPIRES
         make = async_primary_pool if url.startswith(SCHEME) else redis.asyncio.BlockingConnectionPool.from_url
         pool = make(
             url,
@@ -77,8 +78,10 @@ class AsyncStore:
 
     @classmethod
     def from_settings(cls, settings: Settings, url: str) -> AsyncStore:
-        """Make a store for the settings' namespace and deadline."""
-        return cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
+        """Make a store for the settings' namespace, deadline and retention of dead letters."""
+        store = cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
+        store.dead_letter_expires = settings.dead_letter_expires
+        return store
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,7 +141,7 @@ class AsyncStore:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _once(self, call: Call[Any]) -> Any:
-        known = script(call.script)
+        known = script(call.script, dead_letter_expires=self.dead_letter_expires)
         arguments = _script_arguments(self.prefix, call)
         try:
             return await self.redis.execute_command("EVALSHA", known.sha, *arguments)
@@ -154,6 +157,7 @@ class SyncStore:
         self.namespace = namespace
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
+        self.dead_letter_expires = DEAD_LETTER_EXPIRES
         make = primary_pool if url.startswith(SCHEME) else redis.BlockingConnectionPool.from_url
         pool = make(
             url,
@@ -167,9 +171,11 @@ class SyncStore:
         self.redis = redis.Redis(connection_pool=pool)
 
     @classmethod
-    def from_settings(cls, settings: Settings, url: str) -> SyncStore:
-        """Make a store for the settings' namespace and deadline."""
-        return cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
+    def from_settings(cls, settings: Settings, url: str, *, connections: int = 4) -> SyncStore:
+        """Make a store for the settings' namespace, deadline and retention of dead letters."""
+        store = cls(url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections)
+        store.dead_letter_expires = settings.dead_letter_expires
+        return store
 
     def __enter__(self) -> Self:
         return self
@@ -236,7 +242,8 @@ class SyncStore:
     def _pipelined(self, calls: Sequence[Call[Any]]) -> list[Any]:
         pipeline = self.redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.execute_command("EVALSHA", script(call.script).sha, *_script_arguments(self.prefix, call))
+            sha = script(call.script, dead_letter_expires=self.dead_letter_expires).sha
+            pipeline.execute_command("EVALSHA", sha, *_script_arguments(self.prefix, call))
         replies = pipeline.execute(raise_on_error=False)
         for index, reply in enumerate(replies):
             if isinstance(reply, NoScriptError):
@@ -248,7 +255,7 @@ class SyncStore:
         return replies
 
     def _once(self, call: Call[Any]) -> Any:
-        known = script(call.script)
+        known = script(call.script, dead_letter_expires=self.dead_letter_expires)
         arguments = _script_arguments(self.prefix, call)
         try:
             return self.redis.execute_command("EVALSHA", known.sha, *arguments)

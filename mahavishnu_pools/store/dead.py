@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from mahavishnu_pools.schemas.dead import DeadLetter
+from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 from mahavishnu_pools.store.calls import Call, pairs
 
-#: Letters of one call, so that the server is never blocked for long.
+#: Letters looked at or forgotten in one call, so that the server is never blocked for long.
 CHUNK = 200
 
-#: What became of a letter that was to be replayed: ``gone`` means that its pool is.
-Answer = Literal["ok", "unknown", "unreadable", "gone"]
+#: Letters replayed in one call: their messages may be large.
+REPLAY_CHUNK = 20
+
+#: Characters of a task's summary.
+SUMMARY_LENGTH = 120
+
+#: What became of a letter that was to be replayed: ``gone`` or ``closing`` is its pool.
+Answer = Literal["ok", "unknown", "unreadable", "gone", "closing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some letters, and the rank to go on at; None: that was all."""
+
+    letters: tuple[DeadLetter, ...]
+    onward: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +40,46 @@ class Replayed:
     answer: Answer
 
 
-def read_letters(ids: Sequence[str] = (), *, pool_id: str | None = None, most: int = CHUNK) -> Call[list[DeadLetter]]:
-    """Read the letters of these ids, or the newest ``most`` (of one pool; None: of any)."""
+def list_letters(*, pool_id: str | None = None, first: int = 0, most: int = CHUNK) -> Call[Page]:
+    """Look at letters, the newest first, of one pool or (None) of any; ``most`` is ``CHUNK`` or less."""
+    return Call("dead_list", (pool_id or "", first, most), _page)
 
-    def parse(reply: list[Any]) -> list[DeadLetter]:
-        return [_letter(*entry) for entry in reply]
 
-    return Call("dead_read", (pool_id or "", max(most, len(ids)), *ids), parse)
+def find_letters(ids: Sequence[str]) -> Call[Page]:
+    """Look at the letters of these ids, at most ``CHUNK``; those without one are left out."""
+    return Call("dead_list", ("", 0, 0, *ids), _page)
+
+
+def read_letter(letter_id: str) -> Call[DeadLetterDetails | None]:
+    """Read all that is known of one letter; None: there is none."""
+
+    def parse(reply: list[Any]) -> DeadLetterDetails | None:
+        letter, task = pairs(reply[0]), pairs(reply[1])
+        if not letter:
+            return None
+        spec, outcome = task.get("spec"), json.loads(task.get("outcome") or "{}")
+        return DeadLetterDetails(
+            task_id=letter_id,
+            pool_id=letter["pool"],
+            cause=letter["cause"],
+            died_at=_moment(letter["at"]),
+            task_type=task.get("type"),
+            attempts=int(task.get("attempts", 0)),
+            losses=int(task.get("losses", 0)),
+            replayable=bool(task),
+            summary=_summary(spec or "", complete=True),
+            spec=spec,
+            message=letter["message"],
+            output=reply[2] or outcome.get("output") or "",
+        )
+
+    return Call("dead_show", (letter_id,), parse)
 
 
 def replay_letters(ids: Sequence[str], *, pool_id: str | None, request: str) -> Call[list[Replayed]]:
     """Queue the tasks of letters again, in their own pools or in one; ``request`` tells a repeated call from a new one.
 
-    At most ``CHUNK`` ids a call.
+    At most ``REPLAY_CHUNK`` ids a call.
     """
 
     def parse(reply: list[Any]) -> list[Replayed]:
@@ -55,18 +97,35 @@ def purge_letters(ids: Sequence[str] = (), *, before: float | None = None, resul
     return Call("dead_purge", (int(result_ttl * 1000), limit, *ids), int)
 
 
-def _letter(letter_id: str, flat: list[str], record: list[str], output: str) -> DeadLetter:
-    letter, task = pairs(flat), pairs(record)
-    return DeadLetter(
-        task_id=letter_id,
-        pool_id=letter["pool"],
-        cause=letter["cause"],
-        died_at=datetime.fromtimestamp(float(letter["at"]), UTC),
-        task_type=task.get("type"),
-        attempts=int(task.get("attempts", 0)),
-        losses=int(task.get("losses", 0)),
-        replayable=bool(task),
-        spec=task.get("spec"),
-        message=letter["message"],
-        output=output,
-    )
+def _page(reply: list[Any]) -> Page:
+    letters = []
+    for letter_id, pool, cause, at, kind, attempts, losses, replayable, head, complete in reply[1:]:
+        letters.append(
+            DeadLetter(
+                task_id=letter_id,
+                pool_id=pool,
+                cause=cause,
+                died_at=_moment(at),
+                task_type=kind or None,
+                attempts=int(attempts),
+                losses=int(losses),
+                replayable=replayable == "1",
+                summary=_summary(head, complete=complete == "1"),
+            )
+        )
+    return Page(tuple(letters), None if reply[0] < 0 else int(reply[0]))
+
+
+def _summary(spec: str, *, complete: bool) -> str | None:
+    """Return the prompt or the payload of a specification, or its beginning where only that is known."""
+    text = spec
+    if complete and spec:
+        data = json.loads(spec)
+        text = data.get("prompt") or json.dumps(data.get("payload", {}), ensure_ascii=False)
+    text = " ".join(text.split())
+    cut = text if complete and len(text) <= SUMMARY_LENGTH else text[: SUMMARY_LENGTH - 1] + "…"
+    return cut if spec else None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromtimestamp(float(text), UTC)

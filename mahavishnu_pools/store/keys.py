@@ -62,9 +62,9 @@ KEYS: tuple[Key, ...] = (
         "Task ids of a batch in input order"),
     Key("log", "mhv:log:{}", "stream", "result_expires after the last line", "worker groups", "task --follow",
         "Live output of a task"),
-    Key("dead", "mhv:dead", "zset", "30 days, 10,000 members", "claim, reap, finish", "dead",
+    Key("dead", "mhv:dead", "zset", "dead_letter_expires, 10,000 members", "claim, reap, finish", "dead",
         "Dead-letter ids by time"),
-    Key("dead_letter", "mhv:dead_letter:{}", "hash", "30 days", "claim, reap, finish", "dead",
+    Key("dead_letter", "mhv:dead_letter:{}", "hash", "dead_letter_expires", "claim, reap, finish", "dead",
         "One dead letter: message, cause, pool"),
     # ── delivery ──
     Key("bell", "mhv:bell:{}", "stream", "until closed", "submit, cancel, pool_*", "worker groups",

@@ -14,6 +14,8 @@ from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import logs
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.dead import Replayed, replay_letters
 from tests.fakes.worker import FakeNode
 from tests.store.world import World
 
@@ -50,9 +52,11 @@ async def test_a_dead_letter_says_why_how_often_and_what_was_printed_last(
 
     assert (letter.task_id, letter.pool_id, letter.attempts, letter.losses) == (task_id, pool, 3, 3)
     assert "three times" in letter.cause
-    assert letter.output == "so far\n"
-    assert letter.spec is not None
-    assert await manager.dead_letter(task_id) == letter
+    assert letter.summary == "x"
+    details = await manager.dead_letter(task_id)
+    assert details.output == "so far\n"
+    assert json.loads(details.spec or "")["prompt"] == "x"
+    assert details.model_dump(exclude={"spec", "message", "output"}) == letter.model_dump()
     assert await manager.dead_letters(pool="p") == [letter]
     assert await manager.dead_letters(pool=world.pool("other")) == []
 
@@ -120,7 +124,8 @@ async def test_a_message_nobody_could_read_is_kept_and_cannot_be_run(
     world.claim(world.lease(pool), pool)
 
     (letter,) = await manager.dead_letters()
-    assert (letter.replayable, letter.message, letter.attempts) == (False, "no json", 0)
+    assert (letter.replayable, letter.attempts, letter.summary) == (False, 0, None)
+    assert (await manager.dead_letter(letter.task_id)).message == "no json"
     with pytest.raises(errors.InvalidField, match="could not be read"):
         await manager.replay_dead([letter.task_id])
     assert await manager.replay_dead() == []
@@ -143,6 +148,97 @@ def test_too_many_letters_push_the_oldest_out(world: World, pool: str) -> None:
 
     assert world.redis.zcard(world.key("dead")) == 10_000
     assert world.redis.zrevrange(world.key("dead"), 0, 0) == [task_id]
+
+
+async def test_letters_record_and_output_are_kept_as_long_as_the_settings_say(
+    redis_url: str, settings: Settings, namespace: str
+) -> None:
+    brief = settings.model_copy(update={"dead_letter_expires": 100.0, "result_expires": 50.0})
+    world = World(redis_url, namespace)
+    pool = world.pool("p")
+    with SyncStore.from_settings(brief, redis_url) as store:
+        world.store = store
+        task_id = _die(world, pool)
+
+        times = [store.redis.ttl(world.key(name, task_id)) for name in ("dead_letter", "task")]
+        times.append(store.redis.ttl(world.key("dead")))
+
+    assert all(90 < left <= 100 for left in times)
+
+
+async def test_of_a_message_nobody_can_read_only_the_beginning_is_kept(
+    world: World, pool: str, manager: PoolManager
+) -> None:
+    world.push_raw(pool, "x" * 1_000_000)
+    world.claim(world.lease(pool), pool)
+
+    (letter,) = await manager.dead_letters()
+
+    assert len((await manager.dead_letter(letter.task_id)).message) == 65_536
+
+
+async def test_many_letters_are_listed_replayed_and_purged_in_pieces(
+    world: World, pool: str, manager: PoolManager
+) -> None:
+    dead = [_die(world, pool) for _ in range(45)]
+    for number in range(2000):
+        world.redis.zadd(world.key("dead"), {f"expired-{number}": world.redis.time()[0] + 60})
+
+    assert [letter.task_id for letter in await manager.dead_letters(pool="p", limit=44)] == dead[:0:-1]
+    assert sorted(await manager.replay_dead()) == sorted(dead)
+
+    assert world.read_pool(pool).queued == 45
+    assert world.index_is_true()
+
+
+async def test_a_task_is_replayed_once_for_one_request(world: World, pool: str) -> None:
+    task_id = _die(world, pool)
+
+    first = world.run(replay_letters([task_id], pool_id=None, request="r"))
+    again = world.run(replay_letters([task_id], pool_id=None, request="r"))
+    other = world.run(replay_letters([task_id], pool_id=None, request="s"))
+
+    assert (first, again) == ([Replayed(pool, "ok")], [Replayed(pool, "ok")])
+    assert other == [Replayed("", "unknown")]
+    assert world.places([pool]) == {task_id: 1}
+
+
+async def test_a_pool_that_takes_no_tasks_gets_none_replayed(world: World, pool: str, manager: PoolManager) -> None:
+    task_id = _die(world, pool)
+    await manager.drain_pool("p")
+
+    with pytest.raises(errors.InvalidField, match="takes no tasks now"):
+        await manager.replay_dead([task_id])
+
+    assert [letter.task_id for letter in await manager.dead_letters()] == [task_id]
+
+
+async def test_a_task_replayed_elsewhere_names_its_new_queue(world: World, pool: str, manager: PoolManager) -> None:
+    task_id = _die(world, pool, expires=1000.0)
+    other = world.pool("other")
+    world.redis.hset(world.key("task", task_id), "expires_at", "1.0")
+
+    await manager.replay_dead([task_id], pool="other")
+
+    (claim,) = world.claim(world.lease(other), other)
+    assert claim.task_id == task_id
+    assert json.loads(claim.message)["properties"]["delivery_info"]["routing_key"] == f"pool.{other}"
+
+
+async def test_a_replayed_task_has_its_idempotency_key_again_unless_another_took_it(
+    world: World, pool: str, manager: PoolManager
+) -> None:
+    first, second = _die(world, pool, idempotency_key="a"), _die(world, pool, idempotency_key="b")
+    world.redis.delete(world.key("idem", "a"))
+    world.redis.set(world.key("idem", "b"), "task_other")
+
+    await manager.replay_dead([first, second])
+    lease = world.lease(pool)
+    for claim in world.claim(lease, pool, 2):
+        world.run(world.finish_call(world.held(lease, pool, claim)))
+
+    assert world.redis.get(world.key("idem", "a")) == first
+    assert (world.redis.get(world.key("idem", "b")), world.redis.ttl(world.key("idem", "b"))) == ("task_other", -1)
 
 
 # ── the shell ────────────────────────────────────────────────────────────────────────────────────────────────────────

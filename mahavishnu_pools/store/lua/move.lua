@@ -17,19 +17,6 @@ end
 local n_source, w_source = filled(source)
 local n_target, w_target = filled(target)
 
--- The message with the target as its queue: a worker that sends it again (retry) sends it there. Its properties stand last.
-local pattern = '"routing_key"%s*:%s*"pool%.' .. string.gsub(source, '%p', '%%%0') .. '"'
-local function readdressed(message)
-  local first, last, from = nil, nil, 1
-  while true do
-    local s, e = string.find(message, pattern, from)
-    if not s then break end
-    first, last, from = s, e, e + 1
-  end
-  if not first then return message end
-  return string.sub(message, 1, first - 1) .. '"routing_key":"pool.' .. target .. '"' .. string.sub(message, last + 1)
-end
-
 local taken, moved, looked, bytes, is_even = {}, 0, 0, 0, false
 
 -- What becomes of a waiting message: true when it leaves its place. put(id, message) puts it into the target's.
@@ -46,7 +33,7 @@ local function decide(message, put)
     is_even = true
     return false
   end
-  put(id, readdressed(message))
+  put(id, readdressed(message, source, target))
   local status = call('HGET', k_task(id), 'status')
   if status and status ~= 'running' then call('HSET', k_task(id), 'pool', target) end
   quotas[lot], taken[lot], moved = quotas[lot] - 1, (taken[lot] or 0) + 1, moved + 1

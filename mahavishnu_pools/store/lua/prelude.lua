@@ -200,6 +200,20 @@ local function push(pool, bucket, prefix, suffix)
   call('LPUSH', bucket_key(pool, bucket), prefix .. 'pool.' .. pool .. suffix)
 end
 
+-- The message with another pool's queue as its own: a worker that sends it again (retry) sends it there. Its properties stand last.
+local function readdressed(message, source, target)
+  if source == target then return message end
+  local pattern = '"routing_key"%s*:%s*"pool%.' .. string.gsub(source, '%p', '%%%0') .. '"'
+  local first, last, from = nil, nil, 1
+  while true do
+    local s, e = string.find(message, pattern, from)
+    if not s then break end
+    first, last, from = s, e, e + 1
+  end
+  if not first then return message end
+  return string.sub(message, 1, first - 1) .. '"routing_key":"pool.' .. target .. '"' .. string.sub(message, last + 1)
+end
+
 -- Gives a message back to the front of where it waits: a suspect waits apart, to run alone.
 local function give_back(pool, id, bucket, message)
   if call('HEXISTS', k_task(id), 'suspect') == 1 then
@@ -210,15 +224,18 @@ local function give_back(pool, id, bucket, message)
   end
 end
 
--- Dead letters are kept so long, and so many; the task's record and its output stay as long.
-local DEAD_TTL, DEAD_MOST = 30 * 86400, 10000
+-- Dead letters are kept for DEAD_TTL ms, which stands above, and so many; the task's record and its output stay as long.
+local DEAD_MOST, UNREADABLE_MOST = 10000, 65536
 
--- Keeps a message nobody will run; cause is a sentence.
+-- Keeps a message nobody will run; cause is a sentence. Of one that belongs to no task only so much is kept.
 local function dead_letter(id, pool, cause, message, now)
+  if call('EXISTS', k_task(id)) == 0 then message = string.sub(message, 1, UNREADABLE_MOST) end
   call('HSET', k_dead_letter(id), 'pool', pool, 'cause', cause, 'message', message, 'at', stamp(now))
   call('ZADD', k_dead(), now, id)
-  for _, key in ipairs({ k_dead_letter(id), k_task(id), k_log(id) }) do call('EXPIRE', key, DEAD_TTL) end
-  call('ZREMRANGEBYSCORE', k_dead(), '-inf', now - DEAD_TTL)
+  for _, key in ipairs({ k_dead_letter(id), k_dead(), k_task(id), k_log(id) }) do
+    if call('PTTL', key) < DEAD_TTL then call('PEXPIRE', key, DEAD_TTL) end
+  end
+  call('ZREMRANGEBYSCORE', k_dead(), '-inf', now - DEAD_TTL / 1000)
   for _, old in ipairs(call('ZRANGE', k_dead(), 0, -DEAD_MOST - 1)) do
     call('DEL', k_dead_letter(old))
     call('ZREM', k_dead(), old)
