@@ -12,7 +12,9 @@ from mahavishnu_pools.store.client import AsyncStore
 from mahavishnu_pools.store.keys import KEYS
 
 #: Families whose keys belong to a pool or to a lease, and are removed with it.
-POOL_FAMILIES = frozenset({"groups", "recent", "bell", "delayed", "suspects", "pool_leases", "queue", "binding"})
+POOL_FAMILIES = frozenset(
+    {"groups", "recent", "bell", "delayed", "suspects", "pool_leases", "queue", "binding", "ended"}
+)
 LEASE_FAMILIES = frozenset({"claims", "reply", "cancels"})
 
 _HEADS = tuple(

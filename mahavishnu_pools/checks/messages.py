@@ -11,6 +11,17 @@ from mahavishnu_pools.store.checks import Place, read_place
 from mahavishnu_pools.store.client import AsyncStore
 
 
+async def left_behind(store: AsyncStore, pools: Collection[str]) -> dict[str, str]:
+    """Return the cancelled tasks whose messages are said to be on their way out yet, with their pool."""
+    found: dict[str, str] = {}
+    for pool in pools:
+        at = "0"
+        while at:
+            at, some = await store.run(read_place("ended", pool, bucket=0, at=at))
+            found.update((one.task_id, pool) for one in some)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where messages can be: the pools' queues and what waits apart, and the leases' claims."""

@@ -9,7 +9,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.checks import batches, leases, nodes, pools, tasks
 from mahavishnu_pools.checks.findings import Finding, Found, Level, Site
 from mahavishnu_pools.checks.keyspace import Inventory, take_inventory
-from mahavishnu_pools.checks.messages import MessageWalk, Places
+from mahavishnu_pools.checks.messages import MessageWalk, Places, left_behind
 from mahavishnu_pools.checks.server import odd_clock, odd_server
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.node_report import NodeReport
@@ -78,13 +78,15 @@ async def _stored(site: Site, inventory: Inventory, registry: tuple[PoolRecord, 
     known = {lease.lease for lease in await site.store.run(list_leases())}
     places = Places(sorted(living | inventory.pools), sorted(known | inventory.leases))
     following = await batches.followers(site, inventory)
-    walk = MessageWalk(site.store, inventory.waiting.keys() - following)
+    ended = await left_behind(site.store, living)
+    walk = MessageWalk(site.store, (inventory.waiting.keys() - following) | ended.keys())
     await walk.walk(places)
     unrecorded = Counter({pool: n for pool, n in walk.unrecorded.items() if pool in living})
     return [
         *await pools.odd_registry(site),
         *await leases.odd_leases(site, inventory, pools=living),
         *await tasks.without_message(site, inventory, places, first=walk),
+        *await tasks.without_leftover(site, ended, places, first=walk),
         *await pools.remains(site, inventory),
         *tasks.without_lifetime(inventory),
         *await batches.odd_batches(site, inventory),

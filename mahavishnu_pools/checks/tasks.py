@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.checks.findings import Found, Mend, Site, fault
 from mahavishnu_pools.checks.keyspace import Inventory
-from mahavishnu_pools.checks.messages import MessageWalk, Places
+from mahavishnu_pools.checks.messages import MessageWalk, Places, left_behind
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.checks import OddTask, look_at_tasks
-from mahavishnu_pools.store.mending import mend_records, mend_task
+from mahavishnu_pools.store.mending import mend_ended, mend_records, mend_task
 from mahavishnu_pools.store.tasks import Envelope, read_specs
 
 #: Records read or mended in one call.
@@ -26,7 +26,7 @@ async def without_message(site: Site, inventory: Inventory, places: Places, *, f
     ``first`` is the walk that did not meet the missing ones. All are looked for twice, and a record that has changed in
     between does not count.
     """
-    suspected = {one: inventory.waiting[one] for one in first.missing}
+    suspected = {one: inventory.waiting[one] for one in first.missing if one in inventory.waiting}
     waiting = await _still(site, suspected)
     second = MessageWalk(site.store, waiting)
     await second.walk(places)
@@ -36,6 +36,27 @@ async def without_message(site: Site, inventory: Inventory, places: Places, *, f
         *(_lost(task, "message_lost", "It waits, but its message is nowhere.") for task in waiting.values()),
         *(_lost(task, "claim_lost", "It is running by its record, but no lease holds it.") for task in unheld.values()),
     ]
+
+
+async def without_leftover(site: Site, said: Mapping[str, str], places: Places, *, first: MessageWalk) -> list[Found]:
+    """Find cancelled tasks whose message is counted as on its way out, and is nowhere; ``said`` names their pools."""
+    second = MessageWalk(site.store, first.missing & said.keys())
+    await second.walk(places)
+    still = await left_behind(site.store, set(said.values()))
+    stale: dict[str, list[str]] = {}
+    for task_id in sorted(second.missing & still.keys()):
+        stale.setdefault(still[task_id], []).append(task_id)
+    text = "It counts {} messages of cancelled tasks that are not there; that many tasks that wait are not seen."
+    return [fault("ended_stale", pool, text.format(len(ids)), mend=_forget(pool, ids)) for pool, ids in stale.items()]
+
+
+def _forget(pool: str, task_ids: list[str]) -> Mend:
+    async def mend(site: Site) -> bool:
+        for start in range(0, len(task_ids), CHUNK):
+            await site.store.run(mend_ended(pool, task_ids[start : start + CHUNK]))
+        return True
+
+    return mend
 
 
 def without_lifetime(inventory: Inventory) -> list[Found]:

@@ -39,8 +39,9 @@ def look_at_tasks(task_ids: Sequence[str]) -> Call[list[OddTask]]:
     return Call("check_tasks", tuple(task_ids), lambda reply: [OddTask(*entry) for entry in reply])
 
 
-#: Where messages are: the buckets of a pool's queue, its other places, and the claims of a lease.
-Place = Literal["queue", "suspects", "delayed", "claims"]
+#: Where messages are: the buckets of a pool's queue, its other places, and the claims of a lease. ``ended`` are the
+#: cancelled tasks whose messages are said to be in one of them.
+Place = Literal["queue", "suspects", "delayed", "claims", "ended"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ def mend_records(task_ids: Sequence[str], *, result_ttl: float) -> Call[int]:
     return Call("mend_records", (int(result_ttl * 1000), *task_ids), int)
 
 
+def mend_ended(pool_id: str, task_ids: Sequence[str]) -> Call[int]:
+    """Forget that cancelled tasks have left messages in a pool; returns how many."""
+    return Call("mend_ended", (pool_id, *task_ids), int)
+
+
 def mend_remains(pool_id: str) -> Call[bool]:
     """Remove what is left of a pool that does not exist, when nothing waits there."""
     return Call("mend_remains", (pool_id,), bool)

@@ -33,8 +33,9 @@ async def test_nothing_stored_is_healthy(look: Check) -> None:
 async def test_a_waiting_task_without_message_is_queued_again(world: World, look: Check) -> None:
     pool, _, _ = busy(world)
     queue = world.key("queue", pool) + names.PRIORITY_SEPARATOR + "4"
-    world.redis.lpop(queue)  # the one that was cancelled: no message is missed
-    lost = json.loads(world.redis.lpop(queue))["headers"]["id"]
+    message = world.redis.lindex(queue, 1)
+    lost = json.loads(message)["headers"]["id"]
+    world.redis.lrem(queue, 1, message)
     world.run(pools.reindex())
 
     await assert_found_and_mended(look, "message_lost")
@@ -90,6 +91,19 @@ async def test_a_lost_task_whose_cancel_was_asked_for_is_cancelled(world: World,
 
     assert world.task(claims[0].task_id).status == "cancelled"
     assert world.task(claims[0].task_id).error == "enough"
+
+
+async def test_a_cancelled_task_whose_message_is_gone_hides_no_other_task(world: World, look: Check) -> None:
+    pool, _, _ = busy(world)
+    waiting = world.read_pool(pool).queued
+    world.redis.sadd(world.key("ended", pool), "task_gone", "task_gone_too")
+    world.run(pools.reindex())
+    assert world.read_pool(pool).queued == waiting - 2
+
+    await assert_found_and_mended(look, "ended_stale")
+
+    assert world.read_pool(pool).queued == waiting
+    assert world.index_is_true()
 
 
 async def test_a_users_celery_task_that_was_lost_has_failed_because_only_its_message_knew_its_arguments(

@@ -1,5 +1,5 @@
--- Reads whose messages wait at a place of a pool, a piece a call. ARGV: 2 'queue', 'suspects', 'delayed' or 'claims', 3 pool (of
--- claims: lease), 4 bucket, 5 where to go on ('0' at first), 6 most
+-- Reads whose messages wait at a place of a pool, a piece a call; 'ended': which tasks are said to have left one behind.
+-- ARGV: 2 'queue', 'suspects', 'delayed', 'ended' or 'claims', 3 pool (of claims: lease), 4 bucket, 5 where to go on ('0' at first), 6 most
 -- Reply: where to go on ('' at the end), then task id and '1' when it has a record, else '0'; the id is '' where a message
 -- cannot be read
 local what, owner, at, most = ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[6])
@@ -18,6 +18,13 @@ local function id_of(message)
   local good, m = pcall(cjson.decode, message)
   local id = good and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
   return type(id) == 'string' and id or ''
+end
+
+if what == 'ended' then
+  local found = call('SSCAN', k_ended(owner), at, 'COUNT', most)
+  for _, id in ipairs(found[2]) do add(id) end
+  reply[1] = found[1] == '0' and '' or found[1]
+  return reply
 end
 
 if what == 'delayed' or what == 'claims' then
