@@ -152,6 +152,20 @@ class PoolConflict(InvalidInput):
         )
 
 
+class TaskExists(InvalidInput):
+    """A Celery call with an idempotency key would have been a second task of that key."""
+
+    code = "task_exists"
+
+    @classmethod
+    def of(cls, task_id: str) -> TaskExists:
+        """Build the error from the id of the task that has the key."""
+        return cls(
+            f"Task {task_id} has this idempotency key and was not sent again. Its result is AsyncResult({task_id!r}).",
+            task_id=task_id,
+        )
+
+
 class PoolBusy(InvalidInput):
     """A pool has tasks, and nobody said what is to become of them."""
 

@@ -15,6 +15,7 @@ from celery import Celery, Task
 from celery.exceptions import Ignore
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.broker.run_task import RunTask
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.store.leases import Claim, Held, hand_back
 
@@ -39,7 +40,7 @@ def register(app: Celery) -> Task:
         }
 
     app.tasks.pop(names.RUN_TASK, None)
-    return app.task(name=names.RUN_TASK, bind=True, shared=False)(run_task)
+    return app.task(name=names.RUN_TASK, base=RunTask, bind=True, shared=False)(run_task)
 
 
 def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:

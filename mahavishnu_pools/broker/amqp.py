@@ -81,7 +81,9 @@ class PoolAMQP(AMQP):
             if not store.run(republish(envelope, pool_id=pool_id, due=_epoch(headers.get("eta")))):
                 raise errors.PoolGone.of(pool_id)
         else:
-            store.run(submit([envelope], Choice("pool", pool=pool_id)))
+            (submitted,) = store.run(submit([envelope], Choice("pool", pool=pool_id)))
+            if submitted.task_id != envelope.task_id:
+                raise errors.TaskExists.of(submitted.task_id)
         del sent["declare"], sent["properties"], place["retry_policy"]
         signals.after_task_publish.send(sender=name, **sent, **place)
 
@@ -160,7 +162,16 @@ def _envelope(headers: dict[str, Any], properties: dict[str, Any], body: Any, se
         bucket=properties["priority"],
         prefix=prefix,
         suffix=suffix,
+        idempotency_key=_idempotency_key(headers["task"], body),
     )
+
+
+def _idempotency_key(task: str, body: Any) -> str | None:
+    """Return the key of a ``run_task`` call; other Celery tasks have none."""
+    if task != names.RUN_TASK or not body[0] or not isinstance(body[0][0], dict):
+        return None
+    key = body[0][0].get("idempotency_key")
+    return key if isinstance(key, str) else None
 
 
 def _epoch(iso: str | None) -> float | None:

@@ -12,6 +12,7 @@ from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.amqp import STORE_FACTORY, PoolAMQP
 from mahavishnu_pools.broker.celery_settings import celery_settings
 from mahavishnu_pools.broker.control import RESULT_TTL, PoolControl
+from mahavishnu_pools.broker.run_task import RunTask
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.router import PoolRouter
 from mahavishnu_pools.settings import Settings
@@ -75,7 +76,7 @@ def _register_run_task(app: Celery) -> None:
             "mahavishnu.run_task runs on pools only. Send it with apply_async or delay, without task_always_eager."
         )
 
-    app.task(name=names.RUN_TASK, shared=False)(run_task)
+    app.task(name=names.RUN_TASK, base=RunTask, shared=False)(run_task)
 
 
 def _once_a_process(make: Callable[[], SyncStore]) -> Callable[[], SyncStore]:

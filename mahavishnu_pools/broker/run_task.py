@@ -1,0 +1,26 @@
+"""What is particular about sending ``mahavishnu.run_task`` through Celery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task
+
+from mahavishnu_pools import errors
+
+
+class RunTask(Task):
+    """The base of ``run_task``: a second call with the same idempotency key is the first one."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
+        """Send the task and return its ``AsyncResult``: that of the first one with its idempotency key.
+
+        Raises:
+            TaskExists: the caller wanted an id of its own (as chains, groups and chords do), and another has the key.
+        """
+        try:
+            return super().apply_async(args, kwargs, task_id, **options)
+        except errors.TaskExists as exc:
+            if task_id is not None:
+                raise
+            return self.AsyncResult(exc.task_id)
