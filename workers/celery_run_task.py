@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore
@@ -20,6 +20,12 @@ from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.store.leases import Claim, Held, hand_back
 
 from .claims import Running
+from .outcome import again, may_retry
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.task import TaskSpec
+
+    from .pool_group import PoolGroup
 
 #: Name of the app's attribute with the pool groups of this worker process.
 GROUPS = "_mahavishnu_groups"
@@ -48,15 +54,29 @@ def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:
         running = group.table.get(task.request.id)
         if running is not None:
             worker_id = f"{threading.current_thread().name}@{group.options.context.node}"
-            _, outcome = group.runner.attempt(running, spec, worker_id)
+            parsed, outcome = group.runner.attempt(running, spec, worker_id)
             group.logs.finish(task.request.id)
             if outcome.status == "cancelled" and running.hand_back and running.reason is None:
                 # It waits again: Celery is not to store a result, nor to start what follows.
                 ttl = group.options.context.result_ttl
                 group.loop.end(running.held, hand_back(running.held, result_ttl=ttl))
                 raise Ignore
+            _retry_or_remember(group, running, parsed, outcome)
+            if outcome.status == "cancelled":
+                reason = outcome.error or "It was cancelled."
+                task.backend.mark_as_revoked(task.request.id, reason, request=task.request)
+                raise Ignore
             return running, outcome
     return _run_outside(task, spec)
+
+
+def _retry_or_remember(group: PoolGroup, running: Running, spec: TaskSpec, outcome: Outcome) -> None:
+    """Have the task run again when it may, as alone; else have its own outcome written, not Celery's idea of it."""
+    retries, held = running.claim.retries, running.held
+    if may_retry(outcome, spec, retries):
+        group.loop.end(held, again(held, outcome, retries=retries, result_ttl=group.options.context.result_ttl))
+        raise Ignore
+    group.celery.remember(held.task_id, outcome)
 
 
 def _run_outside(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from celery.worker import state as worker_state
+
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 
 from .channel import ClaimChannel
 from .claims import ClaimTable, Running
-from .outcome import DEFAULT_RETRIES
+from .outcome import DEFAULT_RETRIES, dead, recorded
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class _Delivery:
     state: str | None = None
     value: Any = None
     applied: bool = False
+    #: What the task itself knows of its end better than Celery (``run_task`` inside a chain).
+    outcome: Outcome | None = None
 
 
 class CeleryTasks:
@@ -112,10 +116,15 @@ class CeleryTasks:
             self._check(delivery)
 
     def _check(self, delivery: _Delivery) -> None:
-        """Give up a message that Celery swallowed without running or rejecting it."""
+        """End a message that Celery swallowed without running or rejecting it."""
         name = delivery.message["headers"]["task"]
         limited = self._consumer.task_buckets.get(name) is not None
-        if not delivery.applied and not limited and not delivery.running.ending:
+        if delivery.applied or limited or delivery.running.ending:
+            return
+        if delivery.running.held.task_id in worker_state.revoked:
+            # It was revoked by its id alone, or its time ran out on the way; Celery has written that down.
+            self._finish(delivery, Outcome(status="cancelled", error="It was revoked, or had expired."))
+        else:
             self._dead(delivery, "Celery could not read the message or does not accept its content type.")
 
     # ── from Celery ──
@@ -125,6 +134,12 @@ class CeleryTasks:
         delivery = self._deliveries.get(task_id)
         if delivery is not None:
             delivery.applied = True
+
+    def remember(self, task_id: str, outcome: Outcome) -> None:
+        """Note how a task ended, as the task itself says it."""
+        delivery = self._deliveries.get(task_id)
+        if delivery is not None:
+            delivery.outcome = outcome
 
     def postrun(self, task_id: str, *, state: str | None, value: Any) -> None:
         """Note how a task ended, as Celery's signal says it."""
@@ -141,7 +156,9 @@ class CeleryTasks:
 
     def _end_claim(self, delivery: _Delivery) -> None:
         held, ttl = delivery.running.held, self._result_ttl
-        if delivery.state in ("RETRY", "IGNORED"):
+        if delivery.outcome is not None and delivery.state is not None:
+            self._finish(delivery, delivery.outcome)
+        elif delivery.state in ("RETRY", "IGNORED"):
             self._end(held, leases.release(held, result_ttl=ttl))
         elif delivery.state == "REJECTED":
             # Celery rejects in its own thread, later; what the task wanted is known now.
@@ -150,9 +167,11 @@ class CeleryTasks:
             # Celery broke off before it stored a result (its backend was away): at least once means again.
             self._reject(delivery, requeue=True)
         else:
-            outcome = _outcome(delivery.state, delivery.value)
-            text = json.dumps(outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"}))
-            self._end(held, leases.finish(held, status=outcome.status, outcome=text, meta="", result_ttl=ttl))
+            self._finish(delivery, _outcome(delivery.state, delivery.value))
+
+    def _finish(self, delivery: _Delivery, outcome: Outcome) -> None:
+        self._deliveries.pop(delivery.running.held.task_id, None)
+        self._end(delivery.running.held, recorded(delivery.running.held, outcome, result_ttl=self._result_ttl))
 
     def _rejected(self, task_id: str, requeue: bool) -> None:
         delivery = self._deliveries.get(task_id)
@@ -167,13 +186,14 @@ class CeleryTasks:
             self._end(held, leases.retry(held, outcome=why, delay=REJECT_DELAY, result_ttl=self._result_ttl))
         else:
             name = delivery.message["headers"]["task"]
-            self._dead(delivery, f"Celery rejected it: {delivery.value or f'is {name!r} a task of this worker?'}")
+            cause = f"Celery rejected it: {delivery.value or f'is {name!r} a task of this worker?'}"
+            # It knows no such task and has stored that; of one that rejects itself nothing is stored.
+            self._dead(delivery, cause, told=delivery.value is None)
 
-    def _dead(self, delivery: _Delivery, cause: str) -> None:
+    def _dead(self, delivery: _Delivery, cause: str, *, told: bool = False) -> None:
         held = delivery.running.held
         self._deliveries.pop(held.task_id, None)
-        text = json.dumps({"status": "dead", "error": cause})
-        self._end(held, leases.finish(held, status="dead", outcome=text, meta="", result_ttl=self._result_ttl))
+        self._end(held, dead(held, cause, result_ttl=self._result_ttl, told=told))
 
 
 def _drain(fd: int) -> bool:

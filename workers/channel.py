@@ -43,7 +43,7 @@ class ClaimChannel:
 
     def message(self, raw: dict[str, Any], *, task_id: str) -> Message:
         """Build the kombu message of a claim. Its time to run has come, so Celery must not wait for ``eta`` again."""
-        headers = {**raw["headers"], "eta": None, "expires": None}
+        headers = {**raw["headers"], "eta": None}
         place = {"exchange": "", "routing_key": names.queue_of(self._pool_id)}
         info = {**(raw["properties"].get("delivery_info") or {}), **place}
         properties = {**raw["properties"], "delivery_tag": task_id, "delivery_info": info}

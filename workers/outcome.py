@@ -63,6 +63,31 @@ def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: fl
     )
 
 
+def recorded(held: leases.Held, outcome: Outcome, *, result_ttl: float) -> Call[leases.Ending]:
+    """Return the call that ends a claim of which Celery itself has stored the result."""
+    text = json.dumps(_fields(outcome))
+    return leases.finish(held, status=outcome.status, outcome=text, meta="", result_ttl=result_ttl)
+
+
+def again(held: leases.Held, outcome: Outcome, *, retries: int, result_ttl: float) -> Call[leases.Ending]:
+    """Return the call that runs the task of a claim again later, after so many retries."""
+    return leases.retry(held, outcome=json.dumps(_fields(outcome)), delay=retry_delay(retries), result_ttl=result_ttl)
+
+
+def dead(held: leases.Held, cause: str, *, result_ttl: float, told: bool = False) -> Call[leases.Ending]:
+    """Return the call that gives a claim up as a dead letter; ``AsyncResult.get()`` raises TaskDead.
+
+    ``told`` says that Celery has stored a result of its own, which stays.
+    """
+    result = _exception("mahavishnu_pools.errors", "TaskDead", cause)
+    meta: dict[str, Any] = {"status": "FAILURE", "result": result, "traceback": None, "children": []}
+    meta |= {"date_done": datetime.now(UTC).isoformat(), "task_id": held.task_id}
+    text = json.dumps({"status": "dead", "error": cause})
+    return leases.finish(
+        held, status="dead", outcome=text, meta="" if told else json.dumps(meta), result_ttl=result_ttl
+    )
+
+
 def _ours(outcome: Outcome, attempt: Attempt) -> str:
     return json.dumps({**_fields(outcome), "worker_id": attempt.worker_id})
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from celery.worker import state as worker_state
+
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import leases
-from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
 
@@ -22,6 +23,7 @@ from .concurrency import ThreadPool
 from .events import TaskEvents
 from .lease import Lease
 from .logs import LogWriter
+from .outcome import dead
 from .runner import GroupContext, TaskRunner, is_run_task, read_body
 
 logger = logging.getLogger(__name__)
@@ -155,12 +157,17 @@ class PoolGroup:
             self._dispatch(running)
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
-            self.loop.end(running.held, _unreadable(running.held, exc, result_ttl=self.options.context.result_ttl))
+            cause = f"The message cannot be read: {type(exc).__name__}: {exc}"
+            self.loop.end(running.held, dead(running.held, cause, result_ttl=self.options.context.result_ttl))
 
     def _dispatch(self, running: Running) -> None:
         message = json.loads(running.claim.message)
         if is_run_task(message):
             body = read_body(message)
+            if running.held.task_id in worker_state.revoked:
+                # Revoked by its id alone, before anything here had seen its message.
+                running.reason = "It was revoked."
+                running.cancellation.cancel()
             if not body.followed:
                 self.events.received(running, message["headers"])
                 self._threads.threads.submit(lambda: self.runner.run(running, body.spec))
@@ -201,18 +208,17 @@ class PoolGroup:
     # ── hooks of the concurrency pool ──
 
     def _resized(self, change: int) -> int:
-        """Store a worker count that was changed through Celery's remote control, within the pool's limits."""
-        if self.options.alone:
-            return 1
-        pool_id, replicas = self.options.context.pool_id, max(1, self.options.replicas)
-        record = self._store.run(read_pools(pool_id)).one(pool_id)
-        config, total = record.config, record.workers + change * replicas
-        if not config.min_workers <= total <= config.max_workers:
-            raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
-        self._store.run(change_pool(pool_id, workers=total))
-        return self.options.share(total)
+        return _store_size(self._store, self.options, change=change)
 
 
-def _unreadable(held: leases.Held, exc: Exception, *, result_ttl: float) -> Call[leases.Ending]:
-    outcome = json.dumps({"status": "dead", "error": f"The message cannot be read: {type(exc).__name__}: {exc}"})
-    return leases.finish(held, status="dead", outcome=outcome, meta="", result_ttl=result_ttl)
+def _store_size(store: SyncStore, options: GroupOptions, *, change: int) -> int:
+    """Store a worker count that was changed through Celery's remote control, within the pool's limits."""
+    if options.alone:
+        return 1
+    pool_id, replicas = options.context.pool_id, max(1, options.replicas)
+    record = store.run(read_pools(pool_id)).one(pool_id)
+    config, total = record.config, record.workers + change * replicas
+    if not config.min_workers <= total <= config.max_workers:
+        raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
+    store.run(change_pool(pool_id, workers=total))
+    return options.share(total)

@@ -5,6 +5,7 @@ Given to an app as ``Celery(amqp=PoolAMQP)`` or by ``install(app)``. Everything 
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import datetime
@@ -78,7 +79,8 @@ class PoolAMQP(AMQP):
         signals.before_task_publish.send(sender=name, **sent, **place)
         store = self._store()
         if headers.get("retries") or _replaces_itself(headers["id"]):
-            if not store.run(republish(envelope, pool_id=pool_id, due=_epoch(headers.get("eta")))):
+            lease, due = os.environ.get("MAHAVISHNU_LEASE", ""), _epoch(headers.get("eta"))
+            if not store.run(republish(envelope, pool_id=pool_id, due=due, lease=lease)):
                 raise errors.PoolGone.of(pool_id)
         else:
             (submitted,) = store.run(submit([envelope], Choice("pool", pool=pool_id)))

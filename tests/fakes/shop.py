@@ -49,6 +49,12 @@ def unreachable(name: str) -> None:
     raise ConnectionError("nobody there")
 
 
+@app.task(bind=True, max_retries=3)
+def late(self: Any, name: str) -> None:
+    note(name, str(self.request.expires is not None))
+    raise self.retry(countdown=2)
+
+
 @app.task
 def fail(text: str) -> None:
     raise ValueError(text)

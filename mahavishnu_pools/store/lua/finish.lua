@@ -5,7 +5,8 @@
 local lease, claim, id, pool, action = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local value = call('HGET', k_claims(lease), claim)
 local own = lease .. ':' .. claim
-if not value then
+-- After a fail-over that lost writes a number may have been given out again, for another task.
+if not value or string.match(value, '^([^\n]*)\n') ~= id then
   if call('HGET', k_task(id), 'finished_by') == own then return 'again' end
   return 'fenced'
 end
