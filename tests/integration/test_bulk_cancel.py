@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import psutil
 import pytest
 
 from mahavishnu_pools import errors
@@ -13,8 +14,9 @@ from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from tests.fakes.worker import FakeNode
+from tests.fixtures.groups import Site, lines
 from tests.store.world import World
-from tests.waiting import eventually_async
+from tests.waiting import eventually, eventually_async
 
 
 async def _pool(manager: PoolManager, *, workers: int = 2) -> str:
@@ -116,3 +118,21 @@ def test_the_shell_cancels_batches_and_queues(
     assert run(["pools", "cancel", "--batch", "b", "--status", "queued"], session=session) == 2
     assert run(["pools", "cancel", "x", "--pool", "p"], session=session) == 2
     assert "exactly one" in capsys.readouterr().err
+
+
+async def test_a_batch_on_a_real_worker_group_ends_with_its_processes_and_starts_nothing_more(own_site: Site) -> None:
+    pool_id = own_site.pool("p", workers=2)
+    own_site.group(pool_id)
+    started = own_site.directory / "started"
+    task = {"task_type": "shell", "payload": {"command": ["sh", "-c", f"echo $$ >> {started}; sleep 60"]}}
+    async with PoolManager(settings=own_site.settings) as manager:
+        sent = await manager.submit_many([task] * 8, pool="p", batch_id="b")
+        eventually(lambda: started.exists() and len(lines(started)) == 2)
+
+        assert await manager.cancel_batch("b") == {"cancelled": 6, "asked": 2, "finished": 0}
+
+        results = [await manager.result(one.task_id, wait_timeout=10) for one in sent]
+    assert {result.status for result in results} == {"cancelled"}
+    pids = [int(pid) for pid in lines(started)]
+    assert len(pids) == 2
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), within=3)
