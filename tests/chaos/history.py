@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -15,7 +16,9 @@ class Planned:
     """One task as it was submitted; ``cancelled`` is what the answer to its cancellation was (None: nobody asked).
 
     ``lane`` names what is promised to start in order: one producer, one pool of one worker, one priority (None: no
-    such promise).
+    such promise). ``attempt_then`` is the attempt that ran when its end was asked for. ``not_before`` is the time
+    before which it must not start, ``twin`` the id that a second submission with the same idempotency key got.
+    A ``silent`` task writes no lines; one that may run ``once`` only was submitted with ``on_worker_lost: fail``.
     """
 
     task_id: str
@@ -23,11 +26,16 @@ class Planned:
     lane: str | None = None
     cancelled: str | None = None
     expect: tuple[str, ...] = ("completed",)
+    attempt_then: int | None = None
+    not_before: float | None = None
+    twin: str | None = None
+    silent: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a task wrote itself: ``start`` or ``effect``, the attempt and the time (epoch seconds)."""
+    """What a task wrote itself: ``start`` or ``effect``, the attempt (0: it cannot know), the time (epoch seconds)."""
 
     task_id: str
     what: str
@@ -61,41 +69,82 @@ def violations(history: History) -> list[str]:
         by_task.setdefault(line.task_id, []).append(line)
     found: list[str] = []
     for task in history.planned:
-        found.extend(_of_task(task, history.outcomes.get(task.task_id), by_task.get(task.task_id, [])))
+        lines = by_task.get(task.task_id, [])
+        outcome = history.outcomes.get(task.task_id)
+        if outcome is not None:
+            found.extend(_of_outcome(task, outcome, lines))
+        found.extend(_of_runs(task, lines))
+    found.extend(f"{task_id} was lost: it has no outcome" for task_id in lost(history))
+    strangers = by_task.keys() - {task.task_id for task in history.planned}
+    found.extend(f"{task_id} ran, but nobody submitted it" for task_id in sorted(strangers))
     found.extend(_out_of_order(history, by_task))
-    found.extend(_counted_twice(history))
+    found.extend(_counted_wrong(history))
     return found
 
 
-def _of_task(task: Planned, outcome: Outcome | None, lines: list[Line]) -> Iterator[str]:
-    if outcome is None:
-        yield f"{task.task_id} was lost: it has no outcome"
-        return
+def lost(history: History) -> list[str]:
+    """Return the tasks without an outcome."""
+    return [task.task_id for task in history.planned if task.task_id not in history.outcomes]
+
+
+def doubled(history: History) -> int:
+    """Return how many outcomes were written beyond one a task."""
+    return max(0, sum(history.counted.values()) - len(history.outcomes))
+
+
+def _of_outcome(task: Planned, outcome: Outcome, lines: Sequence[Line]) -> Iterator[str]:
     if outcome.status not in task.expect:
         yield f"{task.task_id} is {outcome.status}, not {' or '.join(task.expect)}"
-    if task.cancelled == "cancelled" and lines:
-        yield f"{task.task_id} was cancelled while it was queued and ran all the same"
-    if outcome.status == "completed" and not any(one.what == "effect" for one in lines):
+    if outcome.status == "completed" and not task.silent and not any(one.what == "effect" for one in lines):
         yield f"{task.task_id} completed without its effect"
+    if task.once and outcome.attempt > 1:
+        yield f"{task.task_id} ran {outcome.attempt} times, although a lost worker was to fail it"
     for line in lines:
         late = line.at - outcome.at
-        if late > CLOCK_SLACK and (line.what == "start" or line.attempt != outcome.attempt):
+        # Whoever was cancelled has ended; of other attempts' outcomes the one that wrote the line may know nothing.
+        other = line.attempt != outcome.attempt or outcome.status == "cancelled"
+        if late > CLOCK_SLACK and (line.what == "start" or other):
             yield f"{task.task_id}: {line.what} of attempt {line.attempt}, {late:.3f} s after its outcome"
 
 
-def _out_of_order(history: History, by_task: Mapping[str, list[Line]]) -> Iterator[str]:
+def _of_runs(task: Planned, lines: Sequence[Line]) -> Iterator[str]:
+    starts = [line for line in lines if line.what == "start"]
+    if task.cancelled == "cancelled" and lines:
+        yield f"{task.task_id} was cancelled while it was queued and ran all the same"
+    if task.attempt_then is not None and any(line.attempt > task.attempt_then for line in starts):
+        yield f"{task.task_id} was cancelled in attempt {task.attempt_then} and started again"
+    if task.not_before is not None and any(line.at < task.not_before - CLOCK_SLACK for line in starts):
+        yield f"{task.task_id} started before its time"
+    if task.twin is not None and task.twin != task.task_id:
+        yield f"{task.task_id} and {task.twin} have the same idempotency key"
+    yield from _overlapping(task.task_id, lines, starts)
+
+
+def _overlapping(task_id: str, lines: Sequence[Line], starts: Sequence[Line]) -> Iterator[str]:
+    for attempt, times in Counter(line.attempt for line in starts).items():
+        if attempt and times > 1:
+            yield f"{task_id}: attempt {attempt} started {times} times"
+    for line in lines:
+        for start in starts:
+            if 0 < line.attempt < start.attempt and line.at > start.at + CLOCK_SLACK:
+                yield f"{task_id}: {line.what} of attempt {line.attempt}, while attempt {start.attempt} was running"
+
+
+def _out_of_order(history: History, by_task: Mapping[str, Sequence[Line]]) -> Iterator[str]:
     lanes: dict[str, list[tuple[str, float]]] = {}
     for task in history.planned:
-        starts = [line.at for line in by_task.get(task.task_id, []) if line.what == "start"]
-        if task.lane is not None and starts:
-            lanes.setdefault(task.lane, []).append((task.task_id, min(starts)))
+        starts = [line for line in by_task.get(task.task_id, []) if line.what == "start"]
+        first = min(starts, key=lambda line: line.at, default=None)
+        # One that was lost before it could write anything may have had to wait apart: order is promised to others.
+        if task.lane is not None and first is not None and first.attempt == 1:
+            lanes.setdefault(task.lane, []).append((task.task_id, first.at))
     for lane, started in lanes.items():
-        for (first, before), (second, after) in pairwise(started):
+        for (first_id, before), (second_id, after) in pairwise(started):
             if after < before:
-                yield f"{second} started before {first}, which was submitted earlier to {lane}"
+                yield f"{second_id} started before {first_id}, which was submitted earlier to {lane}"
 
 
-def _counted_twice(history: History) -> Iterator[str]:
+def _counted_wrong(history: History) -> Iterator[str]:
     if not history.counted:
         return
     truth: dict[str, int] = {}
@@ -107,3 +156,27 @@ def _counted_twice(history: History) -> Iterator[str]:
         counted, real = history.counted.get(status, 0), truth.get(status, 0)
         if counted != real:
             yield f"{counted} outcomes '{status}' were written for {real} tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time of a fault: from when tasks may be missed, until when it was undone (epoch seconds)."""
+
+    since: float
+    undone: float
+
+
+#: What a program writes in so many seconds after a fault may have been on its way before.
+ON_ITS_WAY = 0.2
+
+
+def standstill(starts: Sequence[float], window: Window) -> float | None:
+    """Return the longest time (seconds) in which nothing started in a pool, from a fault to the first start after it.
+
+    None when nothing has started since it was undone.
+    """
+    after = sorted(at for at in starts if at > window.since + ON_ITS_WAY)
+    first = next((number for number, at in enumerate(after) if at > window.undone + ON_ITS_WAY), None)
+    if first is None:
+        return None
+    return max(later - earlier for earlier, later in pairwise([window.since, *after[: first + 1]]))
