@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
@@ -53,11 +53,16 @@ def batch_reader(store: SyncStore) -> Callable[[str], list[TaskResult]]:
             raise errors.NotFound(f"No batch has the id {batch_id!r}, or its results have expired.", batch_id=batch_id)
         found: list[TaskResult] = []
         for at in range(0, len(batch.task_ids), READ_CHUNK):
-            chunk = store.run(read_tasks(batch.task_ids[at : at + READ_CHUNK]))
-            found.extend(result for result in chunk if result is not None)
+            ids = batch.task_ids[at : at + READ_CHUNK]
+            found.extend(result or _expired(one) for one, result in zip(ids, store.run(read_tasks(ids)), strict=True))
         return found
 
     return read
+
+
+def _expired(task_id: str) -> TaskResult:
+    error = "Its result expired before the last task of its batch had ended (see result_expires)."
+    return TaskResult(task_id=task_id, status=TaskStatus.FAILED, error=error)
 
 
 def _worker_types(settings: Settings) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, NamedTuple
 
 import pytest
-from celery import Celery, Signature, chain, signature
-from celery.exceptions import TaskRevokedError
+from celery import Celery, Signature, chain, chord, signature
+from celery.exceptions import ChordError, TaskRevokedError
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.store import leases, tasks
+from mahavishnu_pools.store import leases, pools, tasks
 from tests.fixtures.groups import GroupProcess, Site, lines
 from tests.waiting import eventually
 
@@ -102,6 +103,22 @@ def test_a_retry_keeps_the_time_after_which_a_task_is_worthless(shop: Shop) -> N
     assert shop.site.outcome(result.id, within=15).status == "cancelled"
     assert lines(shop.site.directory / "late") == ["True"]
     assert result.state == "REVOKED"
+
+
+def test_a_chord_hears_of_a_member_that_expired_in_the_queue(shop: Shop) -> None:
+    shop.site.run(pools.change_pool(shop.pool_id, status="paused"))
+    members = [shop.task("write", name="m1"), shop.task("write", name="m2").set(expires=0.2)]
+
+    body = chord(members, shop.task("write", name="body")).apply_async()
+    expired_at = time.monotonic() + 0.5
+    eventually(lambda: time.monotonic() > expired_at)
+    shop.site.run(pools.change_pool(shop.pool_id, status="running"))
+
+    with pytest.raises((ChordError, TaskRevokedError)):
+        body.get(timeout=10)
+    assert lines(shop.site.directory / "m1") == ["ran"]
+    assert lines(shop.site.directory / "m2") == lines(shop.site.directory / "body") == []
+    eventually(lambda: shop.site.read_pool(shop.pool_id).running == 0)
 
 
 def test_who_waits_for_a_task_that_was_given_up_is_told_so(shop: Shop) -> None:

@@ -9,6 +9,7 @@ from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
 from mahavishnu_pools.store import pools, tasks
 from tests.store.world import World
+from workers.services import batch_reader
 
 
 def follower(world: World, *candidates: str) -> tasks.Follower:
@@ -99,3 +100,29 @@ def test_a_follower_without_any_pool_fails(world: World) -> None:
 def test_an_unknown_batch_is_none(world: World) -> None:
     assert world.run(tasks.read_batch("nothing")) is None
     assert world.run(tasks.seal("nothing", follower=None, client=None, result_ttl=60)) is False
+
+
+def test_a_batch_is_kept_until_its_last_outcome_however_long_that_takes(world: World) -> None:
+    pool = world.pool("p")
+    world.to(pool, 2, batch="b")
+    seal(world, None)
+
+    end_one(world, pool)
+    kept = [world.redis.ttl(world.key(name, "b")) for name in ("batch", "batch_tasks")]
+    end_one(world, pool)
+
+    assert kept == [-1, -1]
+    assert all(world.redis.ttl(world.key(name, "b")) > 0 for name in ("batch", "batch_tasks"))
+
+
+def test_a_member_whose_result_has_expired_is_a_failure_to_what_follows(world: World) -> None:
+    pool = world.pool("p")
+    first, second = world.to(pool, 2, batch="b")
+    end_one(world, pool)
+    end_one(world, pool)
+    world.redis.delete(world.key("task", first))
+
+    results = batch_reader(world.store)("b")
+
+    assert [(result.task_id, result.status.value) for result in results] == [(first, "failed"), (second, "completed")]
+    assert "result_expires" in (results[0].error or "")

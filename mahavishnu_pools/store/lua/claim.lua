@@ -37,6 +37,9 @@ end
 
 -- Messages of tasks that have their outcome are dropped on the way; so many are looked at in one call at most.
 local LOOKED_MOST, looked, wanted = 500, 0, most
+-- Bytes of one call: a large message is not copied by the hundred, but one is always taken.
+local BYTES_MOST, bytes = 4 * 1024 * 1024, 0
+local function more() return looked < LOOKED_MOST and bytes < BYTES_MOST end
 
 -- A pool that is drained starts nothing, unless it works off what waits. After its deadline what still runs is handed back.
 local function drained()
@@ -57,7 +60,7 @@ local function reply_with(claims)
     if over then p[1] = 'handback' elseif deadline then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
-    (wanted > 0 and (#claims == wanted or looked >= LOOKED_MOST)) and 1 or 0,
+    (wanted > 0 and (#claims == wanted or not more())) and 1 or 0,
     due[2] and stamp(tonumber(due[2]) - now) or '' }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
@@ -93,7 +96,7 @@ end
 local claims, numbers, moved = {}, {}, false
 
 local function take(bucket, message)
-  looked = looked + 1
+  looked, bytes = looked + 1, bytes + #message
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
   local id = type(headers) == 'table' and headers.id
@@ -103,7 +106,7 @@ local function take(bucket, message)
     return
   end
   local key = k_task(id)
-  local h = call('HMGET', key, 'status', 'expires_at', 'retries')
+  local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim')
   if not h[1] then
     moved = true
     if call('SREM', k_ended(pool), id) == 1 then return end -- it was cancelled so long ago that its record has expired
@@ -113,9 +116,18 @@ local function take(bucket, message)
     moved = true -- it has its outcome already (cancelled while queued, or a copy)
     call('SREM', k_ended(pool), id)
     return
+  elseif h[1] == 'running' and h[4] then
+    -- A copy of a message that is being run (a stock producer sent it again after a lost reply).
+    local holder, number = string.match(h[4], '^(.*):(%d+)$')
+    if holder and call('HEXISTS', k_claims(holder), number) == 1 then
+      moved = true
+      return
+    end
   end
   local expires = tonumber(h[2]) or epoch(headers.expires)
-  if expires and expires <= now then
+  -- A member of a group or chord is left to Celery, which looks at the time too and tells the chord.
+  local grouped = type(headers.group) == 'string'
+  if expires and expires <= now and not grouped then
     local outcome = cjson.encode({ status = 'cancelled', error = 'It waited in the queue longer than its limit (expires).' })
     local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
       result = { exc_type = 'TaskRevokedError', exc_message = { 'expired' }, exc_module = 'celery.exceptions' } })
@@ -139,7 +151,7 @@ end
 
 if alone then
   most = math.min(most, 1 - call('HLEN', k_claims(lease)))
-  while #claims < most and looked < LOOKED_MOST do
+  while #claims < most and more() do
     local value = call('LINDEX', k_suspects(pool), -1)
     if not value then break end
     local _, bucket, message = split(value)
@@ -149,7 +161,7 @@ if alone then
   most = 0
 end
 for b = 0, BUCKETS - 1 do
-  while #claims < most and looked < LOOKED_MOST do
+  while #claims < most and more() do
     local list = bucket_key(pool, b)
     -- Read, understand and record first; the message leaves the queue in the same script.
     local message = call('LINDEX', list, -1)

@@ -17,6 +17,11 @@ local now = clock()
 local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
 local message = string.sub(value, from)
 local key = k_task(id)
+if STAT[call('HGET', key, 'status') or ''] then
+  -- There is one outcome, whoever else ran it.
+  reindex(pool, false)
+  return 'fenced'
+end
 call('HSET', key, 'finished_by', own)
 if action ~= 'release' then call('HDEL', key, 'again') end
 local cancelled = (action == 'retry' or action == 'handback') and call('HGET', key, 'cancel')

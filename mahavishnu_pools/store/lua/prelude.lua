@@ -274,8 +274,12 @@ local function batch_step(batch, ok, now, ttl)
   local key = k_batch(batch)
   if call('EXISTS', key) == 0 then return end
   call('HINCRBY', key, ok and 'successful' or 'failed', 1)
-  call('PEXPIRE', key, ttl)
-  call('PEXPIRE', k_batch_tasks(batch), ttl)
+  local h = call('HMGET', key, 'total', 'successful', 'failed')
+  -- However long it takes: it is kept until all have their outcomes, and for the lifetime of results from then on.
+  local over = tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1])
+  for _, one in ipairs({ key, k_batch_tasks(batch) }) do
+    if over then call('PEXPIRE', one, ttl) else call('PERSIST', one) end
+  end
   batch_end(key, now, ttl)
 end
 
