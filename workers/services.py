@@ -54,7 +54,8 @@ def batch_reader(store: SyncStore) -> Callable[[str], list[TaskResult]]:
         found: list[TaskResult] = []
         for at in range(0, len(batch.task_ids), READ_CHUNK):
             ids = batch.task_ids[at : at + READ_CHUNK]
-            found.extend(result or _expired(one) for one, result in zip(ids, store.run(read_tasks(ids)), strict=True))
+            results = store.run(read_tasks(ids))
+            found.extend(result or _expired(one) for one, result in zip(ids, results, strict=True))
         return found
 
     return read
