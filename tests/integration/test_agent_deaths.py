@@ -128,7 +128,7 @@ def test_an_agent_cut_off_from_redis_ends_its_groups_and_starts_anew_after_it(
     own_valkey_server: PrivateValkey, make_farm: Callable[[str], Farm]
 ) -> None:
     farm = make_farm(own_valkey_server.url)
-    farm.agent(NODE_LOST_AFTER="2", SUBMIT_TIMEOUT="0.5").wait_ready()
+    farm.agent(NODE_LOST_AFTER="3", SUBMIT_TIMEOUT="0.5").wait_ready()
     pool_id = farm.create()
     pid = farm.wait_running(pool_id)
     task_id = farm.submit(pool_id, do="spawn")
@@ -139,7 +139,7 @@ def test_an_agent_cut_off_from_redis_ends_its_groups_and_starts_anew_after_it(
     own_valkey_server.start()
 
     assert farm.wait_running(pool_id) != pid
-    eventually(lambda: farm.task(task_id).attempts, until=lambda attempts: attempts == 2)
+    eventually(lambda: farm.task(task_id).attempts, until=lambda attempts: attempts >= 2)
     assert farm.pool(pool_id).status is PoolStatus.RUNNING
 
 
