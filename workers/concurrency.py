@@ -19,13 +19,18 @@ from celery.concurrency.base import BasePool, apply_target
 
 logger = logging.getLogger(__name__)
 
-#: Stack of a worker thread in bytes: Python frames live on the heap, C recursion in parsers stays far below.
-STACK_BYTES = 1024 * 1024
+#: Stack of a worker thread in bytes. Python frames live on the heap, but pydantic's recursion (it gives up at a depth
+#: of 255) does not: with 1 MiB a deeply nested value ended the process. Only what is touched takes memory.
+STACK_BYTES = 2 * 1024 * 1024
 
 #: The first slot id; slot ids stand where Celery expects a process id and must not look like one of init's.
 FIRST_SLOT = 1
 
 Work = Callable[[], None]
+
+
+class NoRoom(Exception):
+    """The machine cannot start another thread now (its limit of processes, or of memory)."""
 
 
 class SlotThreads:
@@ -48,7 +53,11 @@ class SlotThreads:
             return self._threads - self._idle
 
     def submit(self, work: Work) -> None:
-        """Run the work in an idle thread, or in a new one."""
+        """Run the work in an idle thread, or in a new one.
+
+        Raises:
+            NoRoom: a new one is needed and the machine has no room for it.
+        """
         with self._lock:
             if self._idle > 0:
                 self._idle -= 1
@@ -66,10 +75,12 @@ class SlotThreads:
                 self._work.put(None)
 
     def _start(self) -> None:
-        self._threads += 1
         before = threading.stack_size(STACK_BYTES)
         try:
             threading.Thread(target=self._loop, name=f"worker-{next(self._numbers)}", daemon=True).start()
+            self._threads += 1
+        except RuntimeError as exc:
+            raise NoRoom(str(exc)) from exc
         finally:
             threading.stack_size(before)
 
@@ -77,7 +88,7 @@ class SlotThreads:
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except Exception:  # the border of a worker thread: whatever a task raised, the thread goes on
+            except BaseException:  # the border of a worker thread: whatever a task raised (sys.exit too), it goes on
                 logger.exception("A worker's work raised")
             del work
             with self._lock:

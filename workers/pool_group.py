@@ -19,7 +19,7 @@ from mahavishnu_pools.store.pools import change_pool, read_pools
 from .celery_tasks import CeleryTasks
 from .claim_loop import ClaimLoop, LoopConfig, LoopHooks
 from .claims import ClaimTable, Running
-from .concurrency import ThreadPool
+from .concurrency import NoRoom, ThreadPool
 from .events import TaskEvents
 from .lease import Lease
 from .logs import LogWriter
@@ -36,6 +36,9 @@ HAND_BACK = "handback"
 
 #: Seconds between two looks whether everything has ended, when nobody tells.
 LOOK_AGAIN = 0.1
+
+#: Seconds for which nothing is claimed after the machine had no room for a thread.
+CROWDED = 5.0
 
 #: Connections the claim loop, logs and control commands of a group share.
 CONNECTIONS = 3
@@ -88,11 +91,13 @@ class PoolGroup:
         self._ready = False
         self._lost = False
         self._idle = False
+        self._crowded_until = 0.0
         self._quiet = threading.Event()
+        self._crowded_until = 0.0
 
     def _hooks(self) -> LoopHooks:
         return LoopHooks(
-            slots=lambda: self._threads.num_processes,
+            slots=lambda: 0 if time.monotonic() < self._crowded_until else self._threads.num_processes,
             start=self._start,
             ended=self._ended,
             pool=self._pool_changed,
@@ -155,6 +160,10 @@ class PoolGroup:
         self._idle = False
         try:
             self._dispatch(running)
+        except NoRoom:
+            # The machine has no room for another thread now: the task waits again, and nothing is claimed for a while.
+            self._crowded_until = time.monotonic() + CROWDED
+            self.loop.end(running.held, leases.hand_back(running.held, result_ttl=self.options.context.result_ttl))
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
             cause = f"The message cannot be read: {type(exc).__name__}: {exc}"

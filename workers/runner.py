@@ -75,12 +75,22 @@ class TaskRunner:
             duration=time.monotonic() - clock,
             retries=running.claim.retries,
         )
-        self._logs.finish(running.held.task_id)
-        self._events.finished(running, outcome, attempt.duration)
+        try:
+            self._logs.finish(running.held.task_id)
+            self._events.finished(running, outcome, attempt.duration)
+        except Exception:  # the border of what only watches: a task ends whether or not it can be shown
+            logger.exception("The end of task %s was not shown", running.held.task_id)
+        self._end(running.held, self._ending(running, spec, outcome, attempt))
+
+    def _ending(self, running: Running, spec: TaskSpec, outcome: Outcome, attempt: Attempt) -> Call[Any]:
+        ttl = self._group.result_ttl
         if outcome.status == "cancelled" and running.hand_back and running.reason is None:
-            self._end(running.held, leases.hand_back(running.held, result_ttl=self._group.result_ttl))
-            return
-        self._end(running.held, ending(outcome, spec, attempt, result_ttl=self._group.result_ttl))
+            return leases.hand_back(running.held, result_ttl=ttl)
+        try:
+            return ending(outcome, spec, attempt, result_ttl=ttl)
+        except (ValueError, TypeError, RecursionError) as exc:
+            failed = Outcome(status="failed", error=f"Its result cannot be written: {exc}")
+            return ending(failed, spec, attempt, result_ttl=ttl)
 
     def attempt(self, running: Running, data: Any, worker_id: str) -> tuple[TaskSpec, Outcome]:
         """Run one attempt in this thread; a task that cannot be read or breaks its executor has failed."""
@@ -88,11 +98,11 @@ class TaskRunner:
 
         try:
             spec = TaskSpec.model_validate(data)
-        except ValidationError as exc:
+        except (ValidationError, RecursionError) as exc:
             return _UNREADABLE, Outcome(status="failed", error=f"The task cannot be read: {exc}")
         try:
             return spec, execute(self._context(running, spec, worker_id))
-        except Exception as exc:  # the border of a task: a fault of an executor is this task's failure, no more
+        except BaseException as exc:  # the border of a task: what it raises (sys.exit too) is its failure, no more
             logger.exception("Task %s broke its executor", running.held.task_id)
             return spec, Outcome(status="failed", error=f"{type(exc).__name__}: {exc}")
 

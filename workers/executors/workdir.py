@@ -67,16 +67,21 @@ def is_inside(real: Path, roots: tuple[Path, ...]) -> bool:
     return any(real.is_relative_to(root.resolve()) for root in roots)
 
 
+def _make_writable(path: str | Path) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(path, stat.S_IRWXU)
+
+
 def _remove(directory: Path, *, task_id: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     if not directory.exists():
         return
-    # A task may leave directories it made read-only, as package caches do.
-    os.chmod(directory, stat.S_IRWXU)
+    # A task may leave directories it made read-only, as package caches do; others may not be ours to remove.
+    _make_writable(directory)
     for root, names, _ in os.walk(directory):
         for name in names:
             if not os.path.islink(os.path.join(root, name)):
-                os.chmod(os.path.join(root, name), stat.S_IRWXU)
+                _make_writable(os.path.join(root, name))
     shutil.rmtree(directory, ignore_errors=True)
     if directory.exists():
         logger.warning(
