@@ -25,6 +25,9 @@ FLUSH_SECONDS = 0.2
 #: The largest piece of output in one log entry, in bytes.
 PIECE_BYTES = 16 * 1024
 
+#: Output of a stream is joined up to so many characters, so that many small writes are few entries.
+JOINED = 1024
+
 #: Makes text of output; a character may be split between two reads, so each stream has one of its own.
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -47,8 +50,14 @@ class _TaskLog:
         decoder = self.decoders.setdefault(stream, _new_decoder("replace"))
         for at in range(0, len(data), PIECE_BYTES):
             if text := decoder.decode(data[at : at + PIECE_BYTES]):
-                self.waiting.append((stream, text))
+                self._add(stream, text)
         self.waiting_bytes += len(data)
+
+    def _add(self, stream: str, text: str) -> None:
+        # A program that prints character by character does not make an entry of each.
+        if self.waiting and self.waiting[-1][0] == stream and len(self.waiting[-1][1]) + len(text) <= JOINED:
+            text = self.waiting.pop()[1] + text
+        self.waiting.append((stream, text))
 
     def end(self) -> None:
         """Take what is left of a character that never became whole."""

@@ -117,3 +117,14 @@ def test_output_faster_than_the_store_is_dropped_with_a_mark_and_never_blocks(ow
         assert "bytes cut" in mark
         assert len(log.text("t")) < 3 * logs.WAITING_BYTES
         log.writer.close()
+
+
+def test_a_program_that_prints_character_by_character_makes_few_entries(log: Log) -> None:
+    sink = log.writer.sink("t")
+
+    for number in range(20_000):
+        sink.write("stdout" if number < 15_000 else "stderr", b"%d" % (number % 10))
+    log.writer.finish("t")
+
+    assert log.text("t") == "0123456789" * 2000
+    assert len(log.entries("t")) < 200
