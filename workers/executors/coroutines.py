@@ -11,6 +11,10 @@ from .interface import Cancellation
 Result = TypeVar("Result")
 
 
+#: Seconds that tasks a coroutine left running may take to clean up.
+CLEAN_UP = 5.0
+
+
 class CancelledByRequest(Exception):
     """The task was cancelled while its coroutine ran."""
 
@@ -23,6 +27,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result], *, timeout: float, can
     Raises:
         TimeoutError: it took too long.
         CancelledByRequest: the cancellation was requested.
+        RuntimeError: the coroutine cancelled itself.
     """
     loop = asyncio.new_event_loop()
     try:
@@ -30,10 +35,22 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result], *, timeout: float, can
         cancellation.on_cancel(lambda: _cancel(loop, task))
         return loop.run_until_complete(task)
     except asyncio.CancelledError:
-        raise CancelledByRequest from None
+        if cancellation.requested:
+            raise CancelledByRequest from None
+        raise RuntimeError("The coroutine was cancelled, and not because somebody asked for the task's end.") from None
     finally:
+        _end_the_rest(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _end_the_rest(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what the coroutine left running, and let it clean up."""
+    rest = asyncio.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    if rest:
+        loop.run_until_complete(asyncio.wait(rest, timeout=CLEAN_UP))
 
 
 async def _limited(coroutine: Coroutine[Any, Any, Result], *, seconds: float) -> Result:
