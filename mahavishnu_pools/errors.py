@@ -85,6 +85,18 @@ class InvalidField(InvalidInput):
         return cls(f"{field}: {problem}. {remedy}", field=field)
 
 
+class SecretInTheOpen(InvalidField):
+    """A variable of a task looks like a secret; records and messages would hold it."""
+
+    code = "secret_in_the_open"
+
+    @classmethod
+    def at(cls, place: str) -> SecretInTheOpen:
+        """Build the error from the variable's place, such as ``env.API_TOKEN``."""
+        remedy = "Put it into the workers' secrets.env and name it under 'secrets'."
+        return cls(f"{place}: looks like a secret and would stand in the task's record. {remedy}", field=place)
+
+
 class InvalidConfig(InvalidInput):
     """A setting has a value that cannot be used."""
 

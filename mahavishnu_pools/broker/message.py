@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.secret_names import secret_in
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.tasks import Envelope
 
@@ -72,12 +73,26 @@ def spec_data(spec: TaskSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_defaults=True)
 
 
+def refuse_secrets(env: Any, payload: Any) -> None:
+    """Refuse a task whose own variables hold what should be secret.
+
+    Raises:
+        SecretInTheOpen: names the first one.
+    """
+    place = secret_in(env, payload)
+    if place is not None:
+        raise errors.SecretInTheOpen.at(place)
+
+
 def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int) -> Envelope:
     """Build what the submit script needs for one task.
 
     Raises:
+        SecretInTheOpen: a variable looks like a secret.
         PayloadTooLarge: the specification takes more than ``max_bytes`` as JSON.
     """
+    if spec.env or "env" in spec.payload:
+        refuse_secrets(spec.env, spec.payload)
     text = _encode(spec_data(spec))
     if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise errors.PayloadTooLarge.of(len(text), max_bytes)

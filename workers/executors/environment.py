@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from mahavishnu_pools.schemas.secret_names import looks_secret
 
 from .interface import Refused, RunContext
 from .masking import Masker
@@ -25,8 +26,6 @@ PASSED = (
 
 #: Never passed on, whatever asks for it: the password of the stack, and what would hide a task's processes.
 _FORBIDDEN = frozenset({"MAHAVISHNU_REDIS_URL", CONTAINER_VARIABLE})
-
-_LOOKS_SECRET = re.compile(r"(?i)(^|_)(key|token|secret|passw(or)?d|credentials?)(_|$)|apikey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def build_environment(context: RunContext, *, env_pass: Iterable[str] = ()) -> T
         "MAHAVISHNU_POOL_ID": context.pool_id,
         "MAHAVISHNU_ATTEMPT": str(context.attempt),
     }
-    hidden = [value for name, value in variables.items() if _is_secret(name, value)]
+    hidden = [value for name, value in variables.items() if looks_secret(name, value)]
     return TaskEnvironment(
         variables, secrets=secrets, masker=Masker([*secrets.values(), *hidden, *_passwords(variables)])
     )
@@ -109,10 +108,6 @@ def _resolve(context: RunContext) -> dict[str, str]:
 def _unquoted(value: str) -> str:
     quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
     return value[1:-1] if quoted else value
-
-
-def _is_secret(name: str, value: str) -> bool:
-    return bool(_LOOKS_SECRET.search(name)) and len(value) >= 8 and "/" not in value[:1]
 
 
 def _passwords(variables: Mapping[str, str]) -> list[str]:
