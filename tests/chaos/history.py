@@ -16,8 +16,8 @@ class Planned:
     """One task as it was submitted; ``cancelled`` is what the answer to its cancellation was (None: nobody asked).
 
     ``lane`` names what is promised to start in order: one producer, one pool of one worker, one priority (None: no
-    such promise). ``attempt_then`` is the attempt that ran when its end was asked for. ``not_before`` is the time
-    before which it must not start, ``twin`` the id that a second submission with the same idempotency key got.
+    such promise). ``attempt_then`` counts its attempts when its end was asked for (None: unknown). ``not_before`` is
+    the time before which it must not start, ``twin`` the id that a second submission with its idempotency key got.
     A ``silent`` task writes no lines; one that may run ``once`` only was submitted with ``on_worker_lost: fail``.
     """
 
@@ -101,17 +101,17 @@ def _of_outcome(task: Planned, outcome: Outcome, lines: Sequence[Line]) -> Itera
         yield f"{task.task_id} ran {outcome.attempt} times, although a lost worker was to fail it"
     for line in lines:
         late = line.at - outcome.at
-        # Whoever was cancelled has ended; of other attempts' outcomes the one that wrote the line may know nothing.
-        other = line.attempt != outcome.attempt or outcome.status == "cancelled"
+        # Of a task that was ended from outside nothing may be left; one that failed may have children that write.
+        other = line.attempt != outcome.attempt or outcome.status in ("cancelled", "timeout")
         if late > CLOCK_SLACK and (line.what == "start" or other):
             yield f"{task.task_id}: {line.what} of attempt {line.attempt}, {late:.3f} s after its outcome"
 
 
 def _of_runs(task: Planned, lines: Sequence[Line]) -> Iterator[str]:
     starts = [line for line in lines if line.what == "start"]
-    if task.cancelled == "cancelled" and lines:
+    if task.attempt_then == 0 and lines:
         yield f"{task.task_id} was cancelled while it was queued and ran all the same"
-    if task.attempt_then is not None and any(line.attempt > task.attempt_then for line in starts):
+    if task.attempt_then and any(line.attempt > task.attempt_then for line in starts):
         yield f"{task.task_id} was cancelled in attempt {task.attempt_then} and started again"
     if task.not_before is not None and any(line.at < task.not_before - CLOCK_SLACK for line in starts):
         yield f"{task.task_id} started before its time"

@@ -1,4 +1,4 @@
-"""Functions that tasks of a run call, in a process of their own."""
+"""What tasks of a run write down, and the functions they call in a process of their own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from threading import Event
 
 def write(seconds: float) -> str:
     """Write down that this attempt started, work for a while, and write down its effect."""
-    _line("start")
+    diary, task_id = Path(os.environ["CHAOS"]), os.environ["MAHAVISHNU_TASK_ID"]
+    attempt = int(os.environ["MAHAVISHNU_ATTEMPT"])
+    note(diary, "start", task_id, attempt=attempt)
     Event().wait(seconds)
-    _line("effect")
+    note(diary, "effect", task_id, attempt=attempt)
     return "done"
 
 
-def _line(what: str) -> None:
-    task_id, attempt = os.environ["MAHAVISHNU_TASK_ID"], os.environ["MAHAVISHNU_ATTEMPT"]
+def note(diary: Path, what: str, task_id: str, *, attempt: int) -> None:
+    """Append one line; an attempt that does not know its number is 0."""
     text = f"{what} {task_id} {attempt} {time.time_ns()}\n"
     # One write to a file opened for appending: lines of several processes never mix.
-    descriptor = os.open(Path(os.environ["CHAOS"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(diary, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, text.encode())
     finally:

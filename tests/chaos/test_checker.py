@@ -12,7 +12,7 @@ GOOD = History(
     planned=(
         Planned("a", "p", lane="p/5"),
         Planned("b", "p", lane="p/5"),
-        Planned("c", "p", cancelled="cancelled", expect=("cancelled",)),
+        Planned("c", "p", cancelled="cancelled", attempt_then=0, expect=("cancelled",)),
         Planned("d", "p", not_before=0.9, twin="d"),
         Planned("e", "q", cancelled="asked", attempt_then=1, expect=("completed", "cancelled")),
         Planned("f", "q", silent=True),

@@ -1,62 +1,81 @@
-"""What is run under faults: tasks that write down what they do, and a producer that never gives up."""
+"""A producer that never gives up, and the reading of what its tasks did."""
 
 from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from celery import Celery
+from kombu.exceptions import OperationalError
+
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.routing.celery_app import add_pools
 from mahavishnu_pools.schemas.routing import Choice
-from mahavishnu_pools.schemas.task import TERMINAL_STATUSES, TaskSpec
+from mahavishnu_pools.schemas.task import TERMINAL_STATUSES
+from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import pools, tasks
-from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 from tests.chaos.history import History, Line, Outcome, Planned
+from tests.chaos.kinds import Kind, Kinds
 
 T = TypeVar("T")
 
 #: Tasks of one pool that wait at a time, so that submitting goes on during the whole run and no pool is ever idle.
 BACKLOG = 12
 
-_NOTE = 'echo "{what} $MAHAVISHNU_TASK_ID $MAHAVISHNU_ATTEMPT $(date +%s%N)" >> "$CHAOS"; '
+#: The priority of all tasks in a lane.
+LANE_PRIORITY = 5
 
-#: Priorities of ordinary tasks; those of a lane have one alone.
-_LANE_PRIORITY = 5
+#: Seconds in which one call of the producer must be answered.
+CALL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of task: how it is submitted, and the outcomes it may have."""
+class Places:
+    """Where a producer's tasks go: ``lane`` is the pool of one worker, ``shop`` the one with a user's Celery app."""
 
-    spec: TaskSpec
-    expect: tuple[str, ...]
-    cancel: bool = False
+    url: str
+    diary: Path
+    web: str
+    lane: str
+    shop: str
 
 
 @dataclass(slots=True)
 class Producer:
-    """Submits tasks to all pools in a thread of its own, through the line. ``lane`` is the pool of one worker."""
+    """Submits tasks to all pools in a thread of its own, through the line."""
 
-    store: SyncStore
-    lane: str
-    diary: Path
+    places: Places
     rng: random.Random
     planned: list[Planned] = field(default_factory=list)
-    refused: int = 0
+    repeated: int = 0
     enough: threading.Event = field(default_factory=threading.Event)
+    store: SyncStore = field(init=False)
+    _app: Celery = field(init=False)
+    _kinds: Kinds = field(init=False)
+    _cancels: list[tuple[float, int]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.store = SyncStore(self.places.url, timeout=CALL_SECONDS)
+        self._kinds = Kinds(self.rng, self.places.diary, self.places.web)
+        self._app = Celery("producer", broker=self.places.url, backend="disabled://", set_as_current=False)
+        add_pools(self._app, settings=Settings(submit_timeout=CALL_SECONDS), url=lambda: self.places.url)
 
     def run(self, least: int) -> None:
         """Submit tasks, each until it was accepted: at least so many, and until ``enough`` is set."""
         while not self._stop.is_set() and (len(self.planned) < least or not self.enough.is_set()):
-            found = self._insist(pools.read_pools())
+            found = self._insist(lambda: self.store.run(pools.read_pools()))
             hungry = [one.pool_id for one in found.pools if one.queued < BACKLOG]
             for pool in hungry:
                 self._submit_one(pool)
+            self._cancel_what_is_due()
             if not hungry:
                 self._stop.wait(0.05)
 
@@ -68,54 +87,76 @@ class Producer:
         """Give up."""
         self._stop.set()
 
-    def _submit_one(self, pool: str) -> None:
-        in_lane = pool == self.lane
-        kind = self._ordinary(priority=_LANE_PRIORITY) if in_lane else self._any()
-        made = envelope(kind.spec, task_id=names.new_task_id(), max_bytes=1 << 20)
-        self._insist(tasks.submit([made], Choice("pool", pool=pool), client="chaos"))
-        answer = None
-        if kind.cancel:
-            answer = self._insist(tasks.cancel(made.task_id, reason="no longer wanted", result_ttl=3600))
-        lane = f"{pool}/{_LANE_PRIORITY}" if in_lane else None
-        self.planned.append(Planned(made.task_id, pool, lane=lane, cancelled=answer, expect=kind.expect))
+    def close(self) -> None:
+        """Close the connections."""
+        self.store.close()
+        self._app.close()
 
-    def _insist(self, call: Call[T]) -> T:
+    def _submit_one(self, pool: str) -> None:
+        task_id = names.new_task_id()
+        kind = self._kind(pool, task_id)
+        asked = time.time()
+        twin = self._submit(kind, pool, task_id)
+        lane = f"{pool}/{LANE_PRIORITY}" if pool == self.places.lane else None
+        task = Planned(task_id, pool, lane=lane, expect=kind.expect, twin=twin, silent=kind.silent, once=kind.once)
+        self.planned.append(replace(task, not_before=asked + kind.countdown) if kind.countdown else task)
+        if kind.cancel_after is not None:
+            self._cancels.append((time.monotonic() + kind.cancel_after, len(self.planned) - 1))
+            self._cancel_what_is_due()
+
+    def _kind(self, pool: str, task_id: str) -> Kind:
+        if pool == self.places.lane:
+            return self._kinds.ordinary(priority=LANE_PRIORITY)
+        if pool == self.places.shop and self.rng.random() < 0.5:
+            return self._kinds.celery()
+        return self._kinds.any(task_id)
+
+    def _submit(self, kind: Kind, pool: str, task_id: str) -> str | None:
+        """Submit a task; one with an idempotency key twice, and return the id that the second one got."""
+        if kind.spec is None:
+            self._insist(lambda: self._send(kind, pool, task_id))
+            return None
+        made = envelope(kind.spec, task_id=task_id, max_bytes=1 << 20)
+        choice = Choice("pool", pool=pool)
+        self._insist(lambda: self.store.run(tasks.submit([made], choice, client="chaos")))
+        if not kind.keyed:
+            return None
+        again = envelope(kind.spec, task_id=names.new_task_id(), max_bytes=1 << 20)
+        (second,) = self._insist(lambda: self.store.run(tasks.submit([again], choice, client="chaos")))
+        return second.task_id
+
+    def _send(self, kind: Kind, pool: str, task_id: str) -> None:
+        options = {"priority": names.celery_priority(kind.priority), "countdown": kind.countdown or None}
+        assert kind.celery is not None
+        self._app.send_task(kind.celery, [kind.seconds], task_id=task_id, queue=names.queue_of(pool), **options)
+
+    def _cancel_what_is_due(self) -> None:
+        due = [number for at, number in self._cancels if at <= time.monotonic()]
+        self._cancels = [one for one in self._cancels if one[1] not in due]
+        for number in due:
+            self.planned[number] = self._cancelled(self.planned[number])
+
+    def _cancelled(self, task: Planned) -> Planned:
+        before = self.repeated
+        call = tasks.cancel(task.task_id, reason="no longer wanted", result_ttl=3600)
+        answer = self._insist(lambda: self.store.run(call))
+        if self.repeated > before:
+            # The answer that was lost may have been another one: "it is cancelled" is true of what ran as well.
+            return replace(task, cancelled="unclear")
+        (then,) = self._insist(lambda: self.store.run(tasks.read_tasks([task.task_id])))
+        if answer not in ("asked", "cancelled") or then is None:
+            return replace(task, cancelled=answer)
+        expect = ("cancelled",) if answer == "cancelled" else task.expect
+        return replace(task, cancelled=answer, attempt_then=then.attempts, expect=expect)
+
+    def _insist(self, ask: Callable[[], T]) -> T:
         while True:
             try:
-                return self.store.run(call)
-            except errors.RedisUnavailable:
-                self.refused += 1
+                return ask()
+            except (errors.RedisUnavailable, OperationalError):
+                self.repeated += 1
                 if self._stop.wait(0.2):
                     raise
-
-    def _any(self) -> Kind:
-        priority = self.rng.randrange(10)
-        dice = self.rng.random()
-        if dice < 0.65:
-            return self._ordinary(priority=priority)
-        if dice < 0.8:
-            return self._kind({"callable": "tests.chaos.payloads:write", "args": [self._seconds()]}, "python", priority)
-        if dice < 0.9:
-            again = "[ $MAHAVISHNU_ATTEMPT -gt 1 ] || exit 75; "
-            return self._shell(_NOTE.format(what="start") + again + _NOTE.format(what="effect"), priority, retries=100)
-        wanted = self._ordinary(priority=0)
-        return Kind(wanted.spec, ("completed", "cancelled", *wanted.expect), cancel=True)
-
-    def _ordinary(self, *, priority: int) -> Kind:
-        command = f"{_NOTE.format(what='start')}sleep {self._seconds()}; {_NOTE.format(what='effect')}"
-        return self._shell(command, priority)
-
-    def _shell(self, command: str, priority: int, *, retries: int | None = None) -> Kind:
-        return self._kind({"command": ["sh", "-c", command]}, "shell", priority, retries=retries)
-
-    def _kind(self, payload: dict[str, object], task_type: str, priority: int, *, retries: int | None = None) -> Kind:
-        fields = {"task_type": task_type, "payload": payload, "priority": priority, "max_retries": retries}
-        spec = TaskSpec.model_validate({**fields, "timeout": 60, "env": {"CHAOS": str(self.diary)}})
-        # A program that is killed by itself has failed; that is its outcome.
-        return Kind(spec, ("completed", "failed"))
-
-    def _seconds(self) -> float:
-        return round(self.rng.choice([0.05, 0.2, 0.5, 1.0, 2.0]), 2)
 
 
 def read_diary(path: Path, *, last: int | None = None) -> tuple[Line, ...]:
