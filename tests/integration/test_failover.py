@@ -14,8 +14,8 @@ SHORT = {"FAILOVER_AFTER": "1"}
 
 def two_nodes(farm: Farm, **settings: str) -> tuple[Agent, Agent]:
     """Start an agent that alone can run pools for gpus, and one beside it."""
-    gpu = farm.agent("gpu1", NODE_TAGS='["gpu"]', **SHORT, **settings).wait_ready()
-    return gpu, farm.agent("plain", **SHORT, **settings).wait_ready()
+    gpu = farm.agent("gpu1", NODE_TAGS='["gpu"]', **{**SHORT, **settings}).wait_ready()
+    return gpu, farm.agent("plain", **{**SHORT, **settings}).wait_ready()
 
 
 def fill(farm: Farm, pool_id: str) -> list[str]:
@@ -97,7 +97,7 @@ def test_without_fail_over_and_while_it_is_paused_a_pools_tasks_wait(farm: Farm)
 
 
 def test_a_pool_that_moves_to_another_node_keeps_its_tasks(farm: Farm) -> None:
-    gpu, _ = two_nodes(farm)
+    gpu, _ = two_nodes(farm, FAILOVER_AFTER="20")
     pool_id = farm.create("moving", prefer="gpu1", failover=True)
     farm.wait_running(pool_id)
     assert farm.pool(pool_id).assigned == ("gpu1",)
