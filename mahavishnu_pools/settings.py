@@ -54,7 +54,9 @@ class Settings(BaseSettings):
     A list in the environment is JSON, or names separated by commas.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MAHAVISHNU_", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MAHAVISHNU_", extra="ignore", frozen=True, env_ignore_empty=True, allow_inf_nan=False
+    )
 
     # where things are
     redis_url: SecretStr | None = Field(default=None, description="An own Redis or Valkey; None: the local stack's.")

@@ -29,6 +29,9 @@ DEFAULT_BUCKET = names.celery_priority(5)
 #: Name of the app's attribute that makes its store at first use.
 STORE_FACTORY = "_mahavishnu_store"
 
+#: Name of the app's attribute with the router of pools.
+ROUTER = "_mahavishnu_router"
+
 
 class PoolConsumer(Consumer):
     """A consumer that knows pool queues (``inspect active_queues`` lists them) but never takes messages from them."""
@@ -88,6 +91,14 @@ class PoolAMQP(AMQP):
                 raise errors.TaskExists.of(submitted.task_id)
         del sent["declare"], sent["properties"], place["retry_policy"]
         signals.after_task_publish.send(sender=name, **sent, **place)
+
+    def Router(self, queues: Any = None, create_missing: bool | None = None) -> Any:  # noqa: N802 - Celery's name
+        """Return Celery's router with that of pools first, also when the app was configured anew after ``install``."""
+        router = super().Router(queues, create_missing)
+        own = getattr(self.app, ROUTER, None)
+        if own is not None and own not in router.routes:
+            router.routes = [own, *router.routes]
+        return router
 
     def _serializer(self) -> str:
         return str(self.app.conf.task_serializer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from mahavishnu_pools.store.tasks import cancel
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.client import SyncStore
+
+logger = logging.getLogger(__name__)
 
 #: Name of the app's attribute that says how many seconds outcomes are kept.
 RESULT_TTL = "_mahavishnu_result_ttl"
@@ -38,5 +41,10 @@ class PoolControl(Control):
     def revoke(self, task_id: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """Revoke tasks. A pool's task that waits never runs; one that runs is ended with its processes."""
         ids = [task_id] if isinstance(task_id, str) else list(task_id)
-        unknown = revoke_in_store(getattr(self.app, STORE_FACTORY)(), ids, result_ttl=getattr(self.app, RESULT_TTL))
+        try:
+            unknown = revoke_in_store(getattr(self.app, STORE_FACTORY)(), ids, result_ttl=getattr(self.app, RESULT_TTL))
+        except errors.Unavailable as exc:
+            # The pools' Redis is away: what is in the app's own queues is revoked all the same.
+            logger.warning("Tasks of pools were not revoked: %s", exc.message)
+            unknown = ids
         return super().revoke(unknown, *args, **kwargs) if unknown else None

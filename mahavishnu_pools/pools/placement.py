@@ -34,8 +34,7 @@ def fitting(config: PoolConfig, nodes: Sequence[NodeInfo]) -> list[str]:
     living = [node for node in nodes if node.alive]
     if not living:
         raise errors.NoAgent(
-            "No node agent is running that could start the pool's workers. "
-            "Start one with 'mahavishnu up' or 'mahavishnu agent'."
+            "No node agent is running that could start the pool's workers. Start one with 'mahavishnu up'."
         )
     reasons = {node.name: misfit(config, node) for node in living}
     fits = [name for name, reason in reasons.items() if reason is None]

@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.broker.amqp import STORE_FACTORY, PoolAMQP
+from mahavishnu_pools.broker.amqp import ROUTER, STORE_FACTORY, PoolAMQP
 from mahavishnu_pools.broker.celery_settings import celery_settings
 from mahavishnu_pools.broker.control import RESULT_TTL, PoolControl
 from mahavishnu_pools.broker.run_task import RunTask
@@ -61,6 +61,7 @@ def _use_pool_control(app: Celery) -> None:
 
 
 def _add_router(app: Celery, router: PoolRouter) -> None:
+    setattr(app, ROUTER, router)
     routes = app.conf.task_routes
     others = () if not routes else tuple(routes) if isinstance(routes, list | tuple) else (routes,)
     app.conf.task_routes = (router, *others)
