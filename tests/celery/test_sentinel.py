@@ -99,7 +99,7 @@ def test_a_task_outlives_its_primary_and_its_outcome_reaches_the_new_one(watched
     after = app.send_task(
         names.RUN_TASK, args=[{"task_type": "shell", "payload": {"command": "echo on"}}], queue=names.queue_of(pool_id)
     )
-    assert after.get(timeout=20)["output"] == "on\n"
+    assert site.outcome(after.id, within=30).output == "on\n"
     assert group.process.poll() is None
     eventually(app.control.inspect([group.node], timeout=0.5, limit=1).ping, within=30)
 
