@@ -20,7 +20,7 @@ from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.store.leases import Claim, Held, hand_back
 
 from .claims import Running
-from .outcome import again, may_retry
+from .outcome import again, may_retry, recorded
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.task import TaskSpec
@@ -59,7 +59,7 @@ def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:
             if outcome.status == "cancelled" and running.hand_back and running.reason is None:
                 # It waits again: Celery is not to store a result, nor to start what follows.
                 ttl = group.options.context.result_ttl
-                group.loop.end(running.held, hand_back(running.held, result_ttl=ttl))
+                group.celery.end_with(task.request.id, hand_back(running.held, result_ttl=ttl))
                 raise Ignore
             _retry_or_remember(group, running, parsed, outcome)
             if outcome.status == "cancelled":
@@ -72,11 +72,11 @@ def _run(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:
 
 def _retry_or_remember(group: PoolGroup, running: Running, spec: TaskSpec, outcome: Outcome) -> None:
     """Have the task run again when it may, as alone; else have its own outcome written, not Celery's idea of it."""
-    retries, held = running.claim.retries, running.held
+    retries, held, ttl = running.claim.retries, running.held, group.options.context.result_ttl
     if may_retry(outcome, spec, retries):
-        group.loop.end(held, again(held, outcome, retries=retries, result_ttl=group.options.context.result_ttl))
+        group.celery.end_with(held.task_id, again(held, outcome, retries=retries, result_ttl=ttl))
         raise Ignore
-    group.celery.remember(held.task_id, outcome)
+    group.celery.end_with(held.task_id, recorded(held, outcome, result_ttl=ttl))
 
 
 def _run_outside(task: Task, spec: dict[str, Any]) -> tuple[Running, Outcome]:

@@ -42,8 +42,8 @@ class _Delivery:
     state: str | None = None
     value: Any = None
     applied: bool = False
-    #: What the task itself knows of its end better than Celery (``run_task`` inside a chain).
-    outcome: Outcome | None = None
+    #: The end of the claim as the task itself wants it (``run_task`` inside a chain knows better than Celery).
+    end: Call[Any] | None = None
 
 
 class CeleryTasks:
@@ -135,11 +135,11 @@ class CeleryTasks:
         if delivery is not None:
             delivery.applied = True
 
-    def remember(self, task_id: str, outcome: Outcome) -> None:
-        """Note how a task ended, as the task itself says it."""
+    def end_with(self, task_id: str, end: Call[Any]) -> None:
+        """End the claim of a task so once its job is through; earlier, its next run could meet the job of this one."""
         delivery = self._deliveries.get(task_id)
         if delivery is not None:
-            delivery.outcome = outcome
+            delivery.end = end
 
     def postrun(self, task_id: str, *, state: str | None, value: Any) -> None:
         """Note how a task ended, as Celery's signal says it."""
@@ -156,8 +156,8 @@ class CeleryTasks:
 
     def _end_claim(self, delivery: _Delivery) -> None:
         held, ttl = delivery.running.held, self._result_ttl
-        if delivery.outcome is not None and delivery.state is not None:
-            self._finish(delivery, delivery.outcome)
+        if delivery.end is not None and delivery.state is not None:
+            self._end(held, delivery.end)
         elif delivery.state in ("RETRY", "IGNORED"):
             self._end(held, leases.release(held, result_ttl=ttl))
         elif delivery.state == "REJECTED":
@@ -175,7 +175,8 @@ class CeleryTasks:
 
     def _rejected(self, task_id: str, requeue: bool) -> None:
         delivery = self._deliveries.get(task_id)
-        if delivery is not None:
+        # Of one that runs, the end of its job tells.
+        if delivery is not None and not delivery.applied:
             self._reject(delivery, requeue=requeue)
 
     def _reject(self, delivery: _Delivery, *, requeue: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
+from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.leases import Claim, Held
 from workers import runner as runner_module
@@ -118,6 +119,21 @@ def test_a_claim_ends_once_when_its_job_is_through(
     setting.tasks.job_done("t")
 
     assert setting.ends.kinds == [end]
+
+
+def test_the_end_a_task_asked_for_waits_until_its_job_is_through(setting: Setting) -> None:
+    """Sent earlier, the task could be claimed again before, and the late job would end that claim."""
+    held = _running().held
+    consumer = setting.take()
+    setting.tasks.applied("t")
+    setting.tasks.end_with("t", leases.hand_back(held, result_ttl=60))
+    consumer.messages[0].reject(requeue=True)
+    setting.tasks.postrun("t", state="IGNORED", value=None)
+    assert setting.ends.kinds == []
+
+    setting.tasks.job_done("t")
+
+    assert setting.ends.kinds == [("handback", "")]
 
 
 def test_what_a_lost_event_loop_held_back_is_handed_over_again_and_what_runs_is_not(setting: Setting) -> None:
