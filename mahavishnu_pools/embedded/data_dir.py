@@ -30,7 +30,7 @@ class DataDir:
 
     @property
     def lock_file(self) -> Path:
-        """Locked by the supervisor as long as it lives."""
+        """Locked by the supervisor as long as it lives; holds a copy of its account, without the password."""
         return self.root / "run" / "supervisor.lock"
 
     @property
@@ -112,9 +112,9 @@ def try_lock(path: Path, *, patience: float = 0.0) -> int | None:
             return descriptor
 
 
-def is_locked(path: Path) -> bool:
-    """Tell whether a process holds the lock of a file."""
-    lock = try_lock(path)
+def is_locked(path: Path, *, patience: float = 0.0) -> bool:
+    """Tell whether a process holds the lock of a file, for so many seconds."""
+    lock = try_lock(path, patience=patience)
     if lock is None:
         return True
     os.close(lock)

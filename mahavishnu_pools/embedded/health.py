@@ -9,7 +9,7 @@ from pathlib import Path
 from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.parts import REDIS
 from mahavishnu_pools.embedded.ping import ping
-from mahavishnu_pools.embedded.state import GOOD, PartState, PartStatus, StackState, read_state
+from mahavishnu_pools.embedded.state import GOOD, PartState, PartStatus, StackState, settled_state
 
 #: How long the server may take to answer, in seconds.
 PING_TIMEOUT = 1.0
@@ -29,8 +29,12 @@ class Health(enum.StrEnum):
 
 
 def examine(data_dir: Path) -> StackState | None:
-    """Return the stack as it is now, with a row for its supervisor; None when there is none."""
-    state = read_state(data_dir)
+    """Return the stack as it is now, with a row for its supervisor; None when there is none.
+
+    Raises:
+        StackPartFailed: a supervisor lives, but what it wrote cannot be read.
+    """
+    state = settled_state(data_dir)
     if state is None:
         return None
     supervised = is_supervised(state)

@@ -18,7 +18,16 @@ from mahavishnu_pools.embedded.identity import identify, is_alive, send_signal
 from mahavishnu_pools.embedded.parts import PARTS, REDIS, STACK_VARIABLE, Part, StackSpec
 from mahavishnu_pools.embedded.ping import ping, place
 from mahavishnu_pools.embedded.planning import plan
-from mahavishnu_pools.embedded.state import GOOD, PartState, PartStatus, StackState, read_state
+from mahavishnu_pools.embedded.state import (
+    GOOD,
+    PartState,
+    PartStatus,
+    StackState,
+    clear_state,
+    is_supervisor_locked,
+    read_state,
+    settled_state,
+)
 from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING
 from mahavishnu_pools.settings import Settings
 
@@ -44,7 +53,7 @@ def find_redis_url(settings: Settings) -> str | None:
     """Return the configured Redis URL, else the one of the running local stack, else None."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    state = read_state(settings.data_dir)
+    state = settled_state(settings.data_dir)
     if state is None or state.redis_url is None:
         return None
     redis = state.part(REDIS)
@@ -107,12 +116,16 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
     Args:
         data_dir: the stack's data directory.
         drain_seconds: how long running tasks may go on.
+
+    Raises:
+        StackPartFailed: its supervisor lives on.
     """
     data = DataDir.at(data_dir)
-    state = _settled_state(data)
+    state = _to_stop(data)
     if state is None:
         return None
-    write_private(data.drain_file, str(drain_seconds))
+    if state.supervisor is not None:
+        write_private(data.drain_file, str(drain_seconds))
     send_signal(state.supervisor, signal.SIGTERM)
     deadline = time.monotonic() + drain_seconds + STOP_EXTRA
     while is_alive(state.supervisor) and time.monotonic() < deadline:
@@ -123,26 +136,39 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
         stopping.end_in_order(stopping.endings_of(left, drain_seconds=drain_seconds))
         stopping.end_leftovers(data.root)
         data.drain_file.unlink(missing_ok=True)
-        data.state_file.unlink(missing_ok=True)
+        clear_state(data)
+    _refuse_survivor(data, state)
     return state
+
+
+def _to_stop(data: DataDir) -> StackState | None:
+    """Return the state; of a stack that nobody can read anything about, all processes are ended here."""
+    try:
+        state = settled_state(data.root)
+    except errors.StackPartFailed:
+        state = None
+    if state is not None or not data.root.is_dir() or not stopping.end_leftovers(data.root):
+        return state
+    return StackState(data.root, redis_url=None, external=False, supervisor=None, parts=())
+
+
+def _refuse_survivor(data: DataDir, state: StackState) -> None:
+    """Never call a stack stopped that lives; another one may have been started meanwhile."""
+    now = settled_state(data.root)
+    if (now is None or now.supervisor == state.supervisor) and is_supervisor_locked(data):
+        raise errors.StackPartFailed(
+            f"The supervisor of the stack in {data.root} does not end: it still holds {data.lock_file}. "
+            "Kill the process that has this file open, then run 'mahavishnu down' again.",
+            data_dir=str(data.root),
+        )
 
 
 def _once_not_stopping(data: DataDir) -> StackState | None:
     """Return the state; a stack that is being stopped just now is waited for."""
-    state = read_state(data.root)
+    state = settled_state(data.root)
     while state is not None and is_alive(state.supervisor) and any(part.is_stopping for part in state.parts):
         time.sleep(_POLL)
         state = read_state(data.root)
-    return state
-
-
-def _settled_state(data: DataDir) -> StackState | None:
-    """Return the state; a supervisor that has just taken the lock gets a moment to write it."""
-    deadline = time.monotonic() + 2.0
-    while (state := read_state(data.root)) is None and data.lock_file.exists() and time.monotonic() < deadline:
-        if not is_locked(data.lock_file):
-            return read_state(data.root)
-        time.sleep(_POLL)
     return state
 
 

@@ -1,16 +1,24 @@
-"""What is known about a stack: written by its supervisor to ``stack.json``, read by everybody else."""
+"""What is known about a stack: written by its supervisor to ``stack.json``, read by everybody else.
+
+A copy without the password is in the supervisor's lock file: a stack whose ``stack.json`` was lost is still found.
+"""
 
 from __future__ import annotations
 
 import enum
 import json
 import logging
+import os
+import shlex
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mahavishnu_pools.embedded.data_dir import DataDir, write_private
+from mahavishnu_pools import errors
+from mahavishnu_pools.embedded import valkey
+from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, write_private
 from mahavishnu_pools.embedded.identity import ProcessId
 from mahavishnu_pools.redis_url import mask_url
 
@@ -18,6 +26,14 @@ logger = logging.getLogger(__name__)
 
 #: Version of the file; a file of another version is not read.
 SCHEMA = 1
+
+#: How long a supervisor that has just taken its lock, or whose file was removed, gets to write its state, in seconds.
+SETTLING_SECONDS = 2.0
+
+#: Somebody who looks whether the lock is held holds it no longer than this, in seconds.
+LOOKING_SECONDS = 0.1
+
+_POLL = 0.02
 
 
 class PartStatus(enum.StrEnum):
@@ -106,21 +122,73 @@ class StackState:
 
 
 def write_state(state: StackState) -> None:
-    """Write the state file in one step."""
-    document = {"schema": SCHEMA, **asdict(state)}
-    write_private(DataDir(state.data_dir).state_file, json.dumps(document, default=str, indent=1))
+    """Write the copy in the lock file when there is one, then the state file in one step: it is never ahead."""
+    data = DataDir(state.data_dir)
+    if data.lock_file.exists():
+        # In place: the lock is that of this very file.
+        copy = _to_json(replace(state, redis_url=None)).encode()
+        with data.lock_file.open("r+b") as stream:
+            stream.write(copy)
+            stream.truncate()
+    write_private(data.state_file, _to_json(state))
+
+
+def clear_state(data: DataDir) -> None:
+    """Remove the state file and empty its copy: the stack has ended."""
+    if data.lock_file.exists():
+        os.truncate(data.lock_file, 0)
+    data.state_file.unlink(missing_ok=True)
 
 
 def read_state(data_dir: Path) -> StackState | None:
     """Return what the supervisor of a data directory wrote last; None when nothing (readable) is there."""
+    data = DataDir.at(data_dir)
+    state = _read(data.state_file)
+    if state is not None:
+        return state
+    copy = _read(data.lock_file)
+    if copy is None or copy.external:
+        return copy
+    address = valkey.configured_address(data.db)
+    return replace(copy, redis_url=address.url if address else None)
+
+
+def settled_state(data_dir: Path) -> StackState | None:
+    """Return the state; a living supervisor that has none to read gets a moment to write it.
+
+    Raises:
+        StackPartFailed: a supervisor lives, but nothing it wrote can be read.
+    """
+    data = DataDir.at(data_dir)
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while (state := read_state(data.root)) is None and is_supervisor_locked(data):
+        if time.monotonic() >= deadline:
+            raise errors.StackPartFailed(
+                f"A supervisor holds {data.lock_file}, but its account {data.state_file} cannot be read. "
+                f"End that stack with 'mahavishnu down --data-dir {shlex.quote(str(data.root))}'.",
+                data_dir=str(data.root),
+            )
+        time.sleep(_POLL)
+    return state or read_state(data.root)
+
+
+def is_supervisor_locked(data: DataDir) -> bool:
+    """Tell whether a supervisor lives, as its lock says; nothing is made where no stack ever was."""
+    return os.access(data.lock_file, os.R_OK | os.W_OK) and is_locked(data.lock_file, patience=LOOKING_SECONDS)
+
+
+def _to_json(state: StackState) -> str:
+    return json.dumps({"schema": SCHEMA, **asdict(state)}, default=str, indent=1)
+
+
+def _read(path: Path) -> StackState | None:
     try:
-        raw = json.loads(DataDir.at(data_dir).state_file.read_text(encoding="utf-8"))
-        if raw.pop("schema") != SCHEMA:
-            return None
-        return _state(raw)
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text) if text else {"schema": None}
+        return _state(raw) if raw.pop("schema") == SCHEMA else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         logger.warning("The stack's state cannot be read: %s", exc, extra={"action": "read_state"})
         return None
 

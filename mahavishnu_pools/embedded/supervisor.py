@@ -25,7 +25,7 @@ from mahavishnu_pools.embedded.identity import ProcessId, identify, is_alive
 from mahavishnu_pools.embedded.part_run import PartRun
 from mahavishnu_pools.embedded.parts import REDIS, StackSpec
 from mahavishnu_pools.embedded.ping import place
-from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, read_state, write_state
+from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, clear_state, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Supervisor:
         self._self = identify(os.getpid())
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
         self._written: StackState | None = None
+        self._file: tuple[int, ...] | None = None
         self._signals = _Signals()
         self._next_rotation = 0.0
         self._next_save = 0.0
@@ -189,11 +190,12 @@ class Supervisor:
 
     def _save(self) -> None:
         state = self._state()
-        if state == self._written or time.monotonic() < self._next_save:
+        unchanged = state == self._written and self._file == _stamp(self._data)
+        if unchanged or time.monotonic() < self._next_save:
             return
         try:
             write_state(state)
-            self._written = state
+            self._written, self._file = state, _stamp(self._data)
         except OSError as exc:
             # A full disk must not end the supervisor; it is tried again a little later.
             self._next_save = time.monotonic() + LOG_INTERVAL
@@ -210,7 +212,7 @@ class Supervisor:
         stopping.end_in_order(endings, hurried=lambda: self._signals.stops > 1)
         stopping.end_leftovers(self._data.root)
         self._data.drain_file.unlink(missing_ok=True)
-        self._data.state_file.unlink(missing_ok=True)
+        clear_state(self._data)
         if self._spec.temporary:
             shutil.rmtree(self._data.root, ignore_errors=True)
 
@@ -221,6 +223,15 @@ class Supervisor:
             return float(self._data.drain_file.read_text())
         except (OSError, ValueError):
             return self._spec.drain_seconds
+
+
+def _stamp(data: DataDir) -> tuple[int, ...] | None:
+    """Return what tells the state file of one writing from another, or from what somebody else made of it."""
+    try:
+        found = data.state_file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
 
 
 def _server_of(data: DataDir) -> ProcessId | None:

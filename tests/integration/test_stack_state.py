@@ -1,0 +1,111 @@
+"""A stack whose state file was lost or damaged: it is found, repaired and stopped all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.embedded import health, stack
+from mahavishnu_pools.embedded.data_dir import DataDir, is_locked
+from mahavishnu_pools.embedded.identity import is_alive
+from mahavishnu_pools.embedded.state import StackState, read_state
+from mahavishnu_pools.settings import Settings
+from tests.fixtures.local_stack import client, healthy, kill, marked, process, start
+from tests.waiting import eventually
+
+
+def freeze(state: StackState) -> int:
+    """Stop the supervisor as it is, so that it repairs nothing; return its pid."""
+    assert state.supervisor is not None
+    os.kill(state.supervisor.pid, signal.SIGSTOP)
+    return state.supervisor.pid
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"schema": 99}'])
+def test_the_supervisor_writes_a_lost_or_damaged_state_file_again(
+    make_settings: Callable[..., Settings], text: str | None
+) -> None:
+    settings = make_settings()
+    state = start(settings)
+    written = DataDir(settings.data_dir).state_file
+
+    written.unlink()
+    if text is not None:
+        written.write_text(text)
+
+    assert healthy(settings)
+    assert stack.find_redis_url(settings) == state.redis_url
+    assert start(settings).supervisor == state.supervisor
+    eventually(lambda: '"schema": 1' in written.read_text() if written.exists() else False)
+    assert read_state(settings.data_dir) == state
+
+
+def test_without_its_state_file_a_stack_is_known_from_the_lock(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    data = DataDir(settings.data_dir)
+    pid = freeze(state)
+    data.state_file.unlink()
+
+    try:
+        assert read_state(settings.data_dir) == state
+        assert healthy(settings)
+        with client(state) as connection:
+            assert connection.ping()
+        password = client(state).connection_pool.connection_kwargs["password"]
+        assert password not in data.lock_file.read_text()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_down_ends_a_stack_that_lost_supervisor_and_state_file(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    kill(state.supervisor)
+    DataDir(settings.data_dir).state_file.unlink()
+
+    assert stack.stop(settings.data_dir, drain_seconds=5) is not None
+
+    assert (settings.data_dir / "drained").exists()
+    assert not marked(settings)
+
+
+def test_starting_again_takes_over_what_lives_also_without_the_state_file(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    state = start(settings)
+    kill(state.supervisor)
+    DataDir(settings.data_dir).state_file.unlink()
+
+    repaired = start(settings)
+
+    assert process(repaired, "redis") == process(state, "redis")
+    assert process(repaired, "agent") == process(state, "agent")
+
+
+def test_a_stack_nobody_can_read_anything_about_is_never_called_stopped_while_it_lives(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    state = start(settings)
+    data = DataDir(settings.data_dir)
+    pid = freeze(state)
+    data.state_file.unlink()
+    os.truncate(data.lock_file, 0)
+
+    try:
+        with pytest.raises(errors.StackPartFailed, match=r"supervisor holds .*supervisor\.lock.*mahavishnu down"):
+            health.examine(settings.data_dir)
+        assert is_locked(data.lock_file)
+        assert stack.stop(settings.data_dir, drain_seconds=5) is not None
+    finally:
+        if is_alive(state.supervisor):
+            os.kill(pid, signal.SIGCONT)
+
+    assert not is_locked(data.lock_file)
+    assert not marked(settings)
