@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mahavishnu_pools.wording import did_you_mean, short
+
 
 class MahavishnuError(Exception):
     """Root of every error of this project."""
@@ -112,7 +114,8 @@ class UnknownChoice(InvalidInput):
     def of(cls, kind: str, given: object, known: Sequence[str]) -> UnknownChoice:
         """Build the error from the kind of name, what was given and the names that exist."""
         names = ", ".join(sorted(known)) or "none is registered"
-        return cls(f"Unknown {kind} {given!r}. Use one of: {names}.", kind=kind, given=str(given), known=sorted(known))
+        text = f"Unknown {kind} {short(given)}. Use one of: {names}."
+        return cls(text, kind=kind, given=str(given), known=sorted(known))
 
 
 class MissingProgram(InvalidInput):
@@ -240,14 +243,13 @@ class PoolNotFound(NotFound):
     code = "pool_not_found"
 
     @classmethod
-    def of(cls, pool: str, known: Sequence[str] = ()) -> PoolNotFound:
-        """Build the error from what was asked for and the names of the pools that exist."""
-        have = f"Pools that exist: {', '.join(sorted(known)[:20])}." if known else "No pool exists yet."
-        return cls(
-            f"No pool has the id or name {pool!r}. {have} 'mahavishnu pools list' shows them.",
-            pool=pool,
-            known=sorted(known),
-        )
+    def of(cls, pool: str, known: Sequence[str] | None = None) -> PoolNotFound:
+        """Build the error from what was asked for and the names of the pools that exist (None: nobody looked)."""
+        have = f"{did_you_mean(pool, known)}Pools that exist: {', '.join(sorted(known)[:20])}. " if known else ""
+        remedy = f"{have}'mahavishnu pools list' shows them."
+        if known is not None and not known:
+            remedy = "No pool exists yet. Make one with 'mahavishnu pools spawn --name NAME'."
+        return cls(f"No pool has the id or name {short(pool)}. {remedy}", pool=pool, known=sorted(known or ()))
 
 
 class PoolGone(NotFound):
@@ -258,7 +260,7 @@ class PoolGone(NotFound):
     @classmethod
     def of(cls, pool: str) -> PoolGone:
         """Build the error from the id or name of the closed pool."""
-        return cls(f"The pool {pool!r} was closed. Name another pool, or spawn it again.", pool=pool)
+        return cls(f"The pool {short(pool)} was closed. Name another pool, or spawn it again.", pool=pool)
 
 
 class TaskNotFound(NotFound):
@@ -269,10 +271,20 @@ class TaskNotFound(NotFound):
     @classmethod
     def of(cls, task_id: str) -> TaskNotFound:
         """Build the error from the task's id."""
-        return cls(
-            f"No task has the id {task_id!r}. It was never submitted here, or its record has expired.",
-            task_id=task_id,
-        )
+        text = f"No task has the id {short(task_id)}. It was never submitted here, or its record has expired."
+        return cls(text, task_id=task_id)
+
+
+class BatchNotFound(NotFound):
+    """No batch has this id, or its record has expired."""
+
+    code = "batch_not_found"
+
+    @classmethod
+    def of(cls, batch_id: str) -> BatchNotFound:
+        """Build the error from the batch's id."""
+        text = f"No batch has the id {short(batch_id)}. It was never started here, or its record has expired."
+        return cls(text, batch_id=batch_id)
 
 
 class DeadLetterNotFound(NotFound):
@@ -284,7 +296,7 @@ class DeadLetterNotFound(NotFound):
     def of(cls, letter_id: str) -> DeadLetterNotFound:
         """Build the error from the id."""
         return cls(
-            f"No dead letter has the id {letter_id!r}. 'mahavishnu pools dead list' shows them.", task_id=letter_id
+            f"No dead letter has the id {short(letter_id)}. 'mahavishnu pools dead list' shows them.", task_id=letter_id
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager.connection import Connected
-from mahavishnu_pools.store.pools import read_pools
 from mahavishnu_pools.store.tasks import cancel, cancel_many, cancel_waiting, read_batch
 
 #: Tasks cancelled in one call: each is a handful of commands for the server.
@@ -29,12 +28,12 @@ class CancelVerbs(Connected):
         Returns how many are ``cancelled`` (now or before), ``asked`` (they are being stopped) and ``finished``.
 
         Raises:
-            TaskNotFound: there is no such batch, or it has expired.
+            BatchNotFound: there is no such batch, or it has expired.
         """
         store = (await self._connected()).store
         batch = await store.run(read_batch(batch_id))
         if batch is None:
-            raise errors.TaskNotFound.of(batch_id)
+            raise errors.BatchNotFound.of(batch_id)
         ids = [*([batch.follower] if batch.follower else []), *batch.task_ids]
         answers: list[str] = []
         for start in range(0, len(ids), CANCEL_CHUNK):
@@ -54,7 +53,7 @@ class CancelVerbs(Connected):
             PoolNotFound, PoolGone: there is no such pool.
         """
         store = (await self._connected()).store
-        record = (await store.run(read_pools(pool))).one(pool)
+        record = await self._record(pool)
         pool_id, total, ttl = record.pool_id, 0, self.settings.result_expires
         # Producers may be as fast as this is: what comes later than the call is not waited for.
         while total < record.queued:

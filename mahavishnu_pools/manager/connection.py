@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
-from mahavishnu_pools import bootstrap
+from mahavishnu_pools import bootstrap, errors
 from mahavishnu_pools.pools.interface import Pool
 from mahavishnu_pools.settings import Settings, load_settings
+from mahavishnu_pools.store.pools import PoolRecord, Registry, read_pools
 
 
 class Connected:
@@ -51,3 +52,14 @@ class Connected:
             if self._parts is None:
                 self._parts = await bootstrap.connect(self.settings)
             return self._parts
+
+    async def _registry(self, pool: str) -> Registry:
+        store = (await self._connected()).store
+        registry = await store.run(read_pools(pool))
+        if not registry.pools and not registry.gone:
+            others = await store.run(read_pools())
+            raise errors.PoolNotFound.of(pool, [other.config.name for other in others.pools])
+        return registry
+
+    async def _record(self, pool: str) -> PoolRecord:
+        return (await self._registry(pool)).one(pool)

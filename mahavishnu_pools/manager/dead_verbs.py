@@ -11,7 +11,6 @@ from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 from mahavishnu_pools.store import dead
 from mahavishnu_pools.store.client import AsyncStore
-from mahavishnu_pools.store.pools import read_pools
 
 #: More letters than are ever kept.
 ALL = 100_000
@@ -90,7 +89,7 @@ class DeadVerbs(Connected):
     async def _pool_id(self, pool: str | None, *, living: bool = False) -> str | None:
         if pool is None:
             return None
-        registry = await (await self._connected()).store.run(read_pools(pool))
+        registry = await self._registry(pool)
         if not living and not registry.pools and pool in registry.gone:
             return pool
         return registry.one(pool).pool_id

@@ -147,14 +147,6 @@ class PoolVerbs(TaskVerbs):
         self._spawned.intersection_update(registered)
         return chosen
 
-    async def _record(self, pool: str) -> PoolRecord:
-        store = (await self._connected()).store
-        registry = await store.run(read_pools(pool))
-        if not registry.pools and not registry.gone:
-            others = await store.run(read_pools())
-            raise errors.PoolNotFound.of(pool, [other.config.name for other in others.pools])
-        return registry.one(pool)
-
     async def _move(self, pool: str, verb: str) -> PoolInfo:
         record = await self._record(pool)
         return (await (await self._connected()).changer.move(record, verb)).info()

@@ -95,10 +95,14 @@ async def test_one_cancelled_task_leaves_its_queue_too(manager: PoolManager, nod
 
 
 async def test_an_unknown_batch_or_pool_is_said_to_be_unknown(manager: PoolManager, node: FakeNode) -> None:
-    with pytest.raises(errors.TaskNotFound, match="nothing"):
+    await manager.spawn_pool(name="loudspeaker", worker_type="shell")
+
+    with pytest.raises(errors.BatchNotFound, match="No batch has the id 'nothing'"):
         await manager.cancel_batch("nothing")
-    with pytest.raises(errors.PoolNotFound, match="nothing"):
-        await manager.cancel_queued("nothing")
+    with pytest.raises(errors.PoolNotFound, match="Did you mean 'loudspeaker'"):
+        await manager.cancel_queued("loudspeakr")
+    with pytest.raises(errors.PoolNotFound, match="Pools that exist: loudspeaker"):
+        await manager.dead_letters(pool="nothing")
 
 
 def test_the_shell_cancels_batches_and_queues(

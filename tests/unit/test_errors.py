@@ -25,6 +25,7 @@ EXAMPLES = [
     errors.PoolNotFound.of("nowhere", ["local", "backup"]),
     errors.PoolGone.of("pool_0123456789ab"),
     errors.TaskNotFound.of("task_0123456789abcdef"),
+    errors.BatchNotFound.of("batch_0123456789ab"),
     errors.NoPoolAvailable.of({"local": "paused"}),
     errors.StackNotRunning(),
     errors.WaitTimeout.of("The outcome", 2.5),
@@ -109,7 +110,8 @@ def test_scaling_too_low_never_offers_a_lower_maximum() -> None:
 
 def test_a_pool_that_is_not_there_is_told_apart_from_no_pool_at_all() -> None:
     assert "Pools that exist: backup, local." in str(errors.PoolNotFound.of("x", ["local", "backup"]))
-    assert "No pool exists yet." in str(errors.PoolNotFound.of("x"))
+    assert "No pool exists yet." in str(errors.PoolNotFound.of("x", []))
+    assert "No pool exists" not in str(errors.PoolNotFound.of("x"))
 
 
 def test_no_pool_available_gives_every_pools_reason() -> None:
@@ -131,3 +133,18 @@ def test_a_long_list_of_reasons_is_cut_in_the_message_only() -> None:
     assert "pool-019" in str(error)
     assert "pool-020" not in str(error)
     assert error.reasons == reasons
+
+
+def test_a_long_name_is_cut_in_the_message_only() -> None:
+    name = "x" * 500
+
+    for error in (errors.PoolNotFound.of(name, ["a"]), errors.PoolGone.of(name), errors.TaskNotFound.of(name)):
+        assert "… (500 characters)" in str(error)
+        assert len(str(error)) < 300
+        assert name in error.details().values()
+
+
+def test_a_pool_that_is_not_there_is_told_with_near_names_first() -> None:
+    error = errors.PoolNotFound.of("locl", ["backup", "local"])
+
+    assert "Did you mean 'local'? Pools that exist: backup, local." in str(error)
