@@ -64,11 +64,13 @@ class Parts:
 
     async def close(self) -> None:
         """Close the connections, and stop the private stack if there is one."""
-        await self.waiter.close()
-        await self.listener.close()
-        await self.store.close()
-        if self.private is not None:
-            await self.private.stop()
+        try:
+            await self.waiter.close()
+            await self.listener.close()
+            await self.store.close()
+        finally:
+            if self.private is not None:
+                await self.private.stop()
 
 
 async def connect(settings: Settings) -> Parts:
@@ -91,9 +93,11 @@ async def connect(settings: Settings) -> Parts:
         await store.check()
         parts = _assemble(settings, store, private)
     except BaseException:
-        await store.close()
-        if private is not None:
-            await private.stop()
+        try:
+            await store.close()
+        finally:
+            if private is not None:
+                await private.stop()
         raise
     parts.listener.start()
     parts.waiter.start()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -67,17 +67,22 @@ class PrivateStack:
         await self.stop()
 
     async def start(self) -> None:
-        """Start the stack and wait until it is ready.
+        """Start the stack and wait until it is ready; cancelled meanwhile, it is stopped again before that is raised.
 
         Raises:
             StackPartFailed: a part does not come up; nothing is left behind.
         """
-        if self._redis_url is None:
-            await asyncio.to_thread(self._start)
+        if self._redis_url is not None:
+            return
+        try:
+            await _to_its_end(self._start)
+        except asyncio.CancelledError:
+            await _to_its_end(self._stop)
+            raise
 
     async def stop(self) -> None:
         """Stop the stack and remove its directory; does nothing when it is stopped already."""
-        await asyncio.to_thread(self._stop)
+        await _to_its_end(self._stop)
 
     def _start(self) -> None:
         clear_abandoned(Path(tempfile.gettempdir()))
@@ -97,6 +102,22 @@ class PrivateStack:
             return
         stack.stop(directory, drain_seconds=self._settings.drain_timeout)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _to_its_end(work: Callable[[], None]) -> None:
+    """Do something in a thread and wait for its end, also when cancelled meanwhile; that is raised afterwards."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    cancelled = False
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancelled = True
+    error = future.exception()
+    if cancelled:
+        raise asyncio.CancelledError from error
+    if error is not None:
+        raise error
 
 
 def clear_abandoned(directory: Path) -> int:

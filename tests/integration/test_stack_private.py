@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -17,6 +20,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.private import DIRECTORY_PREFIX, PrivateStack, clear_abandoned
 from mahavishnu_pools.embedded.state import StackState, read_state
+from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import (
     BROKEN_AGENT,
@@ -71,9 +75,57 @@ async def test_a_private_stack_that_does_not_come_up_leaves_nothing(
     assert not os.listdir(temporary_directories)
 
 
+def processes_below(directory: Path) -> list[str]:
+    """Return the processes of all stacks in a directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MAHAVISHNU_STACK", "").startswith(str(directory)):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+async def cancelled_after(seconds: float, work: asyncio.Task[object]) -> bool:
+    """Cancel a task some seconds after its begin, once more a moment later; tell whether that was in time."""
+    for pause in (seconds, 0.05):
+        await asyncio.wait([work], timeout=pause)
+        work.cancel()
+    await asyncio.wait([work])
+    return work.cancelled()
+
+
+@pytest.mark.parametrize("moment", range(6))
+async def test_a_cancelled_start_leaves_no_process_whenever_it_was_cancelled(
+    make_settings: Callable[..., Settings], temporary_directories: Path, moment: int
+) -> None:
+    private = PrivateStack(make_settings(), parts=STAND_INS)
+    seconds = random.Random(moment).uniform(0, 0.4)
+
+    if not await cancelled_after(seconds, asyncio.create_task(private.start())):
+        await private.stop()
+
+    assert processes_below(temporary_directories) == []
+    assert not os.listdir(temporary_directories)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3])
+async def test_a_manager_that_is_cancelled_while_it_connects_leaves_no_process(
+    make_settings: Callable[..., Settings], temporary_directories: Path, seconds: float
+) -> None:
+    manager = PoolManager(settings=make_settings())
+
+    assert await cancelled_after(seconds, asyncio.create_task(manager.connect()))
+
+    assert processes_below(temporary_directories) == []
+    assert not os.listdir(temporary_directories)
+
+
 OWNER = """
 import asyncio, sys
 from mahavishnu_pools.embedded.private import PrivateStack
+from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import kill, STAND_INS
 async def own():
