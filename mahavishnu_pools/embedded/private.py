@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from mahavishnu_pools.embedded.parts import PARTS, Part
 from mahavishnu_pools.embedded.planning import plan
 from mahavishnu_pools.embedded.state import read_state
 from mahavishnu_pools.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 #: The temporary directory of a private stack begins with this.
 DIRECTORY_PREFIX = "mahavishnu-private-"
@@ -122,14 +125,21 @@ async def _to_its_end(work: Callable[[], None]) -> None:
 
 def clear_abandoned(directory: Path) -> int:
     """Stop private stacks whose owner and supervisor were both killed, remove them, and return how many that were."""
-    cleared = 0
-    for found in directory.glob(f"{DIRECTORY_PREFIX}*"):
+    return sum(_cleared(found) for found in directory.glob(f"{DIRECTORY_PREFIX}*"))
+
+
+def _cleared(found: Path) -> bool:
+    try:
         if found.is_symlink() or found.stat().st_uid != os.getuid():
-            continue
+            return False
         state = read_state(found)
         if state is None or is_alive(state.owner) or is_alive(state.supervisor):
-            continue
+            return False
         stack.stop(found, drain_seconds=0)
-        shutil.rmtree(found, ignore_errors=True)
-        cleared += 1
-    return cleared
+    except FileNotFoundError:
+        return False  # it ended, or somebody else cleared it, while we looked
+    except errors.StackPartFailed as exc:
+        logger.warning("An abandoned stack cannot be cleared: %s", exc, extra={"action": "clear_abandoned"})
+        return False
+    shutil.rmtree(found, ignore_errors=True)
+    return True

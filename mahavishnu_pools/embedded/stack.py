@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -125,7 +126,8 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
     if state is None:
         return None
     if state.supervisor is not None:
-        write_private(data.drain_file, str(drain_seconds))
+        with contextlib.suppress(FileNotFoundError):  # a temporary directory goes away with its stack
+            write_private(data.drain_file, str(drain_seconds))
     send_signal(state.supervisor, signal.SIGTERM)
     deadline = time.monotonic() + drain_seconds + STOP_EXTRA
     while is_alive(state.supervisor) and time.monotonic() < deadline:

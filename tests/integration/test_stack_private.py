@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 import redis
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.embedded.data_dir import DataDir
 from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.private import DIRECTORY_PREFIX, PrivateStack, clear_abandoned
-from mahavishnu_pools.embedded.state import StackState, read_state
+from mahavishnu_pools.embedded.state import StackState, read_state, write_state
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import (
@@ -176,3 +178,27 @@ def test_a_private_stack_that_lost_owner_and_supervisor_is_cleared_away_and_a_li
         assert os.listdir(temporary_directories) == [living.data_dir.name]
         assert all(is_alive(row.process) for row in living.parts)
     eventually(lambda: not living.data_dir.exists())
+
+
+def test_abandoned_stacks_that_several_processes_clear_at_once_are_cleared_without_an_error(
+    temporary_directories: Path,
+) -> None:
+    for number in range(12):
+        data = DataDir(temporary_directories / f"{DIRECTORY_PREFIX}{number}")
+        data.create()
+        write_state(StackState(data.root, redis_url=None, external=False, supervisor=None, parts=()))
+
+    with ThreadPoolExecutor(4) as threads:
+        cleared = list(threads.map(clear_abandoned, [temporary_directories] * 4))
+
+    assert sum(cleared) >= 12
+    assert not os.listdir(temporary_directories)
+
+
+def test_a_private_stack_that_vanishes_while_abandoned_ones_are_looked_for_is_no_error(
+    temporary_directories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = temporary_directories / f"{DIRECTORY_PREFIX}gone"
+    monkeypatch.setattr(Path, "glob", lambda _directory, _pattern: [gone])
+
+    assert clear_abandoned(temporary_directories) == 0
