@@ -74,6 +74,11 @@ class PartRun:
         """Tell whether the part should be started now, as far as it is concerned itself."""
         return self.process is None and now >= self._due
 
+    def hurry(self) -> None:
+        """Be due now, whatever happened before: somebody asked for it."""
+        if self.process is None:
+            self._due, self._failures = 0.0, 0
+
     def hold(self, reason: str) -> None:
         """Note why the part is not started although it is due."""
         self._reason = reason

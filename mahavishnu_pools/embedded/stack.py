@@ -29,13 +29,13 @@ from mahavishnu_pools.embedded.state import (
     read_state,
     settled_state,
 )
-from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING
+from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING, HURRY
 from mahavishnu_pools.settings import Settings
 
 #: A stack whose parts are not ready after this many seconds has failed to start; loading data is not counted.
 START_TIMEOUT = 30.0
 
-#: A part that ended this often in a row while it was waited for will not come up.
+#: A part that ended this often in a row while it was waited for will not come up; what happened before is not counted.
 GIVE_UP_AFTER = 3
 
 #: What stopping may take beyond the drain timeout, in seconds: beat, the server's last sync, leftovers.
@@ -102,9 +102,11 @@ def launch(spec: StackSpec) -> StackState:
     before = _once_not_stopping(data)
     _check_redis(spec, before)
     fresh = before is None or not any(is_alive(part.process) for part in before.parts)
-    started_here = _start_supervisor(spec, data) if before is None or not is_alive(before.supervisor) else False
+    joined = before is not None and _hurry(before)
+    started_here = False if joined else _start_supervisor(spec, data)
+    failures = {part.name: part.failures for part in before.parts} if before is not None and joined else {}
     try:
-        return _wait_ready(data)
+        return _wait_ready(data, failures)
     except BaseException:
         if fresh and started_here:
             stop(data.root, drain_seconds=0)
@@ -165,6 +167,12 @@ def _refuse_survivor(data: DataDir, state: StackState) -> None:
         )
 
 
+def _hurry(state: StackState) -> bool:
+    """Have a living supervisor try at once what it waits to try again; False: it is gone."""
+    send_signal(state.supervisor, signal.SIGCONT)
+    return send_signal(state.supervisor, HURRY)
+
+
 def _once_not_stopping(data: DataDir) -> StackState | None:
     """Return the state; a stack that is being stopped just now is waited for."""
     state = settled_state(data.root)
@@ -222,14 +230,15 @@ def _start_supervisor(spec: StackSpec, data: DataDir) -> bool:
     return done.returncode == 0
 
 
-def _wait_ready(data: DataDir) -> StackState:
+def _wait_ready(data: DataDir, failures: dict[str, int]) -> StackState:
+    """Wait until all parts are ready; ``failures`` are those in a row of each part from before the waiting."""
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         state = read_state(data.root)
         if state is not None and is_alive(state.supervisor):
             if all(part.status in GOOD for part in state.parts):
                 return state
-            _refuse_hopeless(state, data)
+            _refuse_hopeless(state, data, failures)
             if any(part.reason and "loading its data" in part.reason for part in state.parts):
                 deadline = time.monotonic() + START_TIMEOUT
         elif not is_locked(data.lock_file):
@@ -239,9 +248,11 @@ def _wait_ready(data: DataDir) -> StackState:
         time.sleep(_POLL)
 
 
-def _refuse_hopeless(state: StackState, data: DataDir) -> None:
+def _refuse_hopeless(state: StackState, data: DataDir, failures: dict[str, int]) -> None:
     for part in state.parts:
-        if part.status is PartStatus.RESTARTING and part.failures >= GIVE_UP_AFTER:
+        # The supervisor may have begun to count anew.
+        earlier = failures[part.name] = min(failures.get(part.name, 0), part.failures)
+        if part.status is PartStatus.RESTARTING and part.failures - earlier >= GIVE_UP_AFTER:
             raise _part_failed(part, data)
 
 

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 #: Exit code that says: this data directory has a living supervisor already.
 ALREADY_RUNNING = 75
 
+#: Tells a supervisor to start at once what waits for its next try.
+HURRY = signal.SIGHUP
+
 #: How often everything is looked at while a part is starting, and otherwise, in seconds.
 BUSY_TICK, CALM_TICK = 0.02, 0.25
 
@@ -46,10 +49,11 @@ ORPHAN_DRAIN = 5.0
 
 
 class _Signals:
-    """Counts the signals that mean stop; every signal ends the waiting."""
+    """Counts the signals that mean stop and those that mean hurry; every signal ends the waiting."""
 
     def __init__(self) -> None:
         self.stops = 0
+        self.hurries = 0
         self._reader, self._writer = socket.socketpair()
 
     def listen(self) -> None:
@@ -58,9 +62,9 @@ class _Signals:
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_stop)
+        signal.signal(HURRY, self._on_hurry)
         # A handler that does nothing, not SIG_IGN, which the parts would inherit.
-        for signum in (signal.SIGCHLD, signal.SIGHUP):
-            signal.signal(signum, lambda _number, _frame: None)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     def wait(self, seconds: float) -> None:
         select.select([self._reader], [], [], seconds)
@@ -69,6 +73,9 @@ class _Signals:
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stops += 1
+
+    def _on_hurry(self, _number: int, _frame: FrameType | None) -> None:
+        self.hurries += 1
 
 
 class Supervisor:
@@ -84,6 +91,7 @@ class Supervisor:
         self._written: StackState | None = None
         self._file: tuple[int, ...] | None = None
         self._signals = _Signals()
+        self._hurries = 0
         self._next_rotation = 0.0
         self._next_save = 0.0
 
@@ -118,7 +126,10 @@ class Supervisor:
                     self._redis_url = earlier.redis_url or ""
 
     def _step(self, now: float) -> None:
+        hurried, self._hurries = self._signals.hurries > self._hurries, self._signals.hurries
         for run in self._runs.values():
+            if hurried:
+                run.hurry()
             run.poll(redis_url=self._redis_url, now=now)
             if run.is_due(now):
                 waits_for = [name for name in run.part.needs if name in self._runs and not self._runs[name].is_ready]

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import health, stack
 from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.parts import PYTHON
 from mahavishnu_pools.embedded.state import PartStatus, read_state
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import (
+    AGENT,
     STAND_INS,
     client,
     healthy,
     kill,
     marked,
     part,
+    parts_with,
     process,
     start,
 )
@@ -146,3 +151,42 @@ def test_a_frozen_server_is_seen(make_settings: Callable[..., Settings]) -> None
     assert part(seen, "redis").status is PartStatus.UNREACHABLE
     assert seen is not None
     assert health.health_of(seen) is health.Health.UNREACHABLE
+
+
+# ── up after an outage ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def outage(settings: Settings) -> Path:
+    """Start a stack whose agent ends at once while a file exists, let it fail five times, and return the file."""
+    flag = settings.data_dir.with_name("away")
+    agent = f"import pathlib, sys\nif pathlib.Path({str(flag)!r}).exists(): sys.exit('no Redis')\n{AGENT}"
+    state = start(settings, parts=parts_with(agent))
+    flag.touch()
+    kill(process(state, "agent"))
+    eventually(lambda: part(read_state(settings.data_dir), "agent").failures >= 5, within=20)
+    return flag
+
+
+def test_up_after_a_long_outage_does_not_count_what_failed_before_and_does_not_wait(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    flag = outage(settings)
+    flag.unlink()
+    began = time.monotonic()
+
+    state = start(settings)
+
+    assert time.monotonic() - began < 2
+    assert part(state, "agent").status is PartStatus.RUNNING
+
+
+def test_up_in_the_middle_of_an_outage_tries_anew_and_says_what_fails(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    outage(settings)
+    before = part(read_state(settings.data_dir), "agent").restarts
+
+    with pytest.raises(errors.StackPartFailed, match=r"'agent'.*no Redis"):
+        start(settings)
+
+    assert part(read_state(settings.data_dir), "agent").restarts >= before + stack.GIVE_UP_AFTER
