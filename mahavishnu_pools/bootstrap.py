@@ -16,6 +16,7 @@ from mahavishnu_pools.pools.changing import Changer
 from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.retiring import Retiring
 from mahavishnu_pools.pools.spawning import Spawner
+from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender
 from mahavishnu_pools.store.client import AsyncStore
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 
 
 def find_redis_url(settings: Settings) -> str | None:
-    """Return the configured Redis URL, else the one of the running local stack, else None."""
+    """Return the configured Redis URL, else the one of the running local stack, else None.
+
+    Raises:
+        InvalidConfig: the configured one has no form that can be read.
+    """
     if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
+        return check_url(settings.redis_url.get_secret_value())
     from mahavishnu_pools.embedded.stack import find_redis_url as find_local
 
     return find_local(settings)
@@ -133,5 +138,11 @@ def _assemble(settings: Settings, store: AsyncStore, private: PrivateStack | Non
 
 
 def with_url(settings: Settings, redis_url: str | None) -> Settings:
-    """Return the settings with another Redis URL (None: unchanged)."""
-    return settings if redis_url is None else settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    """Return the settings with another Redis URL (None: unchanged).
+
+    Raises:
+        InvalidConfig: it has no form that can be read.
+    """
+    if redis_url is None:
+        return settings
+    return settings.model_copy(update={"redis_url": SecretStr(check_url(redis_url))})

@@ -14,6 +14,7 @@ from mahavishnu_pools.embedded import valkey
 from mahavishnu_pools.embedded.data_dir import DataDir
 from mahavishnu_pools.embedded.parts import PARTS, Part, StackSpec, resolved
 from mahavishnu_pools.embedded.server_binary import find_server
+from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.settings import Settings, settings_file
 
 
@@ -22,9 +23,10 @@ def plan(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackSpec:
 
     Raises:
         StackPartFailed: there is no server program that can be used.
+        InvalidConfig: the configured Redis URL has no form that can be read.
     """
     data = DataDir.at(settings.data_dir)
-    own_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+    own_url = check_url(settings.redis_url.get_secret_value()) if settings.redis_url is not None else None
     server = find_server().path if own_url is None else None
     return StackSpec(
         data_dir=data.root,

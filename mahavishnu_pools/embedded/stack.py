@@ -30,6 +30,7 @@ from mahavishnu_pools.embedded.state import (
     settled_state,
 )
 from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING, HURRY
+from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.settings import Settings
 
 #: A stack whose parts are not ready after this many seconds has failed to start; loading data is not counted.
@@ -51,9 +52,13 @@ def data_dir_of(settings: Settings) -> Path:
 
 
 def find_redis_url(settings: Settings) -> str | None:
-    """Return the configured Redis URL, else the one of the running local stack, else None."""
+    """Return the configured Redis URL, else the one of the running local stack, else None.
+
+    Raises:
+        InvalidConfig: the configured one has no form that can be read.
+    """
     if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
+        return check_url(settings.redis_url.get_secret_value())
     state = settled_state(settings.data_dir)
     if state is None or state.redis_url is None:
         return None
