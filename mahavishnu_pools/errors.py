@@ -206,13 +206,12 @@ class ScaleOutOfRange(InvalidInput):
     @classmethod
     def of(cls, target: int, minimum: int, maximum: int) -> ScaleOutOfRange:
         """Build the error from the wanted number and both limits."""
-        return cls(
-            f"{target} workers is outside this pool's limits: min_workers {minimum}, max_workers {maximum}. "
-            f"Choose a number between them, or raise the limit in the same call with --max {max(target, maximum)}.",
-            target=target,
-            min_workers=minimum,
-            max_workers=maximum,
-        )
+        few, limits = target < minimum, f"this pool may have {minimum} to {maximum}"
+        remedy = f"Give {minimum} or more; a pool spawned with a lower minimum may have fewer."
+        if not few:
+            remedy = f"Give {maximum} or fewer, or raise the limit in the same call with max_workers={target}."
+        text = f"{target} workers are too {'few' if few else 'many'}: {limits}. {remedy}"
+        return cls(text, target=target, min_workers=minimum, max_workers=maximum)
 
 
 class ScalingNotSupported(InvalidInput):

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.refusals import refusal
 from mahavishnu_pools.yaml_file import read_yaml
 
 #: Where the settings file is looked for when MAHAVISHNU_SETTINGS_FILE names none: below the current directory.
@@ -173,11 +174,10 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        place, problem = refusal(exc)
+        name = place or "settings"
         raise errors.InvalidConfig(
-            f"{name}: {first['msg']}. "
-            f"Correct it in the environment (MAHAVISHNU_{name.upper()}) or in {settings_file()}.",
+            f"{name}: {problem}. Correct it in the environment (MAHAVISHNU_{name.upper()}) or in {settings_file()}.",
             setting=name,
         ) from exc
 

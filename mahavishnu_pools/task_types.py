@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.container import ContainerPayload
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -26,6 +27,7 @@ ENTRY_POINT_GROUP = "mahavishnu_pools.task_types"
 #: How a handler works: it returns a command, returns a prompt, runs in the worker's thread, or runs in a child process.
 Mode = Literal["command", "prompt", "call", "process"]
 
+_URL = re.compile(r"(?i)https?://[^/\s]")
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -124,13 +126,20 @@ class HttpPayload(Value):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    url: str = Field(pattern=r"(?i)^https?://[^/\s]")
+    url: str
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
     json_body: JsonValue = Field(default=None, alias="json")
     body: str | None = None
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_bytes: int = Field(default=1024 * 1024, ge=1, le=64 * 1024 * 1024)
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_one(cls, value: str) -> str:
+        if not _URL.match(value):
+            raise ValueError("must begin with http:// or https:// and a host")
+        return value
 
     @field_validator("method", mode="before")
     @classmethod
@@ -228,13 +237,7 @@ def parse_payload(model: type[Model], *, payload: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(dict(payload))
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        name = ".".join(["payload", *(str(part) for part in first["loc"])])
-        raise errors.InvalidField.of(name, _sentence(first["msg"]), f"The fields are: {_fields(model)}.") from exc
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ").rstrip(".")
+        raise invalid_field(exc, inside="payload", remedy=f"The fields are: {_fields(model)}.") from exc
 
 
 def _fields(model: type[BaseModel]) -> str:
@@ -252,7 +255,7 @@ def _check_schema(payload: Mapping[str, Any], *, schema: Mapping[str, Any] | Non
             raise errors.InvalidField.of(f"payload.{name}", "is missing", remedy)
     for name, value in payload.items():
         if name not in properties and schema.get("additionalProperties") is False:
-            raise errors.InvalidField.of(f"payload.{name}", "is no field of this task type", remedy)
+            raise errors.InvalidField.of(f"payload.{name}", "is unknown", remedy)
         wanted = (properties.get(name) or {}).get("type")
         if isinstance(wanted, str) and not _is_json_type(value, wanted=wanted):
             raise errors.InvalidField.of(f"payload.{name}", f"must be of JSON type {wanted}", remedy)

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.refusals import refusal
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.container import WorkerContainer
 from mahavishnu_pools.yaml_file import read_yaml
@@ -250,7 +251,7 @@ def _parse(path: Path, name: str, fields: object) -> WorkerType:
     try:
         return WorkerType.model_validate({**fields, "name": name})
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        key = ".".join([name, *(str(part) for part in first["loc"])])
+        place, problem = refusal(exc)
+        key = f"{name}.{place}" if place else name
         allowed = ", ".join(field for field in WorkerType.model_fields if field != "name")
-        raise errors.InvalidConfig(f"{path}: {key}: {first['msg']}. The fields are: {allowed}.", key=key) from exc
+        raise errors.InvalidConfig(f"{path}: {key}: {problem}. The fields are: {allowed}.", key=key) from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,6 @@ import click
 from mahavishnu_pools import errors
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from mahavishnu_pools.schemas.task import TaskResult
 
 
@@ -73,17 +70,6 @@ def failure_of(exc: BaseException) -> Failure | None:
 def code_of_result(result: TaskResult) -> ExitCode:
     """Return the exit code for a task's outcome."""
     return ExitCode.DONE if result.ok else ExitCode.TASK_FAILED
-
-
-def invalid_option(exc: ValidationError, *, option_of: Callable[[str], str]) -> errors.InvalidField:
-    """Return a model's refusal as one sentence; ``option_of`` gives the option a field was given with."""
-    first = exc.errors(include_url=False, include_input=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    message = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
-    if not name:
-        return errors.InvalidField(f"{message}.", field=None)
-    option = option_of(name)
-    return errors.InvalidField.of(option, message, "Correct it and try again.")
 
 
 def _code_of(exc: errors.MahavishnuError) -> ExitCode:

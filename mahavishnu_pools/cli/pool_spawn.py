@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mahavishnu_pools.cli import pool_documents
-from mahavishnu_pools.cli.exit_codes import invalid_option
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
@@ -15,15 +14,6 @@ from mahavishnu_pools.cli.session import Session
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo
-
-#: Fields of the configuration whose option is not called like them.
-_OPTION_OF = {
-    "pool_type": "--type",
-    "nodes": "--node",
-    "tags": "--tag",
-    "allowed_roots": "--allowed-root",
-    "imports": "--import",
-}
 
 #: Options for Kubernetes and containers; their values go into ``extra_config``.
 _EXTRA = ("namespace", "container_image")
@@ -71,8 +61,7 @@ def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) 
 
 def _config(fields: dict[str, Any]) -> PoolConfig:
     """Return the configuration of what was given; the settings fill in type and limits."""
-    from pydantic import ValidationError
-
+    from mahavishnu_pools.routing.task_input import build
     from mahavishnu_pools.schemas.pool import PoolConfig
     from mahavishnu_pools.settings import load_settings
 
@@ -86,11 +75,4 @@ def _config(fields: dict[str, Any]) -> PoolConfig:
         "max_workers": max(minimum, settings.pool_default_max_workers),
         "extra_config": extra,
     }
-    try:
-        return PoolConfig(**{**defaults, **given})
-    except ValidationError as exc:
-        raise invalid_option(exc, option_of=_option_of) from exc
-
-
-def _option_of(field: str) -> str:
-    return _OPTION_OF.get(field, "--" + field.replace("_", "-"))
+    return build(PoolConfig, {**defaults, **given})

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.cli.option_names import running_command, with_options
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
@@ -78,7 +79,13 @@ class Session:
     def run(self, action: Callable[[PoolManager], Awaitable[T]]) -> T:
         """Return what ``action`` returns for a fresh manager, which is closed afterwards."""
         manager = self._open()
-        return asyncio.run(_closing(manager, action))
+        try:
+            return asyncio.run(_closing(manager, action))
+        except errors.InvalidInput as exc:
+            told = with_options(exc, running_command())
+            if told is exc:
+                raise
+            raise told from exc
 
     def list_pools(self, *, active_only: bool = False, pool_type: str | None = None) -> list[PoolInfo]:
         """Return all pools in the order of their creation, or the active ones, or those of one type."""

@@ -117,12 +117,12 @@ def _problem(task_id: str, one: dead.Replayed) -> errors.MahavishnuError:
         return errors.DeadLetterNotFound.of(task_id)
     if one.answer == "gone":
         return errors.PoolGone(
-            f"The pool {one.pool_id} of dead task {task_id} was closed. Name another one with --pool (pool=).",
+            f"The pool {one.pool_id} of dead task {task_id} was closed. Name another one with pool=NAME.",
             pool=one.pool_id,
         )
     if one.answer == "closing":
         problem = f"{one.pool_id} takes no tasks now, so dead task {task_id} cannot wait there"
-        return errors.InvalidField.of("pool", problem, "Resume it, or name another one with --pool (pool=).")
+        return errors.InvalidField.of("pool", problem, "Resume it, or name another one with pool=NAME.")
     return errors.InvalidField.of(
         task_id, "is a message that could not be read and cannot be run", "Purge it, and correct who sent it."
     )

@@ -78,7 +78,7 @@ def list_key(spec: TaskSpec, *, split_on: str | None) -> str:
         raise errors.InvalidField.of(
             "payload",
             f"has no list under {' or '.join(keys)} to split (it has: {has})",
-            "Add one, or name it with split_on.",
+            "Add one, or name it with split_on=KEY.",
         )
     if not spec.payload[key]:
         raise errors.InvalidField.of(f"payload.{key}", "is empty", "Give at least one item.")

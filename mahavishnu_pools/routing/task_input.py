@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.task import TaskSpec
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,7 +44,4 @@ def build(model: type[M], fields: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(dict(fields))
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or model.__name__
-        problem = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-        raise errors.InvalidField.of(name, problem, "Correct the value and try again.") from exc
+        raise invalid_field(exc, remedy="Correct it and try again.") from exc

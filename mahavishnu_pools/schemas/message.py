@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError, model_validator
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.base import MappingValue
 from mahavishnu_pools.schemas.task import TaskSpec
 
@@ -115,10 +116,7 @@ def _from_mapping(given: Mapping[str, Any]) -> Message:
     try:
         return Message.model_validate(fields)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "message"
-        problem = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-        raise errors.InvalidField.of(name, problem, "Correct the message and publish it again.") from exc
+        raise invalid_field(exc, remedy="Correct the message and publish it again.") from exc
 
 
 def _body(key: str, body: object) -> dict[str, Any]:

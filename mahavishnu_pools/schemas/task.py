@@ -65,7 +65,7 @@ class TaskSpec(Value):
     @classmethod
     def _task_type_is_named(cls, value: str) -> str:
         if not value or len(value) > 100:
-            raise ValueError("task_type must have 1 to 100 characters")
+            raise ValueError("must have 1 to 100 characters")
         return value
 
     @model_validator(mode="after")

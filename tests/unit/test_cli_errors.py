@@ -21,6 +21,20 @@ def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys)
 
 
+class Refusing:
+    """A manager that refuses whatever it is asked."""
+
+    def __init__(self, error: errors.MahavishnuError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> typing.Any:
+        async def refuse(*_: object, **__: object) -> None:
+            if name != "close":
+                raise self._error
+
+        return refuse
+
+
 #: Arguments after ``pools``, and what the one sentence must name.
 BAD_INPUT = [
     (["execute", "-t", "x", "--payload", '{"a": }'], ["--payload", "line 1", "column 7"]),
@@ -48,7 +62,7 @@ BAD_INPUT = [
     (["spawn", "--type", "mahavishnu"], ["--name"]),
     (["spawn", "--name", "a b"], ["--name", "a b"]),
     (["spawn", "--name", "pool_x"], ["--name", "pool_"]),
-    (["spawn", "--name", "a", "--min", "5", "--max", "2"], ["min_workers (5)", "max_workers (2)"]),
+    (["spawn", "--name", "a", "--min", "5", "--max", "2"], ["--min-workers (5)", "--max-workers (2)"]),
     (["spawn", "--name", "a", "--min", "0"], ["--min-workers"]),
     (["spawn", "--name", "a", "--min", "many"], ["--min", "many"]),
     (["scale", "local"], ["--target"]),
@@ -71,6 +85,29 @@ def test_bad_input_ends_with_2_names_the_option_and_changes_nothing(
     assert shell.out == ""
     assert all(name in shell.err for name in named), shell.err
     assert shell.manager.calls == []
+
+
+#: What a manager says, and what people who gave options read.
+TOLD = [
+    (errors.ScaleOutOfRange.of(9, 1, 3), ["scale", "local", "-t", "9"], "with --max 9."),
+    (errors.InvalidField.of("payload", "has no list", "Name it with split_on=KEY."), None, "with --split-on KEY."),
+    (errors.InvalidField.of("payload.command", "is missing", "Add it."), None, "--payload: command is missing."),
+    (errors.InvalidField.of("chunk_size", "is 0", "Give one."), None, "--chunk-size: is 0."),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments", "text"), TOLD, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_an_error_of_the_manager_names_the_options_of_the_command(
+    capsys: pytest.CaptureFixture[str], error: errors.MahavishnuError, arguments: list[str] | None, text: str
+) -> None:
+    given = arguments or ["distribute", "-t", "x", "--payload", "{}"]
+    session = Session(lambda: typing.cast(typing.Any, Refusing(error)))
+
+    assert run(["pools", *given], session=session) == 2
+
+    assert text in capsys.readouterr().err
 
 
 ERRORS = [

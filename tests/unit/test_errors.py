@@ -101,11 +101,18 @@ def test_an_unknown_choice_without_any_registered_says_so() -> None:
 
 
 def test_scaling_too_high_offers_the_limit_that_would_do() -> None:
-    assert "--max 20" in str(errors.ScaleOutOfRange.of(20, 1, 10))
+    error = errors.ScaleOutOfRange.of(20, 1, 10)
+
+    assert "may have 1 to 10" in str(error)
+    assert "max_workers=20" in str(error)
 
 
-def test_scaling_too_low_never_offers_a_lower_maximum() -> None:
-    assert "--max 10" in str(errors.ScaleOutOfRange.of(1, 2, 10))
+def test_scaling_too_low_says_the_limits_and_offers_no_other_maximum() -> None:
+    error = errors.ScaleOutOfRange.of(1, 2, 10)
+
+    assert "may have 2 to 10" in str(error)
+    assert "Give 2 or more" in str(error)
+    assert "max_workers" not in str(error)
 
 
 def test_a_pool_that_is_not_there_is_told_apart_from_no_pool_at_all() -> None:
