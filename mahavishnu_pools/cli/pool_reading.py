@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolInfo
     from mahavishnu_pools.settings import Settings
 
+#: How long a server that refuses connections is asked again, in seconds: it may just be restarting, but somebody waits.
+REFUSED_PATIENCE = 0.5
+
 
 def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
     """Return the pools as ``PoolManager.list_pools`` does.
@@ -28,6 +31,8 @@ def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
     if not settings.pools_enabled:
         raise errors.PoolsDisabled
     with SyncStore.from_settings(settings, _redis_url(settings)) as store:
+        # Only for tries after an error; a server that answers slowly has the full time.
+        store.timeout = min(store.timeout, REFUSED_PATIENCE)
         infos = [record.info() for record in store.run(pools.read_pools()).pools]
     return [
         info

@@ -1,0 +1,38 @@
+"""``pools list`` reads straight from the store: how long it waits for a server that does not answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.cli.pool_reading import REFUSED_PATIENCE, read_pools
+from tests.fixtures.valkey import PrivateValkey, free_port
+
+
+def test_a_refused_connection_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAHAVISHNU_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    began = time.monotonic()
+
+    with pytest.raises(errors.RedisUnavailable, match="refused"):
+        read_pools(active_only=False, pool_type=None)
+
+    assert time.monotonic() - began < 2
+
+
+def test_a_server_that_answers_slowly_has_the_full_time(
+    own_valkey_server: PrivateValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAHAVISHNU_REDIS_URL", own_valkey_server.url)
+    os.kill(own_valkey_server.pid, signal.SIGSTOP)
+    later = threading.Timer(2 * REFUSED_PATIENCE, os.kill, [own_valkey_server.pid, signal.SIGCONT])
+    later.start()
+
+    try:
+        assert read_pools(active_only=False, pool_type=None) == []
+    finally:
+        later.join()
