@@ -61,18 +61,9 @@ def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) 
 
 def _config(fields: dict[str, Any]) -> PoolConfig:
     """Return the configuration of what was given; the settings fill in type and limits."""
-    from mahavishnu_pools.routing.task_input import build
-    from mahavishnu_pools.schemas.pool import PoolConfig
+    from mahavishnu_pools.pools.spawning import pool_config
     from mahavishnu_pools.settings import load_settings
 
-    settings = load_settings()
     given = {name: value for name, value in fields.items() if value not in (None, ()) and name not in _EXTRA}
     extra = {name: fields[name] for name in _EXTRA if fields[name] is not None}
-    minimum = given.get("min_workers", settings.pool_default_min_workers)
-    defaults = {
-        "pool_type": settings.default_pool_type,
-        "min_workers": minimum,
-        "max_workers": max(minimum, settings.pool_default_max_workers),
-        "extra_config": extra,
-    }
-    return build(PoolConfig, {**defaults, **given})
+    return pool_config(given.pop("pool_type", None), None, {**given, "extra_config": extra}, settings=load_settings())

@@ -44,9 +44,8 @@ def rescaled(config: PoolConfig, target: int, *, max_workers: int | None) -> Poo
         )
     most = config.max_workers if max_workers is None else max_workers
     if not config.min_workers <= most <= 1000:
-        raise errors.InvalidField.of(
-            "max_workers", f"{most} is not between min_workers ({config.min_workers}) and 1000", "Choose another limit."
-        )
+        problem = f"{most} is not between the pool's minimum ({config.min_workers}) and 1000"
+        raise errors.InvalidField.of("max_workers", problem, "Choose another limit.")
     if not config.min_workers <= target <= most:
         raise errors.ScaleOutOfRange.of(target, config.min_workers, most)
     return config.model_copy(update={"max_workers": most})

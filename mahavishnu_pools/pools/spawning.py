@@ -48,10 +48,11 @@ def pool_config(
         InvalidField: a field is unknown or has a value that cannot be used.
     """
     if config is None:
-        low = fields.get("min_workers", settings.pool_default_min_workers)
-        defaults: dict[str, Any] = {"pool_type": kind or settings.default_pool_type, "min_workers": low}
-        if isinstance(low, int):
-            defaults["max_workers"] = max(settings.pool_default_max_workers, low)
+        defaults: dict[str, Any] = {
+            "pool_type": kind or settings.default_pool_type,
+            "min_workers": settings.pool_default_min_workers,
+            "max_workers": settings.pool_default_max_workers,
+        }
         return build(PoolConfig, {**defaults, **fields})
     if kind not in (None, config.pool_type):
         raise errors.InvalidField.of(

@@ -27,7 +27,7 @@ async def test_a_spawned_pool_is_ready(manager: PoolManager, node: FakeNode) -> 
 
 
 async def test_a_pool_can_be_given_by_its_fields(manager: PoolManager, node: FakeNode) -> None:
-    await manager.spawn_pool(name="local", min_workers=20, tags=["a"])
+    await manager.spawn_pool(name="local", min_workers=20, max_workers=20, tags=["a"])
 
     info = await manager.pool_info("local")
     assert (info.pool_type, info.min_workers, info.max_workers, info.tags) == ("mahavishnu", 20, 20, ("a",))
@@ -141,7 +141,7 @@ async def test_scaling_outside_the_limits_is_refused_unless_they_are_raised(
     await manager.spawn_pool(name="local", min_workers=2, max_workers=5)
 
     for target in (1, 6):
-        with pytest.raises(errors.ScaleOutOfRange, match="min_workers 2, max_workers 5"):
+        with pytest.raises(errors.ScaleOutOfRange, match="may have 2 to 5"):
             await manager.scale_pool("local", target)
     with pytest.raises(errors.InvalidField, match="max_workers"):
         await manager.scale_pool("local", 2, max_workers=1)
@@ -311,3 +311,10 @@ async def test_a_closed_pool_leaves_no_lease(manager: PoolManager, node: FakeNod
 
     assert await node.store.run(leases.list_leases()) == []
     assert (await node.store.run(tasks.read_tasks([running.task_id])))[0].done  # type: ignore[union-attr]
+
+
+async def test_more_workers_than_the_default_maximum_are_asked_for_with_a_maximum(manager: PoolManager) -> None:
+    with pytest.raises(errors.InvalidField, match=r"min_workers \(11\) is greater than max_workers \(10\)"):
+        await manager.spawn_pool(name="large", min_workers=11)
+
+    assert await manager.list_pools() == []

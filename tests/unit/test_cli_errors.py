@@ -64,6 +64,7 @@ BAD_INPUT = [
     (["spawn", "--name", "pool_x"], ["--name", "pool_"]),
     (["spawn", "--name", "a", "--min", "5", "--max", "2"], ["--min-workers (5)", "--max-workers (2)"]),
     (["spawn", "--name", "a", "--min", "0"], ["--min-workers"]),
+    (["spawn", "--name", "a", "--min", "11"], ["--min-workers (11)", "--max-workers (10)"]),
     (["spawn", "--name", "a", "--min", "many"], ["--min", "many"]),
     (["scale", "local"], ["--target"]),
     (["health", "--all", "--pool", "local"], ["--all", "--pool"]),

@@ -41,10 +41,12 @@ def test_spawn_takes_its_defaults_from_the_settings(shell: Shell, monkeypatch: p
     assert (config.pool_type, config.min_workers, config.max_workers) == ("mahavishnu", 1, 3)
 
 
-def test_a_minimum_over_the_default_maximum_raises_it(shell: Shell) -> None:
-    assert shell("spawn", "--name", "new", "--min", "20") == 0
+def test_a_minimum_over_the_default_maximum_needs_a_maximum(shell: Shell) -> None:
+    assert shell("spawn", "--name", "new", "--min", "20") == 2
+    assert shell("spawn", "--name", "new", "--min", "20", "--max", "20") == 0
 
-    assert shell.manager.called("spawn_pool")["config"].max_workers == 20
+    config = shell.manager.called("spawn_pool")["config"]
+    assert (config.min_workers, config.max_workers) == (20, 20)
 
 
 @pytest.mark.parametrize(("verb", "status"), [("pause", "paused"), ("resume", "running"), ("drain", "draining")])
