@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,14 +15,13 @@ from pathlib import Path
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import health, output, stopping, valkey
-from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, write_private
+from mahavishnu_pools.embedded.data_dir import DataDir, write_private
 from mahavishnu_pools.embedded.identity import identify, is_alive, send_signal
 from mahavishnu_pools.embedded.parts import PARTS, REDIS, STACK_VARIABLE, Part, StackSpec
 from mahavishnu_pools.embedded.ping import ping, place
 from mahavishnu_pools.embedded.planning import plan
+from mahavishnu_pools.embedded.readiness import wait_ready
 from mahavishnu_pools.embedded.state import (
-    GOOD,
-    PartState,
     PartStatus,
     StackState,
     clear_state,
@@ -32,12 +32,6 @@ from mahavishnu_pools.embedded.state import (
 from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING, HURRY
 from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.settings import Settings
-
-#: A stack whose parts are not ready after this many seconds has failed to start; loading data is not counted.
-START_TIMEOUT = 30.0
-
-#: A part that ended this often in a row while it was waited for will not come up; what happened before is not counted.
-GIVE_UP_AFTER = 3
 
 #: What stopping may take beyond the drain timeout, in seconds: beat, the server's last sync, leftovers.
 STOP_EXTRA = 40.0
@@ -111,7 +105,7 @@ def launch(spec: StackSpec) -> StackState:
     started_here = False if joined else _start_supervisor(spec, data)
     failures = {part.name: part.failures for part in before.parts} if before is not None and joined else {}
     try:
-        return _wait_ready(data, failures)
+        return wait_ready(data, failures)
     except BaseException:
         if fresh and started_here:
             stop(data.root, drain_seconds=0)
@@ -136,6 +130,8 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
         with contextlib.suppress(FileNotFoundError):  # a temporary directory goes away with its stack
             write_private(data.drain_file, str(drain_seconds))
     send_signal(state.supervisor, signal.SIGTERM)
+    # A frozen one would hold TERM back for ever.
+    send_signal(state.supervisor, signal.SIGCONT)
     deadline = time.monotonic() + drain_seconds + STOP_EXTRA
     while is_alive(state.supervisor) and time.monotonic() < deadline:
         time.sleep(_POLL)
@@ -152,21 +148,28 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
 
 def _to_stop(data: DataDir) -> StackState | None:
     """Return the state; of a stack that nobody can read anything about, all processes are ended here."""
-    try:
-        state = settled_state(data.root)
-    except errors.StackPartFailed:
-        state = None
-    if state is not None or not data.root.is_dir() or not stopping.end_leftovers(data.root):
+    state = _readable(data)
+    if state is not None or not data.root.is_dir():
         return state
-    return StackState(data.root, redis_url=None, external=False, supervisor=None, parts=())
+    unknown = StackState(data.root, redis_url=None, external=False, supervisor=None, parts=())
+    ended = stopping.end_leftovers(data.root)
+    _refuse_survivor(data, unknown)
+    return unknown if ended else None
+
+
+def _readable(data: DataDir) -> StackState | None:
+    try:
+        return settled_state(data.root)
+    except errors.StackPartFailed:
+        return None
 
 
 def _refuse_survivor(data: DataDir, state: StackState) -> None:
     """Never call a stack stopped that lives; another one may have been started meanwhile."""
-    now = settled_state(data.root)
+    now = _readable(data)
     if (now is None or now.supervisor == state.supervisor) and is_supervisor_locked(data):
         raise errors.StackPartFailed(
-            f"The supervisor of the stack in {data.root} does not end: it still holds {data.lock_file}. "
+            f"The supervisor of the stack in {data.root} does not end: {data.lock_file} is still locked. "
             "Kill the process that has this file open, then run 'mahavishnu down' again.",
             data_dir=str(data.root),
         )
@@ -181,10 +184,25 @@ def _hurry(state: StackState) -> bool:
 def _once_not_stopping(data: DataDir) -> StackState | None:
     """Return the state; a stack that is being stopped just now is waited for."""
     state = settled_state(data.root)
+    began = time.monotonic()
     while state is not None and is_alive(state.supervisor) and any(part.is_stopping for part in state.parts):
+        send_signal(state.supervisor, signal.SIGCONT)
+        if time.monotonic() - began > _asked_drain(data, state.drain_seconds) + STOP_EXTRA:
+            raise errors.StackPartFailed(
+                f"The stack in {data.root} is being stopped and does not come to its end. End it with "
+                f"'mahavishnu down --data-dir {shlex.quote(str(data.root))}', then try again.",
+                data_dir=str(data.root),
+            )
         time.sleep(_POLL)
         state = read_state(data.root)
     return state
+
+
+def _asked_drain(data: DataDir, otherwise: float) -> float:
+    try:
+        return float(data.drain_file.read_text())
+    except (OSError, ValueError):
+        return otherwise
 
 
 def _check_redis(spec: StackSpec, before: StackState | None) -> None:
@@ -233,48 +251,3 @@ def _start_supervisor(spec: StackSpec, data: DataDir) -> bool:
         said = output.last_words(data.log_file("supervisor"))
         raise errors.StackPartFailed(f"The supervisor could not be started: {said}. See {data.log_file('supervisor')}.")
     return done.returncode == 0
-
-
-def _wait_ready(data: DataDir, failures: dict[str, int]) -> StackState:
-    """Wait until all parts are ready; ``failures`` are those in a row of each part from before the waiting."""
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        state = read_state(data.root)
-        if state is not None and is_alive(state.supervisor):
-            if all(part.status in GOOD for part in state.parts):
-                return state
-            _refuse_hopeless(state, data, failures)
-            if any(part.reason and "loading its data" in part.reason for part in state.parts):
-                deadline = time.monotonic() + START_TIMEOUT
-        elif not is_locked(data.lock_file):
-            raise _not_ready(None, data)
-        if time.monotonic() > deadline:
-            raise _not_ready(state, data)
-        time.sleep(_POLL)
-
-
-def _refuse_hopeless(state: StackState, data: DataDir, failures: dict[str, int]) -> None:
-    for part in state.parts:
-        # The supervisor may have begun to count anew.
-        earlier = failures[part.name] = min(failures.get(part.name, 0), part.failures)
-        if part.status is PartStatus.RESTARTING and part.failures - earlier >= GIVE_UP_AFTER:
-            raise _part_failed(part, data)
-
-
-def _not_ready(state: StackState | None, data: DataDir) -> errors.StackPartFailed:
-    late = next((part for part in state.parts if part.status not in GOOD), None) if state is not None else None
-    if late is not None:
-        return _part_failed(late, data)
-    said = output.last_words(data.log_file("supervisor"))
-    return errors.StackPartFailed(
-        f"The supervisor in {data.root} did not report: {said or 'it said nothing'}.", data_dir=str(data.root)
-    )
-
-
-def _part_failed(part: PartState, data: DataDir) -> errors.StackPartFailed:
-    log = data.log_file(part.name)
-    return errors.StackPartFailed(
-        f"The part {part.name!r} of the stack does not come up: it {part.reason or part.last_error}. See {log}.",
-        part=part.name,
-        log=str(log),
-    )

@@ -15,6 +15,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import health, stack
 from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.parts import PYTHON
+from mahavishnu_pools.embedded.readiness import GIVE_UP_AFTER
 from mahavishnu_pools.embedded.state import PartStatus, read_state
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import (
@@ -189,4 +190,4 @@ def test_up_in_the_middle_of_an_outage_tries_anew_and_says_what_fails(make_setti
     with pytest.raises(errors.StackPartFailed, match=r"'agent'.*no Redis"):
         start(settings)
 
-    assert part(read_state(settings.data_dir), "agent").restarts >= before + stack.GIVE_UP_AFTER
+    assert part(read_state(settings.data_dir), "agent").restarts >= before + GIVE_UP_AFTER

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import health, stack
-from mahavishnu_pools.embedded.data_dir import DataDir, is_locked
-from mahavishnu_pools.embedded.identity import is_alive
-from mahavishnu_pools.embedded.state import StackState, read_state
+from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, try_lock
+from mahavishnu_pools.embedded.identity import identify, is_alive
+from mahavishnu_pools.embedded.state import PartStatus, StackState, read_state, write_state
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import client, healthy, kill, marked, process, start
 from tests.waiting import eventually
@@ -109,3 +111,59 @@ def test_a_stack_nobody_can_read_anything_about_is_never_called_stopped_while_it
 
     assert not is_locked(data.lock_file)
     assert not marked(settings)
+
+
+def test_down_is_an_error_while_somebody_unknown_holds_the_lock(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    data = DataDir(settings.data_dir)
+    data.create()
+    lock = try_lock(data.lock_file)
+    assert lock is not None
+
+    try:
+        with pytest.raises(errors.StackPartFailed, match=r"does not end: .*supervisor\.lock is still locked"):
+            stack.stop(settings.data_dir, drain_seconds=0)
+    finally:
+        os.close(lock)
+
+
+def test_a_frozen_supervisor_ends_soon_and_in_good_order(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    freeze(state)
+    began = time.monotonic()
+
+    stack.stop(settings.data_dir, drain_seconds=5)
+
+    assert time.monotonic() - began < 10
+    assert (settings.data_dir / "drained").exists()
+    assert not marked(settings)
+
+
+def test_up_does_not_wait_for_ever_for_a_stack_that_is_being_stopped(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    state = start(settings)
+    freeze(state)
+    me = identify(os.getpid())
+    stopping = tuple(replace(part, status=PartStatus.STOPPING) for part in state.parts)
+    write_state(replace(state, supervisor=me, parts=stopping, drain_seconds=0.1))
+    monkeypatch.setattr(stack, "STOP_EXTRA", 0.2)
+
+    with pytest.raises(errors.StackPartFailed, match=r"is being stopped .*'mahavishnu down --data-dir "):
+        start(settings)
+
+    write_state(state)
+
+
+def test_up_wakes_a_frozen_supervisor(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    state = start(settings)
+    freeze(state)
+    kill(process(state, "agent"))
+
+    again = start(settings)
+
+    assert again.supervisor == state.supervisor
+    assert process(again, "agent") != process(state, "agent")
