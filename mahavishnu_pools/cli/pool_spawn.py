@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -64,6 +65,11 @@ def _config(fields: dict[str, Any]) -> PoolConfig:
     from mahavishnu_pools.pools.spawning import pool_config
     from mahavishnu_pools.settings import load_settings
 
+    if fields["allowed_roots"]:
+        fields = {
+            **fields,
+            "allowed_roots": tuple(str(Path(root).expanduser().absolute()) for root in fields["allowed_roots"]),
+        }
     given = {name: value for name, value in fields.items() if value not in (None, ()) and name not in _EXTRA}
     extra = {name: fields[name] for name in _EXTRA if fields[name] is not None}
     return pool_config(given.pop("pool_type", None), None, {**given, "extra_config": extra}, settings=load_settings())

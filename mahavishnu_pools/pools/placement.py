@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.wording import did_you_mean, short
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolConfig
@@ -29,6 +30,7 @@ def fitting(config: PoolConfig, nodes: Sequence[NodeInfo]) -> list[str]:
     """Return the names of the nodes a pool may run on.
 
     Raises:
+        InvalidField: no node that is known has one of the names or tags.
         NoAgent: there is none; the message says why for each node.
     """
     living = [node for node in nodes if node.alive]
@@ -36,6 +38,12 @@ def fitting(config: PoolConfig, nodes: Sequence[NodeInfo]) -> list[str]:
         raise errors.NoAgent(
             "No node agent is running that could start the pool's workers. Start one with 'mahavishnu up'."
         )
+    known = {name for node in nodes for name in (node.name, *node.tags)}
+    if config.nodes and known.isdisjoint(config.nodes):
+        wanted = " or ".join(map(short, config.nodes))
+        hint = did_you_mean(config.nodes[0], known)
+        remedy = f"{hint}Names and tags of nodes: {', '.join(sorted(known))}."
+        raise errors.InvalidField.of("nodes", f"no node has the name or tag {wanted}", remedy)
     reasons = {node.name: misfit(config, node) for node in living}
     fits = [name for name, reason in reasons.items() if reason is None]
     if not fits:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import errors, names, worker_types
+from mahavishnu_pools.pools import usable
 from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.pools.placement import fitting, misfit
@@ -80,12 +81,14 @@ class Spawner:
 
         Raises:
             UnknownChoice: there is no such pool type or worker type.
-            InvalidField: the type's own rules refuse the configuration.
+            InvalidField: the type's own rules refuse the configuration, or it could run nothing.
             PoolConflict: a pool of this name exists with another configuration.
             NoAgent: no node can run the pool.
+            InvalidConfig: a module cannot be loaded where the workers run; nothing is left of the pool.
             MissingProgram: the program of the worker type is missing on this machine, where the pool would run.
             PoolNotReady: the workers did not come up in time; nothing is left of the pool.
         """
+        usable.check_config(config, kinds=self._known_types())
         pool_type(config.pool_type).check(config)
         spawned = await self._existing(config) or await self._create(config)
         if wait:
@@ -102,9 +105,10 @@ class Spawner:
         nodes = await self._store.run(list_nodes())
         self._check_worker_type(config, nodes)
         try:
-            fitting(config, nodes)
+            fits = fitting(config, nodes)
         except errors.NoAgent:
             self._refuse_missing_program(config, nodes, here)
+        usable.check_placement(config, fits, here=here)
             raise
         pool_id = names.new_pool_id()
         found = await self._store.run(create_pool(pool_id, config, prefer=here))
@@ -152,10 +156,7 @@ class Spawner:
         found = await self._watch.until(look, within=timeout)
         if found is not None and _is_up(found):
             return
-        known = _said(found or last)
-        when = f"failed ({known})" if found else f"were not ready after {timeout:g} s ({known})"
-        message = f"The workers of pool {name!r} {when}. 'mahavishnu logs agent' says more."
-        raise errors.PoolNotReady(message, pool_id=pool_id)
+        raise usable.not_up(found or last, name=name, failed=found is not None, seconds=timeout)
 
 
 def _is_up(pool: PoolRecord) -> bool:
@@ -168,12 +169,3 @@ def _same(wanted: PoolConfig, pool_id: str, existing: PoolConfig) -> Spawned:
     if differ:
         raise errors.PoolConflict.of(wanted.name, differ)
     return Spawned(pool_id, existing, new=False)
-
-
-def _said(pool: PoolRecord | None) -> str:
-    if pool is None:
-        return "nothing is known of it"
-    groups = [f"{group.node}: {group.status}" + (f", {group.reason}" if group.reason else "") for group in pool.groups]
-    taken = f"assigned to {', '.join(pool.assigned)}" if pool.assigned else "no node has taken it"
-    where = "; ".join(groups) or taken
-    return f"{pool.reason}; {where}" if pool.reason else where

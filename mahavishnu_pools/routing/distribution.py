@@ -51,7 +51,7 @@ def spread(
 
     Raises:
         UnknownChoice: there is no such strategy or reducer.
-        InvalidField: the chunk size is below 1.
+        InvalidField: the chunk size is below 1, or the strategy reduces nothing and a reducer is given.
     """
     try:
         known = DistributionStrategy(strategy)
@@ -62,6 +62,9 @@ def spread(
         raise errors.InvalidField.of("chunk_size", f"is {chunk_size!r}", "Give a whole number from 1 on.")
     if reducer is not None and reducer not in REDUCERS:
         raise errors.UnknownChoice.of("reducer", reducer, REDUCERS)
+    if reducer is not None and known is not DistributionStrategy.MAP_REDUCE:
+        problem = f"is nothing that strategy {known} uses"
+        raise errors.InvalidField.of("reducer", problem, "Leave it out, or distribute with strategy=map_reduce.")
     return Spread(known, split_on, chunk_size, reducer)
 
 

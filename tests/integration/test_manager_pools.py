@@ -66,7 +66,7 @@ async def test_two_managers_that_spawn_the_same_pool_get_one(quick_settings: Set
         ({"name": "a", "pool_type": "kubernetes"}, errors.UnknownChoice, "mahavishnu"),
         ({"name": "a", "worker_type": "terminal-quen"}, errors.UnknownChoice, "terminal-qwen"),
         ({"name": "a", "worker_type": "terminal-gemini"}, errors.MissingProgram, "npm install"),
-        ({"name": "a", "nodes": ["elsewhere"]}, errors.NoAgent, "elsewhere"),
+        ({"name": "a", "nodes": ["elsewhere"]}, errors.InvalidField, "elsewhere"),
         ({"name": "a", "region": "mars"}, errors.NoAgent, "mars"),
     ],
 )

@@ -100,3 +100,5 @@ def test_bad_choices_are_named() -> None:
         spread("map_reduce", split_on=None, chunk_size=1, reducer="sum")
     with pytest.raises(errors.InvalidField, match="chunk_size"):
         spread("map_reduce", split_on=None, chunk_size=0, reducer=None)
+    with pytest.raises(errors.InvalidField, match="reducer: is nothing that strategy broadcast uses"):
+        spread("broadcast", split_on=None, chunk_size=1, reducer="concat")

@@ -1,0 +1,88 @@
+"""Pools that would come up and run nothing are refused, and those that did not come up say what was wrong, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.pools.placement import fitting
+from mahavishnu_pools.pools.usable import PoolWarning, check_config, check_placement, not_up
+from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.store.pools import GroupInfo, NodeInfo, PoolRecord
+from mahavishnu_pools.worker_types import BUILT_IN
+
+
+def config(**fields: Any) -> PoolConfig:
+    return PoolConfig(name="p", **fields)
+
+
+def failed(reason: str | None, group_reason: str | None) -> PoolRecord:
+    group = GroupInfo(node="n", status="failed", workers=1, reason=group_reason)
+    figures: dict[str, Any] = {"workers": 1, "created": 1.0, "queued": 0, "running": 0, "counts": {}}
+    status = PoolStatus.FAILED
+    return PoolRecord("pool_p", config(), status=status, reason=reason, assigned=("n",), groups=(group,), **figures)
+
+
+def node(name: str, **about: Any) -> NodeInfo:
+    return NodeInfo(name=name, pid=1, started=1.0, **about)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"worker_type": "container"}, "container_image: is missing"),
+        ({"worker_type": "container", "extra_config": {"container_image": "A b"}}, "no image reference"),
+        ({"allowed_roots": ("src",)}, "'src' is no absolute path"),
+    ],
+)
+def test_what_a_configuration_lacks_is_named(fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(errors.InvalidField, match=text):
+        check_config(config(**fields), kinds=BUILT_IN)
+
+
+def test_a_container_with_an_image_and_absolute_directories_are_fine() -> None:
+    image = {"container_image": "python:3.13-slim"}
+
+    check_config(config(worker_type="container", extra_config=image, allowed_roots=("/srv",)), kinds=BUILT_IN)
+
+
+def test_a_directory_that_is_not_there_is_refused_where_that_can_be_seen(tmp_path: Path) -> None:
+    missing = config(allowed_roots=(str(tmp_path), str(tmp_path / "none")))
+
+    with pytest.raises(errors.InvalidField, match=r"none' is no directory on node here"):
+        check_placement(missing, ["here"], here="here")
+    check_placement(missing, ["elsewhere"], here="here")
+    check_placement(config(allowed_roots=(str(tmp_path),)), ["here"], here="here")
+
+
+def test_more_replicas_than_nodes_are_told() -> None:
+    with pytest.warns(PoolWarning, match="replicas is 5, but only a, b can run pool 'p' now"):
+        check_placement(config(replicas=5), ["a", "b"], here="a")
+
+
+def test_a_node_nobody_knows_is_bad_input_and_one_that_is_down_is_not() -> None:
+    nodes = [node("mill", tags=("gpu",)), node("farm", alive=False)]
+
+    with pytest.raises(errors.InvalidField, match=r"'mil'.*Did you mean 'mill'.*farm, gpu, mill"):
+        fitting(config(nodes=("mil",)), nodes)
+    with pytest.raises(errors.NoAgent):
+        fitting(config(nodes=("farm",)), nodes)
+    assert fitting(config(nodes=("gpu",)), nodes) == ["mill"]
+
+
+def test_workers_that_refuse_their_configuration_make_it_bad_input_said_once() -> None:
+    why = "InvalidConfig: imports: 'x' cannot be imported (no such module)."
+    error = not_up(failed(f"It fails again and again: {why}", why), name="p", failed=True, seconds=30)
+
+    assert isinstance(error, errors.InvalidInput)
+    assert str(error) == "imports: 'x' cannot be imported (no such module). (Pool 'p' on node n.)"
+
+
+def test_workers_that_fail_otherwise_make_it_unavailable_with_each_reason_once() -> None:
+    error = not_up(failed("It fails again and again: exit code 3", "exit code 3"), name="p", failed=True, seconds=30)
+
+    assert isinstance(error, errors.PoolNotReady)
+    assert str(error).count("exit code 3") == 1
