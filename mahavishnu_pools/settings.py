@@ -118,7 +118,11 @@ class Settings(BaseSettings):
     memory_aggregation_enabled: bool = True
     memory_sync_interval: float = Field(default=60.0, gt=0)
     session_buddy_pool_url: str = "http://localhost:8678/mcp"
+    session_buddy_token: SecretStr | None = Field(
+        default=None, description="Bearer token for `session_buddy_pool_url`."
+    )
     akosha_url: str = "http://localhost:8682/mcp"
+    akosha_token: SecretStr | None = Field(default=None, description="Bearer token for `akosha_url`.")
 
     # older keys that keep their meaning
     workers_enabled: bool = True

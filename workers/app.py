@@ -18,12 +18,16 @@ from celery import Celery
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.routing.celery_app import add_pools
 from mahavishnu_pools.routing.celery_app import make_app as client_app
+from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings, load_settings
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import read_pools
 
 from . import celery_run_task, periodic
+from .delegation import open_delegate
+from .executors.delegate import Delegate
 from .executors.interface import Limits
+from .executors.registry import DELEGATE
 from .pool_group import GroupOptions
 from .runner import GroupContext
 from .services import publish_tasks, services
@@ -92,20 +96,24 @@ def import_modules(modules: tuple[str, ...]) -> None:
 class GroupPlace:
     """Where and for what a group runs.
 
-    ``roots`` is where its tasks may run, ``imports`` the user's modules, ``image`` the pool's container image, if any.
+    ``roots`` is where its tasks may run, ``config`` the pool's; ``delegate`` runs its prompts elsewhere.
     """
 
     pool_id: str
     node: str
     worker_type: str | None
     roots: tuple[Path, ...]
-    imports: tuple[str, ...]
-    image: Any = None
+    config: PoolConfig
+    delegate: Delegate | None = None
 
 
 def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: GroupPlace) -> GroupContext:
     """Return what all tasks of a group have in common; what it has loaded is told to the pool's record."""
-    found = services(settings, store, imports=place.imports)
+    config = place.config
+    found = services(settings, store, imports=(*settings.imports, *config.imports))
+    found["container_image"] = config.extra_config.get("container_image")
+    if place.delegate is not None:
+        found[DELEGATE] = place.delegate
     publish_tasks(store, place.pool_id, found["task_types"], app.tasks)
     return GroupContext(
         pool_id=place.pool_id,
@@ -121,7 +129,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
         ),
         python_callables=settings.python_callables,
         result_ttl=settings.result_expires,
-        services={**found, "container_image": place.image},
+        services=found,
     )
 
 
@@ -133,9 +141,8 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
         node = settings.node_name or names.default_node_name()
         kind = record.config.worker_type or settings.default_worker_type
         roots = tuple(Path(root) for root in record.config.allowed_roots or settings.allowed_roots)
-        imports = (*settings.imports, *record.config.imports)
-        image = record.config.extra_config.get("container_image")
-        place = GroupPlace(pool_id, node, kind, roots, imports, image)
+        delegate = open_delegate(record.config, settings, store, pool_id=pool_id)
+        place = GroupPlace(pool_id, node, kind, roots, record.config, delegate)
         return GroupOptions(
             context=group_context(app, settings, store, place=place),
             lease=f"{pool_id}:{node}:{token_hex(6)}",

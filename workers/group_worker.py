@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from mahavishnu_pools.store.client import SyncStore
 
 from .agent.start import GroupStart
 from .app import GroupPlace, group_context, import_modules, make_app
+from .delegation import open_delegate, retire
+from .executors.delegate import Delegate
 from .pool_group import GroupOptions
 from .step import PoolStep, stop_worker
 
@@ -36,8 +39,31 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
     os.environ["MAHAVISHNU_LEASE"] = start.lease
     import_modules((*settings.imports, *config.imports))
     app = make_app(settings, start.redis_url, user_app=config.celery_app or settings.celery_app)
-    app.steps["worker"].add(_step(start, settings, config, tick=tick, news=news))
-    worker = app.Worker(
+    with _bridge(start, settings, config) as delegate:
+        app.steps["worker"].add(_step(start, settings, delegate, tick=tick, news=news))
+        worker = _worker(app, start)
+        _install_stop_signals(worker)
+        worker.start()
+        return int(worker.exitcode or 0)
+
+
+@contextmanager
+def _bridge(start: GroupStart, settings: Settings, config: PoolConfig) -> Iterator[Delegate | None]:
+    """Hold the bridge of a pool that delegates; made before the worker, whose start would hide why it failed."""
+    store = SyncStore.from_settings(settings, start.redis_url, connections=1)
+    try:
+        delegate = open_delegate(config, settings, store, pool_id=start.pool_id)
+        try:
+            yield delegate
+        finally:
+            if delegate is not None:
+                retire(delegate, store, start.pool_id)
+    finally:
+        store.close()
+
+
+def _worker(app: Celery, start: GroupStart) -> Any:
+    return app.Worker(
         hostname=names.worker_node(start.pool_id, start.node, alone=start.alone),
         queues=[names.queue_of(start.pool_id)],
         concurrency=start.share,
@@ -48,19 +74,18 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
         pool_cls=app.conf.worker_pool,
         loglevel=logging.getLevelName(logging.getLogger().getEffectiveLevel()),
     )
-    _install_stop_signals(worker)
-    worker.start()
-    return int(worker.exitcode or 0)
 
 
 def _step(
     start: GroupStart,
     settings: Settings,
-    config: PoolConfig,
+    delegate: Delegate | None,
     *,
     tick: Callable[[], None],
     news: Callable[[str, dict[str, Any]], None],
 ) -> type[PoolStep]:
+    config = start.pool_config()
+
     def make_store(connections: int) -> SyncStore:
         return SyncStore.from_settings(settings, start.redis_url, connections=connections)
 
@@ -72,9 +97,7 @@ def _step(
 
     def make_options(app: Celery, pool_id: str, store: SyncStore) -> GroupOptions:
         roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
-        imports = (*settings.imports, *config.imports)
-        image = config.extra_config.get("container_image")
-        place = GroupPlace(pool_id, start.node, start.worker_type, roots, imports, image)
+        place = GroupPlace(pool_id, start.node, start.worker_type, roots, config, delegate)
         context = group_context(app, settings, store, place=place)
         return GroupOptions(
             context=context,

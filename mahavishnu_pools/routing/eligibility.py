@@ -72,6 +72,10 @@ class View:
         known = self.worker_types.get(worker_type)
         return known is None or known.ai
 
+    def takes_prose(self, pool: PoolRecord) -> bool:
+        """Tell whether a pool can make something of a prompt in plain words."""
+        return pool.config.pool_type in PROMPTS_ONLY or self.is_ai(pool.worker_type)
+
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
@@ -105,7 +109,7 @@ def validate(view: View, spec: TaskSpec) -> None:
         UnknownChoice: its type is not registered, and no pool would take it as a prompt.
         InvalidField: its payload does not fit its type.
     """
-    ai = view.is_ai(spec.worker_type) or any(view.is_ai(pool.worker_type) for pool in view.pools)
+    ai = view.is_ai(spec.worker_type) or any(view.takes_prose(pool) for pool in view.pools)
     task_types.validate_payload(spec, known=view.known_task_types(), ai=ai)
 
 
@@ -134,7 +138,7 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
     if pool.config.pool_type in PROMPTS_ONLY:
-        return None if need.task_type == "prompt" and not need.celery else "it runs prompts only"
+        return None if _is_prompt(need, pool) else "it runs prompts only"
     if need.celery:
         known = pool.celery_tasks is None or need.task_type in pool.celery_tasks
         return None if known else f"it has not loaded the Celery task {need.task_type!r} (see celery_app and imports)"
@@ -149,6 +153,12 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     if view.is_ai(need.worker_type or pool.worker_type):
         return None
     return f"it does not know the task type {need.task_type!r}"
+
+
+def _is_prompt(need: Need, pool: PoolRecord) -> bool:
+    """Tell whether a task is a prompt, or becomes one because nobody registered its type."""
+    known = need.task_type in task_types.BUILT_IN or need.task_type in pool.task_types
+    return not need.celery and (need.task_type == "prompt" or not known)
 
 
 def _cannot_prompt(pool: PoolRecord, need: Need, nodes: Sequence[NodeInfo]) -> str | None:

@@ -12,7 +12,7 @@ from mahavishnu_pools import errors, names, task_types
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter, View, cannot_run, misses
 from mahavishnu_pools.routing.rebalance import Plan, Shift, Stand, picker, window_of
 from mahavishnu_pools.schemas.moving import TaskMove
-from mahavishnu_pools.schemas.pool import PoolSelector, PoolStatus
+from mahavishnu_pools.schemas.pool import GROUP_TYPES, PoolSelector, PoolStatus
 from mahavishnu_pools.store.moves import PLACES, MoveOrder, count_waiting, move
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 #: What a lot of tasks sent by ``run_task.apply_async`` is called; what they are stands in their messages only.
 _RUN_TASK = f"celery:{names.RUN_TASK}"
-
-#: Pools of this type have worker groups that agents report.
-_WITH_GROUPS = "mahavishnu"
 
 
 def unfit(pool: PoolRecord) -> str | None:
@@ -35,7 +32,7 @@ def unfit(pool: PoolRecord) -> str | None:
 
 def is_dead(pool: PoolRecord) -> bool:
     """Tell whether no living node has a worker group of the pool that is ready."""
-    return pool.config.pool_type == _WITH_GROUPS and pool.ready_workers == 0
+    return pool.config.pool_type in GROUP_TYPES and pool.ready_workers == 0
 
 
 def same_kind(pool: PoolRecord, other: PoolRecord) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -58,6 +60,16 @@ class DistributionStrategy(StrEnum):
     MAP_REDUCE = "map_reduce"
 
 
+#: The pool type that delegates to a Session-Buddy server.
+SESSION_BUDDY = "session-buddy"
+
+#: Pool types whose number of workers nobody chooses, and that number.
+FIXED_WORKERS: Mapping[str, int] = MappingProxyType({SESSION_BUDDY: 3})
+
+#: Pool types whose workers are groups of a node agent (a bridge is one, too). Others are run elsewhere.
+GROUP_TYPES = frozenset({"mahavishnu", SESSION_BUDDY})
+
+
 class PoolConfig(Value):
     """How a pool is made.
 
@@ -65,6 +77,7 @@ class PoolConfig(Value):
     gemini). ``nodes`` lists node names or node tags the pool may run on; None is any node, the spawning one first.
     ``replicas`` is the number of nodes that run a worker group of the pool at once. ``imports`` and ``celery_app`` name
     modules of the user that the worker group loads. ``allowed_roots`` (None: those of the node) limits ``cwd``.
+    ``endpoint`` is the server a pool delegates to (None: the one in the settings).
     """
 
     name: str
@@ -85,6 +98,12 @@ class PoolConfig(Value):
     celery_app: str | None = None
     endpoint: str | None = None
     extra_config: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _some_types_have_so_many_workers(cls, given: Any) -> Any:
+        fixed = FIXED_WORKERS.get(given.get("pool_type", "")) if isinstance(given, dict) else None
+        return given if fixed is None else {"min_workers": fixed, "max_workers": fixed, **given}
 
     @field_validator("name")
     @classmethod

@@ -67,7 +67,7 @@ class Standing:
             pid=group.pid if group else None,
             reason=self.reason or None,
             worker_type=worker_type,
-            warning=facts.warning(worker_type),
+            warning=facts.warning(record.config),
             memory_mb=group.memory_mb if group else None,
             cpu_percent=group.cpu_percent if group else None,
             restarts=self.restarts,

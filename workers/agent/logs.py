@@ -16,3 +16,5 @@ def set_up_logging() -> None:
         level=wanted if isinstance(wanted, int) else logging.INFO,
         format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
     )
+    # A line for each request would hide everything else where prompts are delegated.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

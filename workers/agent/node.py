@@ -12,7 +12,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from mahavishnu_pools import errors, names, worker_types
-from mahavishnu_pools.schemas.pool import PoolConfig
+from mahavishnu_pools.schemas.pool import SESSION_BUDDY, PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.client import AsyncStore
@@ -128,12 +128,20 @@ class NodeFacts:
         return tuple(self._types.values())
 
     def worker_type(self, config: PoolConfig) -> str | None:
-        """Return the worker type of a pool here: its own, the configured default, the first installed, or None."""
+        """Return the worker type of a pool here: its own, the configured default, the first installed, or None.
+
+        A pool that delegates has none: what runs its prompts is its server's affair.
+        """
+        if config.pool_type == SESSION_BUDDY:
+            return None
         default = self._settings.default_worker_type
         return config.worker_type or default or worker_types.default_worker_type(known=self._types)
 
-    def warning(self, worker_type: str | None) -> str | None:
-        """Return what people should know about a group with this worker type, if anything."""
+    def warning(self, config: PoolConfig) -> str | None:
+        """Return what people should know about a group of a pool here, if anything."""
+        worker_type = self.worker_type(config)
+        if config.pool_type == SESSION_BUDDY:
+            return None
         if worker_type is None:
             return worker_types.no_ai_program(known=self._types).message
         kind = self._types.get(worker_type)

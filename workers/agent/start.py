@@ -83,5 +83,9 @@ def share_of(workers: int, *, replicas: int) -> int:
 
 
 def dump_settings(settings: Settings, *, node: str) -> dict[str, Any]:
-    """Return settings as JSON values for ``GroupStart.settings``, with the name this node got."""
-    return {**settings.model_dump(mode="json", exclude={"redis_url"}), "node_name": node}
+    """Return settings as JSON values for ``GroupStart.settings``, with the name this node got; secrets are readable."""
+    given = settings.model_dump(mode="json", exclude={"redis_url"})
+    secrets = {
+        name: value.get_secret_value() for name, value in settings if name in given and isinstance(value, SecretStr)
+    }
+    return {**given, **secrets, "node_name": node}

@@ -81,7 +81,8 @@ class RunContext:
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``reducers`` (mapping of names to functions), ``namespace`` (text),
-    ``container_image`` (of the pool, for worker types that run in a container).
+    ``container_image`` (of the pool, for worker types that run in a container), ``delegate`` (runs its prompts
+    elsewhere).
     """
 
     task_id: str

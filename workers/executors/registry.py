@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -22,7 +22,13 @@ from .python_call import PythonCall, run_python
 from .terminal import chosen_worker_type, run_prompt
 from .workspace import Plan, open_workspace
 
+if TYPE_CHECKING:
+    from .delegate import Delegate
+
 logger = logging.getLogger(__name__)
+
+#: The service to which a pool's prompts go that are run elsewhere.
+DELEGATE = "delegate"
 
 
 def execute(context: RunContext) -> Outcome:
@@ -55,10 +61,22 @@ def _perform(context: RunContext) -> Outcome:
     spec = context.spec
     registry: TaskTypeRegistry = context.services.get("task_types") or default_registry()
     task_type = registry.get(spec.task_type)
+    if DELEGATE in context.services:
+        return _perform_elsewhere(context, task_type)
     if task_type is None:
         return _perform_unregistered(context, registry)
     payload = task_types.parse_payload(task_type.payload, payload=task_types.payload_of(spec))
     return _PERFORMERS[task_type.mode](context, task_type, payload)
+
+
+def _perform_elsewhere(context: RunContext, task_type: TaskType | None) -> Outcome:
+    """Give the server a prompt, or what it may make a prompt of; what needs this machine it cannot do."""
+    spec = context.spec
+    if task_type is not None and spec.text is None:
+        raise Refused(f"The pool delegates prompts; it cannot run task type {spec.task_type!r}. Use another pool.")
+    prompt = spec.text if spec.text is not None else prompt_for(spec.task_type, payload=spec.payload)
+    delegate: Delegate = context.services[DELEGATE]
+    return delegate.run(context, prompt)
 
 
 def _perform_unregistered(context: RunContext, registry: TaskTypeRegistry) -> Outcome:
