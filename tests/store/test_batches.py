@@ -7,8 +7,8 @@ import pytest
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
-from mahavishnu_pools.store import pools, tasks
-from tests.store.world import World
+from mahavishnu_pools.store import dead, pools, tasks
+from tests.store.world import LEAST_LOADED, World
 from workers.services import batch_reader
 
 
@@ -126,3 +126,62 @@ def test_a_member_whose_result_has_expired_is_a_failure_to_what_follows(world: W
 
     assert [(result.task_id, result.status.value) for result in results] == [(first, "failed"), (second, "completed")]
     assert "result_expires" in (results[0].error or "")
+
+
+def keyed(world: World, key: str, batch: str) -> tasks.Submitted:
+    call = tasks.submit(world.envelopes(idempotency_key=key), LEAST_LOADED, client="c", batch=batch)
+    (first,) = world.run(call)
+    (again,) = world.run(call)
+    assert again.task_id == first.task_id
+    return first
+
+
+def counts(world: World, batch: str) -> tuple[int, int, int]:
+    found = world.run(tasks.read_batch(batch))
+    assert found is not None
+    return (found.total, found.successful, found.failed)
+
+
+def test_a_task_known_by_its_key_is_a_member_of_every_batch_it_was_given_to(world: World) -> None:
+    pool = world.pool("p")
+    ended = keyed(world, "ended", "a")
+    end_one(world, pool)
+    waiting = keyed(world, "waiting", "a")
+
+    twins = [keyed(world, key, "b") for key in ("ended", "waiting", "new")]
+    before = counts(world, "b")
+    end_one(world, pool, status="failed")
+    end_one(world, pool)
+
+    assert [one.new for one in twins] == [False, False, True]
+    assert [one.task_id for one in twins[:2]] == [ended.task_id, waiting.task_id]
+    assert world.run(tasks.read_batch("b")) == tasks.Batch(3, 2, 1, None, tuple(one.task_id for one in twins))
+    assert before == (3, 1, 0)
+    assert counts(world, "a") == (2, 1, 1)
+
+
+def test_a_batch_of_tasks_that_have_all_ended_goes_on_at_its_seal_and_has_a_lifetime(world: World) -> None:
+    pool = world.pool("p")
+    keyed(world, "k", "a")
+    end_one(world, pool)
+    keyed(world, "k", "b")
+    after = follower(world, pool)
+
+    seal(world, after)
+
+    assert world.places([pool]) == {after.envelope.task_id: 1}
+    assert all(0 < world.redis.ttl(world.key(name, "b")) <= 60 for name in ("batch", "batch_tasks"))
+
+
+def test_a_dead_task_that_is_replayed_counts_anew_in_every_batch(world: World) -> None:
+    pool = world.pool("p")
+    task_id = keyed(world, "k", "a").task_id
+    end_one(world, pool, status="dead")
+    keyed(world, "k", "b")
+    died = counts(world, "b")
+
+    world.run(dead.replay_letters([task_id], pool_id=None, request="r"))
+    end_one(world, pool)
+
+    assert died == (1, 0, 1)
+    assert counts(world, "a") == counts(world, "b") == (1, 1, 0)

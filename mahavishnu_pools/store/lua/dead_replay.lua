@@ -11,7 +11,7 @@ end
 -- What the last life left in the record. It may wait again as long as it takes: the limit (expires) was for the first time.
 local function renew(id, pool)
   local key = k_task(id)
-  local h = call('HMGET', key, 'batch', 'idem', 'bucket')
+  local h = call('HMGET', key, 'batch', 'idem', 'bucket', 'also')
   call('HDEL', key, 'outcome', 'finished', 'finished_by', 'started', 'worker', 'claim', 'losses', 'kills', 'retries', 'again', 'cancel',
     'suspect', 'expires_at')
   call('HSET', key, 'status', 'queued', 'pool', pool, 'attempts', '0', 'replayed', request)
@@ -21,10 +21,12 @@ local function renew(id, pool)
     call('SET', k_idem(h[2]), id, 'NX')
     if call('GET', k_idem(h[2])) == id then call('PERSIST', k_idem(h[2])) end
   end
-  if h[1] and call('EXISTS', k_batch(h[1])) == 1 then
-    call('HINCRBY', k_batch(h[1]), 'failed', -1)
-    call('PERSIST', k_batch(h[1]))
-    call('PERSIST', k_batch_tasks(h[1]))
+  for batch in string.gmatch((h[1] or '') .. ' ' .. (h[4] or ''), '%S+') do
+    if call('EXISTS', k_batch(batch)) == 1 then
+      call('HINCRBY', k_batch(batch), 'failed', -1)
+      call('PERSIST', k_batch(batch))
+      call('PERSIST', k_batch_tasks(batch))
+    end
   end
   return h[3] or '0'
 end

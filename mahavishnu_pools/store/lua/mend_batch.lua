@@ -4,5 +4,5 @@ local key = k_batch(ARGV[2])
 local h = call('HMGET', key, 'total', 'successful', 'failed')
 if h[1] ~= ARGV[3] or h[2] ~= ARGV[4] or h[3] ~= ARGV[5] then return 0 end
 call('HSET', key, 'total', ARGV[6], 'successful', ARGV[7], 'failed', ARGV[8])
-batch_end(key, clock(), ARGV[9])
+batch_end(ARGV[2], clock(), math.max(1, tonumber(ARGV[9])))
 return 1

@@ -263,24 +263,23 @@ local function start_follower(key, now, ttl)
   ring(pool)
 end
 
--- Starts what follows a batch when it has all its tasks and all their outcomes.
-local function batch_end(key, now, ttl)
-  local h = call('HMGET', key, 'total', 'successful', 'failed', 'then', 'sealed')
-  if h[4] and h[5] and tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1]) then start_follower(key, now, ttl) end
-end
-
--- Batch bookkeeping when a member has its outcome.
-local function batch_step(batch, ok, now, ttl)
+-- However long it takes: a batch is kept until all have their outcomes, and for the lifetime of results from then on.
+-- What follows it starts when it has all its tasks and all their outcomes.
+local function batch_end(batch, now, ttl)
   local key = k_batch(batch)
-  if call('EXISTS', key) == 0 then return end
-  call('HINCRBY', key, ok and 'successful' or 'failed', 1)
-  local h = call('HMGET', key, 'total', 'successful', 'failed')
-  -- However long it takes: it is kept until all have their outcomes, and for the lifetime of results from then on.
+  local h = call('HMGET', key, 'total', 'successful', 'failed', 'then', 'sealed')
   local over = tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1])
   for _, one in ipairs({ key, k_batch_tasks(batch) }) do
     if over then call('PEXPIRE', one, ttl) else call('PERSIST', one) end
   end
-  batch_end(key, now, ttl)
+  if h[4] and h[5] and over then start_follower(key, now, ttl) end
+end
+
+-- Batch bookkeeping when a member has its outcome.
+local function batch_step(batch, ok, now, ttl)
+  if call('EXISTS', k_batch(batch)) == 0 then return end
+  call('HINCRBY', k_batch(batch), ok and 'successful' or 'failed', 1)
+  batch_end(batch, now, ttl)
 end
 
 local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead' }
@@ -289,7 +288,7 @@ local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_time
 -- A completed outcome lives in Celery's result key, any other in the record.
 function settle(id, pool, o, now)
   local key, ttl = k_task(id), math.max(1, math.floor(tonumber(o.ttl)))
-  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type')
+  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type', 'also')
   call('HSET', key, 'status', o.status, 'finished', stamp(now))
   if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
   call('HDEL', key, 'retry_at', 'cancel', 'suspect')
@@ -311,6 +310,7 @@ function settle(id, pool, o, now)
   end
   if h[1] then call('PUBLISH', k_client(h[1]), id) end
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
+  for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, o.status == 'completed', now, ttl) end
 end
 
 -- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, filter it was sent

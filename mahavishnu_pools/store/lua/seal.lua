@@ -15,5 +15,5 @@ if ARGV[3] ~= '' then
   call('HSET', key, 'then', ARGV[3], 'follower', f.id)
 end
 -- The last outcome may have come before the seal.
-batch_end(key, now, math.max(1, tonumber(ARGV[5])))
+batch_end(batch, now, math.max(1, tonumber(ARGV[5])))
 return 1

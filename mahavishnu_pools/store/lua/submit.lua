@@ -3,13 +3,26 @@
 local o, refused = options(ARGV[2])
 if refused then return refused end
 local now = clock()
-local EMPTY_BATCH_TTL = 86400
+local ENDED_BATCH_TTL = 86400
 
 local count = (#ARGV - 2) / 8
 local reply, touched = { 'ok' }, {}
 if o.batch and call('EXISTS', k_batch(o.batch)) == 0 then
   call('HSET', k_batch(o.batch), 'total', 0, 'successful', 0, 'failed', 0, 'created', stamp(now))
 end
+
+-- A task that was known by its key is a member too: one that has ended counts at once, one that has not `also` tells this batch.
+-- Of this batch it is a member already when the call is repeated; then it is among the last ones.
+local function join(id)
+  if call('LPOS', k_batch_tasks(o.batch), id, 'RANK', -1, 'MAXLEN', count) then return end
+  call('RPUSH', k_batch_tasks(o.batch), id)
+  call('HINCRBY', k_batch(o.batch), 'total', 1)
+  local h = call('HMGET', k_task(id), 'status', 'also')
+  if STAT[h[1]] then call('HINCRBY', k_batch(o.batch), h[1] == 'completed' and 'successful' or 'failed', 1) end
+  -- One that is dead may be brought to life again.
+  if not STAT[h[1]] or h[1] == 'dead' then call('HSET', k_task(id), 'also', (h[2] and h[2] .. ' ' or '') .. o.batch) end
+end
+
 for i = 0, count - 1 do
   local at = 3 + i * 8
   local id, kind, spec, bucket, prefix, suffix, idem, more =
@@ -19,7 +32,10 @@ for i = 0, count - 1 do
     local twin = call('GET', k_idem(idem))
     if twin then
       known = call('HGET', k_task(twin), 'pool')
-      if known then id = twin end
+      if known then
+        id = twin
+        if o.batch then join(id) end
+      end
     end
   end
   if known then
@@ -53,12 +69,11 @@ for i = 0, count - 1 do
   end
 end
 if o.batch then
-  -- With tasks to come it stays; one whose tasks were all known before would get no outcome, and with it no lifetime.
-  if next(touched) then
-    call('PERSIST', k_batch(o.batch))
-    call('PERSIST', k_batch_tasks(o.batch))
-  elseif call('HGET', k_batch(o.batch), 'total') == '0' then
-    call('EXPIRE', k_batch(o.batch), EMPTY_BATCH_TTL)
+  -- With outcomes to come it stays; one whose tasks have all ended gets its lifetime here, and the proper one when it is sealed.
+  local h = call('HMGET', k_batch(o.batch), 'total', 'successful', 'failed')
+  local over = tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1])
+  for _, key in ipairs({ k_batch(o.batch), k_batch_tasks(o.batch) }) do
+    if not over then call('PERSIST', key) elseif call('TTL', key) == -1 then call('EXPIRE', key, ENDED_BATCH_TTL) end
   end
 end
 for pool in pairs(touched) do
