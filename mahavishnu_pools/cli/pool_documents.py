@@ -94,6 +94,10 @@ def _pool_fields(pool: PoolInfo) -> Fields:
         ("Worker Type", pool.worker_type),
         ("Tags", ", ".join(pool.tags) or None),
         ("Nodes", ", ".join(pool.nodes) or None),
+        ("Replicas", pool.replicas if pool.replicas != 1 else None),
+        ("Allowed Roots", ", ".join(pool.allowed_roots or ()) or None),
+        ("Imports", ", ".join(pool.imports) or None),
+        ("Celery App", pool.celery_app),
         ("Note", pool.reason),
     )
     rows: tuple[tuple[str, Cell], ...] = (

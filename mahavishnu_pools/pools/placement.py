@@ -22,7 +22,7 @@ def misfit(config: PoolConfig, node: NodeInfo) -> str | None:
     if config.region not in ("default", node.region):
         return f"it is in region {node.region}, not {config.region}"
     if config.worker_type is not None and config.worker_type not in node.programs:
-        return f"the program of worker type {config.worker_type} is not installed there"
+        return f"it does not know worker type {config.worker_type}, or its program is not installed there"
     return None
 
 

@@ -48,6 +48,15 @@ def pool_config(
     Raises:
         InvalidField: a field is unknown or has a value that cannot be used.
     """
+    asked = _asked_for(kind, config, fields, settings=settings)
+    if asked.worker_type is not None or asked.pool_type != "mahavishnu" or settings.default_worker_type is None:
+        return asked
+    return asked.model_copy(update={"worker_type": settings.default_worker_type})
+
+
+def _asked_for(
+    kind: str | None, config: PoolConfig | None, fields: Mapping[str, Any], *, settings: Settings
+) -> PoolConfig:
     if config is None:
         defaults: dict[str, Any] = {
             "pool_type": kind or settings.default_pool_type,
@@ -83,7 +92,7 @@ class Spawner:
             UnknownChoice: there is no such pool type or worker type.
             InvalidField: the type's own rules refuse the configuration, or it could run nothing.
             PoolConflict: a pool of this name exists with another configuration.
-            NoAgent: no node can run the pool.
+            NoAgent: no node can run the pool, or that of this machine does not know its worker type.
             InvalidConfig: a module cannot be loaded where the workers run; nothing is left of the pool.
             MissingProgram: the program of the worker type is missing on this machine, where the pool would run.
             PoolNotReady: the workers did not come up in time; nothing is left of the pool.
@@ -132,7 +141,8 @@ class Spawner:
             return
         if misfit(config.model_copy(update={"worker_type": None}), local) is None:
             kind = self._known_types()[config.worker_type]
-            raise errors.MissingProgram.of(kind.name, kind.needs, kind.install or f"the instructions of {kind.needs}")
+            worker_types.require_program(kind)
+            raise usable.unknown_to_agent(kind, node=here)
 
     async def _wait(self, spawned: Spawned) -> None:
         try:

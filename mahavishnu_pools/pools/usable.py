@@ -60,6 +60,17 @@ def check_placement(config: PoolConfig, fits: Sequence[str], *, here: str) -> No
         warnings.warn(f"{text} It starts there, and on others as they join.", PoolWarning, stacklevel=2)
 
 
+def unknown_to_agent(kind: WorkerType, *, node: str) -> errors.NoAgent:
+    """Return the error for a worker type that is known and installed here, but not to the agent of this machine."""
+    return errors.NoAgent(
+        f"The agent of node {node} does not know worker type {kind.name!r}, or does not find {kind.needs}: it was "
+        "started with another worker_types_file, or another PATH. End it ('mahavishnu down') and start it again here "
+        "('mahavishnu up').",
+        worker_type=kind.name,
+        node=node,
+    )
+
+
 def not_up(pool: PoolRecord | None, *, name: str, failed: bool, seconds: float) -> errors.MahavishnuError:
     """Return the error for a pool that did not come up: what was asked of its workers, else that they were not ready.
 

@@ -146,6 +146,10 @@ class PoolInfo(MappingValue):
     worker_type: str | None = None
     tags: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    replicas: int = 1
+    allowed_roots: tuple[str, ...] | None = None
+    imports: tuple[str, ...] = ()
+    celery_app: str | None = None
     queued: int = 0
     running: int = 0
     tasks_completed: int = 0

@@ -318,3 +318,11 @@ async def test_more_workers_than_the_default_maximum_are_asked_for_with_a_maximu
         await manager.spawn_pool(name="large", min_workers=11)
 
     assert await manager.list_pools() == []
+
+
+async def test_a_worker_type_that_only_the_client_knows_is_told_as_such(quick_settings: Settings) -> None:
+    async with FakeNode(quick_settings, programs=()), PoolManager(settings=quick_settings) as manager:
+        with pytest.raises(errors.NoAgent, match=r"does not know worker type 'shell'.*another worker_types_file"):
+            await manager.spawn_pool(name="local", worker_type="shell")
+
+        assert await manager.list_pools() == []

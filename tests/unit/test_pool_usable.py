@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.cli.formats.interface import Fields
+from mahavishnu_pools.cli.pool_documents import pool_details
 from mahavishnu_pools.pools.placement import fitting
+from mahavishnu_pools.pools.spawning import pool_config
 from mahavishnu_pools.pools.usable import PoolWarning, check_config, check_placement, not_up
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.pools import GroupInfo, NodeInfo, PoolRecord
 from mahavishnu_pools.worker_types import BUILT_IN
 
@@ -86,3 +91,26 @@ def test_workers_that_fail_otherwise_make_it_unavailable_with_each_reason_once()
 
     assert isinstance(error, errors.PoolNotReady)
     assert str(error).count("exit code 3") == 1
+
+
+@pytest.mark.parametrize("given", [{"fields": {"name": "p"}, "config": None}, {"fields": {}, "config": config()}])
+def test_the_clients_setting_gives_the_worker_type_of_pools_that_name_none(given: dict[str, Any]) -> None:
+    settings = Settings(default_worker_type="shell")
+
+    assert pool_config(None, given["config"], given["fields"], settings=settings).worker_type == "shell"
+    named = pool_config(None, given["config"], {**given["fields"], "worker_type": "terminal-qwen"}, settings=settings)
+    assert named.worker_type == "terminal-qwen"
+
+
+def test_a_pool_shows_what_it_was_made_with() -> None:
+    made = config(replicas=2, allowed_roots=("/srv",), imports=("shop",), celery_app="shop:app")
+    pool = replace(failed(None, None), config=made)
+
+    info = pool.info()
+
+    assert (info.replicas, info.allowed_roots, info.imports, info.celery_app) == (2, ("/srv",), ("shop",), "shop:app")
+    fields = {
+        label: value for block in pool_details(info).blocks if isinstance(block, Fields) for label, value in block.rows
+    }
+    assert (fields["Replicas"], fields["Allowed Roots"], fields["Imports"]) == (2, "/srv", "shop")
+    assert fields["Celery App"] == "shop:app"
