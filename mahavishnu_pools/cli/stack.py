@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Callable
@@ -53,8 +54,10 @@ def up(*, detach: bool, data_dir: Path | None, output: Output) -> None:
     runs_already = already is not None and health.is_supervised(already)
     state = stack.start(settings, detach=detach)
     output.show(_document(health.examine(state.data_dir) or state))
+    again = "" if data_dir is None else f" --data-dir {shlex.quote(str(state.data_dir))}"
+    _say_how_to_reach(settings, state, again=again)
     if runs_already:
-        click.echo("It was running already. Stop it with: mahavishnu down", err=True)
+        click.echo(f"It was running already. Stop it with: mahavishnu down{again}", err=True)
     elif not detach:
         _Foreground(settings, state).stay()
 
@@ -67,6 +70,7 @@ def down(*, data_dir: Path | None) -> None:
 
     settings = _settings(data_dir)
     where = stack.data_dir_of(settings)
+    _say_what_is_waited_for(settings)
     stopped = stack.stop(where, drain_seconds=settings.drain_timeout)
     click.echo(
         f"Stopped the stack in {where}." if stopped else f"No stack is running in {where}; nothing to stop.", err=True
@@ -138,7 +142,8 @@ class _Foreground:
                 click.echo("The stack was stopped.", err=True)
                 return
             self._state = stack.start(self._settings, detach=False)
-        click.echo("Stopping; running tasks may finish. Ctrl-C again ends them.", err=True)
+        click.echo("Stopping. Ctrl-C again cuts the waiting for running tasks short.", err=True)
+        _say_what_is_waited_for(self._settings)
         stack.stop(self._state.data_dir, drain_seconds=self._settings.drain_timeout)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -147,6 +152,43 @@ class _Foreground:
         if self._asked.is_set():
             send_signal(self._state.supervisor, signal.SIGTERM)
         self._asked.set()
+
+
+def _say_how_to_reach(settings: Settings, state: StackState, *, again: str) -> None:
+    """Say what keeps this user's next commands from doing what they expect; ``again`` names the directory for them."""
+    from mahavishnu_pools.embedded import planning, stack
+
+    differing = planning.differing(settings, state.settings)
+    if differing:
+        click.echo(
+            f"The running stack has other values of: {', '.join(differing)}. "
+            f"'mahavishnu down{again}' and 'mahavishnu up{again}' apply yours.",
+            err=True,
+        )
+    if state.data_dir != stack.data_dir_of(_settings(None)):
+        where = shlex.quote(str(state.data_dir))
+        click.echo(f"Other commands find it with: export MAHAVISHNU_DATA_DIR={where}", err=True)
+
+
+def _say_what_is_waited_for(settings: Settings) -> None:
+    from mahavishnu_pools.embedded.running import count_running
+    from mahavishnu_pools.embedded.state import read_state
+
+    state = read_state(settings.data_dir)
+    agent = state.part("agent") if state is not None else None
+    count = count_running(state, settings) if state is not None else None
+    if state is None or agent is None or not count:
+        return
+    # The groups hand back by the setting they were started with; one that is shorter now has their agent killed.
+    seconds, fate = state.drain_seconds, "handed back"
+    if settings.drain_timeout + agent.stop_seconds < seconds:
+        seconds, fate = settings.drain_timeout + agent.stop_seconds, "ended"
+    place = "on another node, or at the next 'mahavishnu up'" if state.external else "at the next 'mahavishnu up'"
+    click.echo(
+        f"{'1 task is' if count == 1 else f'{count} tasks are'} running. Waiting up to {seconds:g} s; "
+        f"what still runs then is {fate} and runs again {place}.",
+        err=True,
+    )
 
 
 def _settings(data_dir: Path | None) -> Settings:

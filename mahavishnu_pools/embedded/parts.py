@@ -85,7 +85,7 @@ class StackSpec:
     """All the supervisor needs to know; handed over as JSON on its standard input because it holds secrets.
 
     ``redis_url`` is None for the embedded server. ``owner`` is the process the stack ends with, None: it stays.
-    ``temporary`` removes the data directory at the end.
+    ``temporary`` removes the data directory at the end. ``settings`` are digests of the settings in force, by name.
     """
 
     data_dir: Path
@@ -97,6 +97,7 @@ class StackSpec:
     drain_seconds: float = 30.0
     owner: ProcessId | None = None
     temporary: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> str:
         """Return the spec as JSON."""

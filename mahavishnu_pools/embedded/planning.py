@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,20 @@ def plan(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackSpec:
         redis_port=settings.redis_port,
         strict=settings.durability == "strict",
         drain_seconds=settings.drain_timeout,
+        settings=digests(settings),
     )
+
+
+def digests(settings: Settings) -> dict[str, str]:
+    """Return a digest of every setting's value in force, by name; which Redis and which directory is not among them."""
+    values = {name: getattr(settings, name) for name in Settings.model_fields if name not in ("redis_url", "data_dir")}
+    values["allowed_roots"] = values["allowed_roots"] or (Path.cwd(),)
+    return {name: sha256(_as_text(value).encode()).hexdigest()[:16] for name, value in values.items()}
+
+
+def differing(settings: Settings, stack: Mapping[str, str]) -> list[str]:
+    """Return the settings with other values than a stack has; ``stack`` are its digests, of which some may lack."""
+    return sorted(name for name, digest in digests(settings).items() if stack.get(name, digest) != digest)
 
 
 def _environment(settings: Settings, data: DataDir) -> dict[str, str]:

@@ -210,8 +210,8 @@ def _check_redis(spec: StackSpec, before: StackState | None) -> None:
     if before is not None and is_alive(before.supervisor):
         if not before.uses(spec.redis_url):
             raise errors.StackPartFailed(
-                f"A stack with another Redis runs in {spec.data_dir}. Stop it with 'mahavishnu down', "
-                "or name another --data-dir.",
+                f"A stack with another Redis runs in {spec.data_dir}. Stop it with "
+                f"'mahavishnu down --data-dir {shlex.quote(str(spec.data_dir))}', or name another --data-dir.",
                 data_dir=str(spec.data_dir),
             )
         return

@@ -33,6 +33,9 @@ SETTLING_SECONDS = 2.0
 #: Somebody who looks whether the lock is held holds it no longer than this, in seconds.
 LOOKING_SECONDS = 0.1
 
+#: How long a failed writing of the state is left alone, in seconds.
+WRITE_AGAIN = 5.0
+
 _POLL = 0.02
 
 
@@ -92,7 +95,10 @@ class PartState:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """A stack at one moment. ``redis_url`` holds the password; ``external``: the server is not the stack's own."""
+    """A stack at one moment. ``redis_url`` holds the password; ``external``: the server is not the stack's own.
+
+    ``settings`` are digests of the settings its parts were started with, by name.
+    """
 
     data_dir: Path
     redis_url: str | None = field(repr=False)
@@ -102,6 +108,7 @@ class StackState:
     started_at: str = ""
     drain_seconds: float = 30.0
     owner: ProcessId | None = None
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def part(self, name: str) -> PartState | None:
         """Return one part, or None."""
@@ -131,6 +138,34 @@ def write_state(state: StackState) -> None:
             stream.write(copy)
             stream.truncate()
     write_private(data.state_file, _to_json(state))
+
+
+class StateFile:
+    """Keeps the state file as the supervisor sees the stack, also when somebody else removes or changes it."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._path = data.state_file
+        self._written: StackState | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._due = 0.0
+
+    def save(self, state: StackState) -> None:
+        """Write the state unless it is there already. A full disk is borne: it is tried again a little later."""
+        if time.monotonic() < self._due or (state == self._written and self._stamp == self._found()):
+            return
+        try:
+            write_state(state)
+            self._written, self._stamp = state, self._found()
+        except OSError as exc:
+            self._due = time.monotonic() + WRITE_AGAIN
+            logger.warning("The state cannot be written: %s", exc, extra={"action": "save"})
+
+    def _found(self) -> tuple[int, ...] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
 
 
 def clear_state(data: DataDir) -> None:

@@ -25,7 +25,8 @@ from mahavishnu_pools.embedded.identity import ProcessId, identify, is_alive
 from mahavishnu_pools.embedded.part_run import PartRun
 from mahavishnu_pools.embedded.parts import REDIS, StackSpec
 from mahavishnu_pools.embedded.ping import place
-from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, clear_state, read_state, write_state
+from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, StateFile, clear_state, read_state
+from mahavishnu_pools.redis_url import mask_url
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ HURRY = signal.SIGHUP
 #: How often everything is looked at while a part is starting, and otherwise, in seconds.
 BUSY_TICK, CALM_TICK = 0.02, 0.25
 
-#: How often log files are measured, and how long a failed writing of the state is left alone, in seconds.
+#: How often log files are measured, in seconds.
 LOG_INTERVAL = 5.0
 
 #: How long a supervisor tries to get the lock, in seconds: others lock it for a moment to see whether one lives.
@@ -54,9 +55,9 @@ class _Signals:
     def __init__(self) -> None:
         self.stops = 0
         self.hurries = 0
-        self._reader, self._writer = socket.socketpair()
 
     def listen(self) -> None:
+        self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
@@ -87,13 +88,12 @@ class Supervisor:
         self._runs = {part.name: PartRun(part, data=self._data) for part in spec.parts}
         self._redis_url = spec.redis_url or ""
         self._self = identify(os.getpid())
+        self._settings = spec.settings
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
-        self._written: StackState | None = None
-        self._file: tuple[int, ...] | None = None
+        self._file = StateFile(self._data)
         self._signals = _Signals()
         self._hurries = 0
         self._next_rotation = 0.0
-        self._next_save = 0.0
 
     def run(self) -> None:
         """Work until told to stop or until the owner is gone, then stop everything."""
@@ -101,7 +101,7 @@ class Supervisor:
         self._take_over()
         while not self._signals.stops and not self._orphaned():
             self._step(time.monotonic())
-            self._save()
+            self._file.save(self.state())
             self._rest()
         self._stop()
 
@@ -122,6 +122,8 @@ class Supervisor:
             if part.name in kept and part.process is not None and is_alive(part.process):
                 logger.info("%s (pid %s) is taken over", part.name, part.process.pid, extra={"action": "adopt"})
                 self._runs[part.name].adopt(part.process, earlier=part, now=time.monotonic())
+                # What goes on was started with the earlier settings.
+                self._settings = earlier.settings
                 if part.name == REDIS:
                     self._redis_url = earlier.redis_url or ""
 
@@ -183,11 +185,12 @@ class Supervisor:
 
     # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _state(self) -> StackState:
+    def state(self) -> StackState:
+        """Return the stack as it is known now."""
         external = self._spec.redis_url is not None
         rows = [run.state() for run in self._runs.values()]
         if external:
-            rows.insert(0, PartState(REDIS, PartStatus.EXTERNAL, url=f"redis://{place(self._redis_url)}"))
+            rows.insert(0, PartState(REDIS, PartStatus.EXTERNAL, url=mask_url(self._redis_url)))
         return StackState(
             data_dir=self._data.root,
             redis_url=self._redis_url or None,
@@ -197,20 +200,8 @@ class Supervisor:
             started_at=self._began,
             drain_seconds=self._spec.drain_seconds,
             owner=self._spec.owner,
+            settings=self._settings,
         )
-
-    def _save(self) -> None:
-        state = self._state()
-        unchanged = state == self._written and self._file == _stamp(self._data)
-        if unchanged or time.monotonic() < self._next_save:
-            return
-        try:
-            write_state(state)
-            self._written, self._file = state, _stamp(self._data)
-        except OSError as exc:
-            # A full disk must not end the supervisor; it is tried again a little later.
-            self._next_save = time.monotonic() + LOG_INTERVAL
-            logger.warning("The state cannot be written: %s", exc, extra={"action": "save"})
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,8 +209,8 @@ class Supervisor:
         logger.info("The stack is being stopped", extra={"action": "stop"})
         for run in self._runs.values():
             run.stopping()
-        self._save()
-        endings = stopping.endings_of(self._state(), drain_seconds=self._drain_seconds())
+        self._file.save(self.state())
+        endings = stopping.endings_of(self.state(), drain_seconds=self._drain_seconds())
         stopping.end_in_order(endings, hurried=lambda: self._signals.stops > 1)
         stopping.end_leftovers(self._data.root)
         self._data.drain_file.unlink(missing_ok=True)
@@ -234,15 +225,6 @@ class Supervisor:
             return float(self._data.drain_file.read_text())
         except (OSError, ValueError):
             return self._spec.drain_seconds
-
-
-def _stamp(data: DataDir) -> tuple[int, ...] | None:
-    """Return what tells the state file of one writing from another, or from what somebody else made of it."""
-    try:
-        found = data.state_file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
 
 
 def _server_of(data: DataDir) -> ProcessId | None:
