@@ -4,6 +4,7 @@
 #   make run [DIR=path] [STAY=1]   the main job over the Python files of DIR; STAY=1 leaves the stack up afterwards
 #   make test                      the tests
 #   make test-slow                 the tests left out by `make test`
+#   make test-peers                the tests against the real Session-Buddy and Akosha (installs them; needs Python 3.13)
 #   make chaos                     2,000 tasks under 50 faults; TASKS, FAULTS and SEED change that
 #   make lint                      style, types, allowed imports
 #   make bench                     the measurements behind the figures in the README
@@ -20,7 +21,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-slow chaos lint bench
+.PHONY: run test test-slow test-peers chaos lint bench
 
 run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay)
@@ -33,6 +34,20 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow
+
+PEERS := .peers
+PEER_PYTHON ?= python3.13
+
+test-peers: $(INSTALLED) $(PEERS)/session-buddy/.installed $(PEERS)/akosha/.installed
+	@$(PYTHON) -m pytest -m peers_real
+
+$(PEERS)/session-buddy/.installed: PACKAGES := session-buddy==0.23.0 duckdb==1.5.5
+$(PEERS)/akosha/.installed: PACKAGES := --pre akosha==0.11.0
+$(PEERS)/%/.installed:
+	@echo "Installing $(PACKAGES) into $(@D) …" >&2
+	@$(PEER_PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
+	@touch $@
 
 TASKS ?= 2000
 FAULTS ?= 50
