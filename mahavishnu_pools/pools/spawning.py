@@ -14,7 +14,7 @@ from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.pools.placement import fitting, misfit
 from mahavishnu_pools.routing.task_input import build
-from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.schemas.pool import FIXED_WORKERS, PoolConfig, PoolStatus
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, create_pool, list_nodes, read_pools
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ def _asked_for(
     kind: str | None, config: PoolConfig | None, fields: Mapping[str, Any], *, settings: Settings
 ) -> PoolConfig:
     if config is None:
-        defaults: dict[str, Any] = {
-            "pool_type": kind or settings.default_pool_type,
-            "min_workers": settings.pool_default_min_workers,
-            "max_workers": settings.pool_default_max_workers,
-        }
+        defaults: dict[str, Any] = {"pool_type": kind or settings.default_pool_type}
+        if defaults["pool_type"] not in FIXED_WORKERS:
+            defaults["min_workers"] = settings.pool_default_min_workers
+            defaults["max_workers"] = settings.pool_default_max_workers
         return build(PoolConfig, {**defaults, **fields})
     if kind not in (None, config.pool_type):
         raise errors.InvalidField.of(
@@ -93,12 +92,12 @@ class Spawner:
             InvalidField: the type's own rules refuse the configuration, or it could run nothing.
             PoolConflict: a pool of this name exists with another configuration.
             NoAgent: no node can run the pool, or that of this machine does not know its worker type.
-            InvalidConfig: a module cannot be loaded where the workers run; nothing is left of the pool.
             MissingProgram: the program of the worker type is missing on this machine, where the pool would run.
+            InvalidConfig: a module cannot be loaded where the workers run; nothing is left of the pool.
             PoolNotReady: the workers did not come up in time; nothing is left of the pool.
         """
-        usable.check_config(config, kinds=self._known_types())
         pool_type(config.pool_type).check(config)
+        usable.check_config(config, kinds=self._known_types())
         spawned = await self._existing(config) or await self._create(config)
         if wait:
             await self._wait(spawned)
@@ -117,8 +116,8 @@ class Spawner:
             fits = fitting(config, nodes)
         except errors.NoAgent:
             self._refuse_missing_program(config, nodes, here)
-        usable.check_placement(config, fits, here=here)
             raise
+        usable.check_placement(config, fits, here=here)
         pool_id = names.new_pool_id()
         found = await self._store.run(create_pool(pool_id, config, prefer=here))
         # A reply that got lost is answered by asking again, and then this call's own pool is found.
