@@ -10,12 +10,14 @@ from mahavishnu_pools.cli.exit_codes import HEALTH
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.which_stack import with_data_dir
 
 if TYPE_CHECKING:
     from mahavishnu_pools.checks.run import CheckReport
     from mahavishnu_pools.manager import PoolManager
 
 
+@with_data_dir
 @click.command("check")
 @click.option("--repair", is_flag=True, help="Mend what can be mended; without it nothing is changed.")
 @format_option

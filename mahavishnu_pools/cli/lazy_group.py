@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -10,11 +10,21 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named as ``module:object``; only the one that is called is imported."""
+    """A group whose commands are named as ``module:object``; only the one that is called is imported.
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
+    ``finish`` is applied to each command when it is imported.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        lazy: Mapping[str, str],
+        finish: Callable[[click.Command], click.Command] = lambda command: command,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._lazy = dict(lazy)
+        self._finish = finish
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -26,4 +36,4 @@ class LazyGroup(click.Group):
             return None
         module, _, name = self._lazy[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        return command
+        return self._finish(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.cli.which_stack import not_running, settings_in_force
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolInfo
@@ -23,11 +24,10 @@ def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
         RedisUnavailable: it does not answer.
     """
     from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES
-    from mahavishnu_pools.settings import load_settings
     from mahavishnu_pools.store import pools
     from mahavishnu_pools.store.client import SyncStore
 
-    settings = load_settings()
+    settings = settings_in_force()
     if not settings.pools_enabled:
         raise errors.PoolsDisabled
     with SyncStore.from_settings(settings, _redis_url(settings)) as store:
@@ -46,5 +46,5 @@ def _redis_url(settings: Settings) -> str:
 
     url = find_redis_url(settings)
     if url is None:
-        raise errors.StackNotRunning
+        raise not_running(settings)
     return url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mahavishnu_pools.cli.lazy_group import LazyGroup
+from mahavishnu_pools.cli.which_stack import with_data_dir
 
 _HERE = "mahavishnu_pools.cli"
 
@@ -31,6 +32,6 @@ COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS)
+@click.group(cls=LazyGroup, lazy=COMMANDS, finish=with_data_dir)
 def pools() -> None:
     """Make pools of workers, look at them, and run tasks on them."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli.option_names import running_command, with_options
+from mahavishnu_pools.cli.which_stack import not_running, settings_in_force
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
@@ -24,9 +25,7 @@ def open_manager() -> PoolManager:
         PoolsDisabled: the settings switch pools off.
         StackNotRunning: there is neither.
     """
-    from mahavishnu_pools.settings import load_settings
-
-    settings = load_settings()
+    settings = settings_in_force()
     if not settings.pools_enabled:
         raise errors.PoolsDisabled
     from mahavishnu_pools.bootstrap import find_redis_url
@@ -34,15 +33,13 @@ def open_manager() -> PoolManager:
 
     url = find_redis_url(settings)
     if url is None:
-        raise errors.StackNotRunning
+        raise not_running(settings)
     return PoolManager(settings=settings, redis_url=url)
 
 
 def submitter_directory() -> str | None:
     """Return where the user stands, if the tasks run on this machine: on the local stack, not on a configured Redis."""
-    from mahavishnu_pools.settings import load_settings
-
-    if load_settings().redis_url is not None:
+    if settings_in_force().redis_url is not None:
         return None
     try:
         return os.getcwd()

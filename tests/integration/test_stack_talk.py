@@ -109,3 +109,19 @@ def test_redis_behind_sentinel_is_shown_as_it_is_configured(tmp_path: Path) -> N
 
     assert row is not None
     assert row.url == "sentinel://me:***@one:26379,two:26379/service"
+
+
+def test_every_command_of_pools_and_check_reaches_the_stack_of_a_named_directory(run: Run, tmp_path: Path) -> None:
+    there = ("--data-dir", str(tmp_path / "data"))
+    elsewhere = {"redis_url": "redis://127.0.0.1:1/0"}
+    run("up", "--detach", *there)
+    spawned = run("pools", "spawn", "--name", "p", "--worker-type", "shell", *there)
+
+    assert spawned[0] == 0
+    for command in (("pools", "list"), ("pools", "get", "p"), ("pools", "dead", "list"), ("check",)):
+        assert run(*command, *there)[0] == 0
+        assert run(*command, *there, **elsewhere)[0] == 0
+        code, _, said = run(*command)
+        assert (code, f"No stack is running in {tmp_path / 'home' / 'mahavishnu'}." in said) == (4, True)
+    code, out, _ = run("pools", "execute", "p", "--prompt", "pwd", *there)
+    assert (code, str(tmp_path) in out) == (0, True)
