@@ -17,6 +17,8 @@ from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
 
+from .leaving import record_leaving
+
 logger = logging.getLogger(__name__)
 
 #: Stack of a worker thread in bytes. Python frames live on the heap, but pydantic's recursion (it gives up at a depth
@@ -120,6 +122,8 @@ class ThreadPool(BasePool):
         self._jobs: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
         #: Called with a task id when Celery itself hands a task over.
         self.on_job_applied: Callable[[str], None] = lambda task_id: None
+        #: Called with a task id and the recorded failure when such a task raised what ends a program.
+        self.on_job_failed: Callable[[str, BaseException], None] = lambda task_id, failure: None
         #: Called with a task id when such a task is through.
         self.on_job_done: Callable[[str], None] = lambda task_id: None
         #: Called with a task id when somebody asks for its end by slot.
@@ -152,6 +156,7 @@ class ThreadPool(BasePool):
         kwargs: dict[str, Any] | None = None,
         callback: Callable[..., Any] | None = None,
         accept_callback: Callable[..., Any] | None = None,
+        error_callback: Callable[..., Any] | None = None,
         **_: Any,
     ) -> Job:
         """Run a Celery task that Celery's own consumer handed over; its slot id stands for a process id."""
@@ -163,7 +168,14 @@ class ThreadPool(BasePool):
 
         def work(job: Job = job) -> None:
             try:
-                apply_target(target, args or (), kwargs, callback, accept_callback, pid=slot)
+                apply_target(target, args or (), kwargs, callback, accept_callback, pid=slot, propagate=BaseException)
+            except Exception:
+                raise
+            except BaseException as exc:  # noqa: BLE001
+                # sys.exit and the like in a user's task: it ends the task, not the thread.
+                failure = record_leaving(task_id, exc, error_callback) if error_callback else None
+                if failure is not None:
+                    self.on_job_failed(task_id, failure)
             finally:
                 self.on_job_done(task_id)
 

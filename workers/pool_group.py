@@ -91,7 +91,6 @@ class PoolGroup:
         self._ready = False
         self._lost = False
         self._idle = False
-        self._crowded_until = 0.0
         self._quiet = threading.Event()
         self._crowded_until = 0.0
 
@@ -113,6 +112,7 @@ class PoolGroup:
             self.lease.keep_alive(self._lease_lost)
         self._threads.on_resize = self._resized
         self._threads.on_job_applied = self.celery.applied
+        self._threads.on_job_failed = lambda one, failure: self.celery.postrun(one, state="FAILURE", value=failure)
         self._threads.on_job_done = self.celery.job_done
         self._threads.on_terminate_job = lambda task_id: self.cancel(task_id, "It was revoked.")
         self.loop.start()

@@ -7,6 +7,7 @@ import time
 from typing import Any, NamedTuple
 
 import pytest
+from billiard.exceptions import WorkerLostError
 from celery import Celery, Signature, chain, chord, signature
 from celery.exceptions import ChordError, TaskRevokedError
 
@@ -158,6 +159,30 @@ def test_a_retry_that_comes_too_late_changes_nothing(own_site: Site) -> None:
 
     assert site.task(task_id).status == "completed"
     assert site.read_pool(pool_id).queued == 0
+
+
+@pytest.mark.parametrize("how", ["exit", "interrupt", "shutdown"])
+def test_a_task_that_leaves_the_program_has_failed_once_and_everybody_is_told(shop: Shop, how: str) -> None:
+    directory, errback = shop.site.directory, shop.task("errback", name=f"told-{how}")
+    errback.immutable = False
+
+    alone = shop.task("leave", name=how, how=how).apply_async(link_error=errback)
+    members = [shop.task("leave", name=f"member-{how}", how=how), shop.task("add", x=1, y=1)]
+    body = chord(members, shop.task("write", name=f"body-{how}")).apply_async()
+
+    with pytest.raises(WorkerLostError, match=r"SystemExit|KeyboardInterrupt|WorkerShutdown"):
+        alone.get(timeout=10)
+    with pytest.raises((ChordError, WorkerLostError)):
+        body.get(timeout=10)
+    outcome = shop.site.outcome(alone.id)
+    assert (outcome.status, outcome.attempts) == ("failed", 1)
+    assert (outcome.error or "").startswith("WorkerLostError: ")
+    eventually(lambda: lines(directory / f"told-{how}") != [])
+    assert len(lines(directory / f"told-{how}")) == len(lines(directory / how)) == 1
+    assert lines(directory / f"member-{how}") == ["ran"]
+    assert shop.task("add", x=1, y=2).apply_async().get(timeout=10) == 3
+    eventually(lambda: shop.site.read_pool(shop.pool_id).running == 0)
+    assert shop.group.process.poll() is None
 
 
 def test_a_claim_number_given_out_twice_ends_only_its_own_task(own_site: Site) -> None:

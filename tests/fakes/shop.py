@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, chord, group
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, WorkerShutdown
 
 from mahavishnu_pools.celery import install
 
@@ -58,6 +59,14 @@ def late(self: Any, name: str) -> None:
 @app.task
 def fail(text: str) -> None:
     raise ValueError(text)
+
+
+@app.task
+def leave(name: str, how: str) -> None:
+    note(name)
+    if how == "exit":
+        sys.exit(3)
+    raise {"interrupt": KeyboardInterrupt, "shutdown": WorkerShutdown}[how]
 
 
 @app.task

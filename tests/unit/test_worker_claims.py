@@ -211,3 +211,21 @@ def test_acknowledging_ends_nothing_and_rejecting_is_told() -> None:
     channel.message(_raw(), task_id="c").requeue()
 
     assert rejected == [("b", False), ("c", True)]
+
+
+def test_what_celery_cannot_record_of_a_task_that_left_is_no_failure_yet() -> None:
+    pool = ThreadPool(limit=1)
+    ended, failures = threading.Event(), []
+    pool.on_job_failed = lambda task_id, failure: failures.append(failure)
+    pool.on_job_done = lambda task_id: ended.set()
+
+    def leave(*_: object) -> None:
+        raise SystemExit(3)
+
+    def away(info: object) -> None:
+        raise ConnectionError("the backend is away")
+
+    pool.on_apply(leave, ("task", "t"), {}, error_callback=away)
+
+    assert ended.wait(5)
+    assert failures == []
