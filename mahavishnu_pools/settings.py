@@ -28,6 +28,15 @@ from mahavishnu_pools.yaml_file import read_yaml
 DEFAULT_SETTINGS_FILE = Path("settings/mahavishnu.yaml")
 
 
+#: Seconds of a day.
+DAY = 86400.0
+
+#: Bytes that Redis holds in one value.
+VALUE_BYTES = 512 * 1024 * 1024
+
+#: How near a variable's name must be to a setting's to be taken for a slip of the pen: others may be somebody else's.
+SLIP = 0.8
+
 #: Lists that the environment may hold as JSON or separated by commas.
 Names = Annotated[tuple[str, ...], NoDecode]
 Paths = Annotated[tuple[Path, ...], NoDecode]
@@ -38,7 +47,7 @@ _SENTINEL_URL = re.compile(r"sentinel://([^@/]*@)?[^/@,?]+(,[^/@,?]+)*/[^/?]+(/\
 
 
 class UnknownSettingWarning(UserWarning):
-    """A key in the settings file is not known; the message names the nearest one."""
+    """The settings file is not there, or a key in it or a variable is not known; the message names the nearest one."""
 
 
 def user_data_dir() -> Path:
@@ -76,7 +85,7 @@ class Settings(BaseSettings):
     pool_routing_strategy: Literal["round_robin", "least_loaded", "random", "affinity"] = "least_loaded"
     pool_default_min_workers: int = Field(default=1, ge=1, le=1000)
     pool_default_max_workers: int = Field(default=10, ge=1, le=1000)
-    spawn_timeout: float = Field(default=30.0, gt=0, description="How long spawning waits for the workers.")
+    spawn_timeout: float = Field(default=30.0, gt=0, le=DAY, description="How long spawning waits for the workers.")
     default_worker_type: str | None = Field(default=None, description="Worker type of pools that name none.")
     allowed_roots: Paths = Field(default=(), description="Where tasks may run; empty: where the agent was started.")
     imports: Names = Field(default=(), description="Modules every worker group loads.")
@@ -89,34 +98,45 @@ class Settings(BaseSettings):
     worker_types_file: Path | None = Field(default=None, description="YAML with more worker types.")
 
     # tasks
-    max_payload_bytes: int = Field(default=1024 * 1024, ge=1024)
-    max_output_bytes: int = Field(default=256 * 1024, ge=1024)
-    max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096)
-    result_expires: float = Field(default=86400.0, gt=0)
+    max_payload_bytes: int = Field(default=1024 * 1024, ge=1024, le=VALUE_BYTES)
+    max_output_bytes: int = Field(default=256 * 1024, ge=1024, le=VALUE_BYTES)
+    max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096, le=2 * VALUE_BYTES)
+    result_expires: float = Field(default=86400.0, gt=0, le=3650 * DAY)
     dead_letter_expires: float = Field(
-        default=30 * 86400.0, gt=0, description="How long tasks that were given up are kept, with record and output."
+        default=30 * DAY,
+        gt=0,
+        le=3650 * DAY,
+        description="How long tasks that were given up are kept, with record and output.",
     )
     submit_timeout: float = Field(
-        default=5.0, gt=0, description="Deadline of a producer's call when Redis does not answer."
+        default=5.0, gt=0, le=3600, description="Deadline of a producer's call when Redis does not answer."
     )
-    kill_grace: float = Field(default=5.0, ge=0, description="Time between TERM and KILL.")
+    kill_grace: float = Field(default=5.0, ge=0, le=3600, description="Time between TERM and KILL.")
 
     # delivery
     lease_ttl: float = Field(
-        default=30.0, gt=0, description="How long a silent consumer keeps its claims before reapers start counting."
+        default=30.0,
+        gt=0,
+        le=DAY,
+        description="How long a silent consumer keeps its claims before reapers start counting.",
     )
-    node_lost_after: float = Field(default=60.0, gt=0, description="A silent node is lost after this.")
-    node_heartbeat: float = Field(default=2.0, gt=0, description="How often an agent reports.")
-    frozen_after: float = Field(default=30.0, gt=0, description="A group whose tick stands still this long is ended.")
+    node_lost_after: float = Field(default=60.0, gt=0, le=7 * DAY, description="A silent node is lost after this.")
+    node_heartbeat: float = Field(default=2.0, gt=0, le=3600, description="How often an agent reports.")
+    frozen_after: float = Field(
+        default=30.0, gt=0, le=DAY, description="A group whose tick stands still this long is ended."
+    )
     failover_after: float = Field(
-        default=10.0, gt=0, description="When nobody has run a pool with fail-over so long, others take its tasks over."
+        default=10.0,
+        gt=0,
+        le=7 * DAY,
+        description="When nobody has run a pool with fail-over so long, others take its tasks over.",
     )
-    drain_timeout: float = Field(default=30.0, ge=0, description="How long a stop waits for running tasks.")
+    drain_timeout: float = Field(default=30.0, ge=0, le=7 * DAY, description="How long a stop waits for running tasks.")
     durability: Literal["normal", "strict"] = "normal"
 
     # memory (the sinks come with the memory sync)
     memory_aggregation_enabled: bool = True
-    memory_sync_interval: float = Field(default=60.0, gt=0)
+    memory_sync_interval: float = Field(default=60.0, gt=0, le=DAY)
     session_buddy_pool_url: str = "http://localhost:8678/mcp"
     session_buddy_token: SecretStr | None = Field(
         default=None, description="Bearer token for `session_buddy_pool_url`."
@@ -126,7 +146,7 @@ class Settings(BaseSettings):
 
     # older keys that keep their meaning
     workers_enabled: bool = True
-    max_concurrent_workers: int = Field(default=10, ge=1)
+    max_concurrent_workers: int = Field(default=10, ge=1, le=10_000)
 
     @field_validator("node_tags", "allowed_roots", "imports", "python_callables", mode="before")
     @classmethod
@@ -175,6 +195,7 @@ def load_settings(**overrides: Any) -> Settings:
         InvalidConfig: a value cannot be used; the message names the setting and where it came from.
     """
     _warn_of_unknown_keys(settings_file())
+    _warn_of_near_variables()
     try:
         return Settings(**overrides)
     except ValidationError as exc:
@@ -188,6 +209,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _warn_of_unknown_keys(path: Path) -> None:
     if not path.is_file():
+        if os.environ.get("MAHAVISHNU_SETTINGS_FILE") and not path.is_char_device():  # /dev/null says "no file"
+            text = f"MAHAVISHNU_SETTINGS_FILE names {path}, which is no file. The defaults and the environment count."
+            warnings.warn(text, UnknownSettingWarning, stacklevel=3)
         return
     content = read_yaml(path)
     named = content is None or (isinstance(content, dict) and all(isinstance(key, str) for key in content))
@@ -198,3 +222,16 @@ def _warn_of_unknown_keys(path: Path) -> None:
             near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             warnings.warn(f"{path}: unknown setting {key!r} is ignored.{hint}", UnknownSettingWarning, stacklevel=3)
+
+
+def _warn_of_near_variables() -> None:
+    prefix = "MAHAVISHNU_"
+    known = [*Settings.model_fields, "settings_file"]
+    for name in sorted(os.environ):
+        own = name.removeprefix(prefix).lower()
+        if not name.startswith(prefix) or own in known:
+            continue
+        near = difflib.get_close_matches(own, known, n=1, cutoff=SLIP)
+        if near:
+            text = f"The variable {name} is no setting and is ignored. Did you mean {prefix}{near[0].upper()}?"
+            warnings.warn(text, UnknownSettingWarning, stacklevel=3)

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     tolerate_odd_characters(sys.stdout, sys.stderr)
     warnings.showwarning = _show_warning
+    # Settings are read in several places of one command; each warning is told once.
+    warnings.filterwarnings("once", category=UserWarning, module="mahavishnu_pools")
     try:
         return run(given, session=Session(reader=read_pools, directory=submitter_directory))
     except BrokenPipeError:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mahavishnu_pools import durations
 from mahavishnu_pools.cli.formats.choice import FormatName
 from mahavishnu_pools.cli.output import Output
 
@@ -56,7 +57,7 @@ def filter_options(command: Command) -> Command:
 
 
 class Seconds(click.FloatRange):
-    """The type of options that are seconds: above zero and finite."""
+    """The type of options that are seconds: above zero, at most ten years."""
 
     def __init__(self) -> None:
         super().__init__(min=0, min_open=True)
@@ -65,11 +66,11 @@ class Seconds(click.FloatRange):
         """Return the number.
 
         Raises:
-            BadParameter: it is none, zero or less, or not finite.
+            BadParameter: it is none, or out of the range.
         """
         number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        if math.isnan(number) or number > durations.MOST:
+            self.fail(f"{value!r} is not a number up to {durations.MOST:.0f} (ten years).", param, ctx)
         return number
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mahavishnu_pools import durations
 from mahavishnu_pools.manager.task_verbs import TaskVerbs
 from mahavishnu_pools.pools.interface import Task
 from mahavishnu_pools.routing.distributing import Distribution, Ready, carry_out, prepare
@@ -41,6 +42,7 @@ class BatchVerbs(TaskVerbs):
         Raises:
             WaitTimeout: not all was there in time; the parts go on.
         """
+        durations.checked(wait_timeout, name="wait_timeout")
         started = await self.start_distribution(task, **how)
         return await self.gather(started, wait_timeout=wait_timeout, on_progress=on_progress)
 

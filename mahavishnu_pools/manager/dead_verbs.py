@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import durations, errors
 from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 from mahavishnu_pools.store import dead
@@ -77,6 +77,7 @@ class DeadVerbs(Connected):
         Raises:
             DeadLetterNotFound: one of the ids is no dead letter's; the others are forgotten.
         """
+        durations.checked(older_than, name="older_than")
         store, ttl = (await self._connected()).store, self.settings.result_expires
         before = None if older_than is None else time.time() - older_than
         if task_ids is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import durations, errors
 from mahavishnu_pools.manager.task_verbs import TaskVerbs
 from mahavishnu_pools.pools.factory import pool_type as find_pool_type
 from mahavishnu_pools.pools.interface import Pool
@@ -85,8 +85,9 @@ class PoolVerbs(TaskVerbs):
         Raises:
             InvalidField: the pool's status does not allow it.
         """
+        seconds = durations.checked(timeout, name="timeout")
         record = await self._record(pool)
-        return await (await self._connected()).changer.drain(record, seconds=timeout)
+        return await (await self._connected()).changer.drain(record, seconds=seconds)
 
     async def close_pool(
         self,
@@ -108,8 +109,9 @@ class PoolVerbs(TaskVerbs):
             PoolNotReady: its workers did not stop in time.
             PoolBusy, NoPoolAvailable, InvalidField, WaitTimeout: see ``Retiring``.
         """
+        seconds = durations.checked(timeout, name="timeout")
         record = await self._record(pool)
-        closed = await self._close(record, tasks, timeout, to)
+        closed = await self._close(record, tasks, seconds, to)
         self._pools.pop(record.pool_id, None)
         self._spawned.discard(record.pool_id)
         return closed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import durations, errors
 from mahavishnu_pools.broker.following import follow_log
 from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.pools.interface import Task
@@ -58,6 +58,7 @@ class TaskVerbs(Connected):
 
     async def execute_on_pool(self, pool_id: str, task: Task, *, wait_timeout: float | None = None) -> TaskResult:
         """Run a task on a pool (id or name) and return its outcome, also when it failed; raises like ``result``."""
+        durations.checked(wait_timeout, name="wait_timeout")
         submitted = await self.submit(task, pool=pool_id)
         return await self.result(submitted.task_id, wait_timeout=wait_timeout)
 
@@ -77,6 +78,7 @@ class TaskVerbs(Connected):
         wait_timeout: float | None = None,
     ) -> TaskResult:
         """Choose a pool, run the task there and return its outcome, also when it failed."""
+        durations.checked(wait_timeout, name="wait_timeout")
         submitted = await self.submit(task, pool_selector=pool_selector, pool_affinity=pool_affinity, filters=filters)
         return await self.result(submitted.task_id, wait_timeout=wait_timeout)
 
@@ -86,12 +88,15 @@ class TaskVerbs(Connected):
         Raises:
             WaitTimeout: it was not there in time; the task goes on.
             TaskNotFound: there is no such task.
+            InvalidField: the waiting time is negative or not finite.
         """
-        return await (await self._connected()).waiter.wait(task_id, within=wait_timeout)
+        within = durations.checked(wait_timeout, name="wait_timeout")
+        return await (await self._connected()).waiter.wait(task_id, within=within)
 
     async def results(self, task_ids: Iterable[str], *, wait_timeout: float | None = None) -> AsyncIterator[TaskResult]:
         """Yield outcomes in the order of completion; ``wait_timeout`` (seconds) is for all of them together."""
-        async for result in (await self._connected()).waiter.stream(task_ids, within=wait_timeout):
+        within = durations.checked(wait_timeout, name="wait_timeout")
+        async for result in (await self._connected()).waiter.stream(task_ids, within=within):
             yield result
 
     async def follow(self, task_id: str, *, wait_timeout: float | None = None) -> AsyncIterator[LogPiece]:
@@ -101,9 +106,10 @@ class TaskVerbs(Connected):
             WaitTimeout: the outcome was not there in time; the task goes on.
             TaskNotFound: there is no such task.
         """
+        within = durations.checked(wait_timeout, name="wait_timeout")
         parts = await self._connected()
         await self.task(task_id)
-        ended = asyncio.ensure_future(parts.waiter.wait(task_id, within=wait_timeout))
+        ended = asyncio.ensure_future(parts.waiter.wait(task_id, within=within))
         try:
             async for piece in follow_log(parts.store, task_id, ended):
                 yield piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import Counter
 
@@ -330,3 +331,28 @@ async def test_pools_that_change_all_the_time_do_not_stop_submitting(
     await busy
 
     assert all(result.ok for result in results)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1, "soon", True, 1e300])
+async def test_a_waiting_time_that_is_none_is_refused_before_anything_is_sent(
+    manager: PoolManager, node: FakeNode, seconds: float
+) -> None:
+    await spawn(manager, "one")
+    task = {"prompt": "x"}
+
+    for call in (
+        lambda: manager.execute_on_pool("one", task, wait_timeout=seconds),
+        lambda: manager.route_task(task, wait_timeout=seconds),
+        lambda: manager.result("task_1", wait_timeout=seconds),
+        lambda: anext(manager.results(["task_1"], wait_timeout=seconds)),
+        lambda: anext(manager.follow("task_1", wait_timeout=seconds)),
+        lambda: manager.distribute({**task, "payload": {"items": [1]}}, wait_timeout=seconds),
+        lambda: manager.drain_pool("one", timeout=seconds),
+        lambda: manager.close_pool("one", timeout=seconds),
+        lambda: manager.purge_dead(older_than=seconds),
+    ):
+        with pytest.raises(errors.InvalidField, match="Give 0 to 315360000 seconds"):
+            await call()
+
+    assert (await manager.pool_info("one")).status == "running"
+    assert node.ran == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +111,54 @@ def test_an_unknown_key_like_no_other_gets_no_suggestion(write_file: WriteFile) 
     assert "Did you mean" not in str(caught[0].message)
 
 
+def test_every_number_has_a_lower_and_an_upper_limit() -> None:
+    numbers = {name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float)}
+
+    for name, field in numbers.items():
+        limits = {kind for one in field.metadata for kind in ("gt", "ge", "lt", "le") if hasattr(one, kind)}
+        assert limits & {"gt", "ge"}, name
+        assert limits & {"lt", "le"}, name
+    assert len(numbers) > 15
+
+
+def test_a_settings_file_that_is_not_there_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAHAVISHNU_SETTINGS_FILE", "/no/such/file.yaml")
+
+    with pytest.warns(UnknownSettingWarning, match=r"names /no/such/file\.yaml, which is no file"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("REDISURL", "REDIS_URL"), ("POOL_ENABLED", "POOLS_ENABLED"), ("SETTING_FILE", "SETTINGS_FILE")]
+)
+def test_a_misspelt_variable_is_warned_about_with_the_nearest_name(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"MAHAVISHNU_{name}", "1")
+
+    with pytest.warns(UnknownSettingWarning, match=f"MAHAVISHNU_{name} .*Did you mean MAHAVISHNU_{meant}"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["TASK_ID", "POOL_ID", "LEASE", "AGENT_ID", "SECRETS_FILE", "STACK"])
+def test_the_variables_of_a_task_are_not_taken_for_misspelt_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"MAHAVISHNU_{name}", "1")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_settings()
+
+
+def test_a_warning_is_told_once_at_the_command_line(tmp_path: Path) -> None:
+    environment = {**os.environ, "MAHAVISHNU_SETTINGS_FILE": "/no/such/file.yaml", "MAHAVISHNU_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "mahavishnu_pools.cli.main", "pools", "execute", "--prompt", "hello"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+    assert done.returncode == 4
+    assert done.stderr.count("Warning: MAHAVISHNU_SETTINGS_FILE names") == 1
+
+
 def test_known_keys_are_not_warned_about(write_file: WriteFile) -> None:
     write_file("\n".join(f"{name}: null" for name in ("redis_url", "node_name", "celery_app")))
 
@@ -128,6 +179,13 @@ def test_known_keys_are_not_warned_about(write_file: WriteFile) -> None:
         ("pool_default_min_workers", "0"),
         ("spawn_timeout", "0"),
         ("kill_grace", "-1"),
+        ("kill_grace", "1e9"),
+        ("spawn_timeout", "nan"),
+        ("spawn_timeout", "inf"),
+        ("result_expires", "1e300"),
+        ("lease_ttl", "1e12"),
+        ("max_output_bytes", "99999999999"),
+        ("max_concurrent_workers", "99999999999"),
         ("lease_ttl", "soon"),
         ("durability", "perhaps"),
         ("max_payload_bytes", "10"),
