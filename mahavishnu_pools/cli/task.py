@@ -69,6 +69,9 @@ def cancel(session: Session, /, *, output: Output, status: str | None, **which: 
             return task_documents.batch_cancelled(batch_id, await manager.cancel_batch(batch_id, reason=_REASON))
         if pool is not None:
             return task_documents.queue_cancelled(pool, await manager.cancel_queued(pool, reason=_REASON))
-        return task_documents.cancelled(given[0], await manager.cancel(given[0], reason=_REASON))
+        # The manager answers "cancelled" whether it was so before or is so now.
+        before = (await manager.task(given[0])).status
+        answer = await manager.cancel(given[0], reason=_REASON)
+        return task_documents.cancelled(given[0], answer, again=before.value == "cancelled")
 
     output.show(session.run(end))

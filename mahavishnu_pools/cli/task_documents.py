@@ -115,10 +115,13 @@ def distribution_accepted(batch_id: str, strategy: str, task_ids: Sequence[str])
     return Document(data, (Note("Distribution queued", good=True), _indented(rows), tasks))
 
 
-def cancelled(task_id: str, answer: str) -> Document:
-    """Return the document of ``pools cancel``; ``answer`` is what the manager said."""
+def cancelled(task_id: str, answer: str, *, again: bool = False) -> Document:
+    """Return the document of ``pools cancel``; ``answer`` is what the manager said, ``again``: it was cancelled before."""
     text = _CANCELLED.get(answer, f"Task {{}} had ended before: {answer}").format(task_id)
-    return Document({"task_id": task_id, "status": answer}, (Note(text, good=True if answer in _CANCELLED else None),))
+    good = True if answer in _CANCELLED else None
+    if again:
+        text, good = f"Task {task_id} was cancelled already", None
+    return Document({"task_id": task_id, "status": answer}, (Note(text, good=good),))
 
 
 def batch_cancelled(batch_id: str, counts: Mapping[str, int]) -> Document:

@@ -57,6 +57,7 @@ class FakeManager:
         self.outcome = result or task_result()
         self.wait: Callable[[], Any] | None = None
         self.movable = 2
+        self.answer = "asked"
         self.pools = [pool_info("local"), pool_info("local-pool"), pool_info("k8s", pool_id="pool_abc")]
 
     def called(self, name: str) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class FakeManager:
 
     async def cancel(self, task_id: str, *, reason: str) -> str:
         self.calls.append(("cancel", {"task_id": task_id, "reason": reason}))
-        return "asked"
+        return self.answer
 
     async def start_distribution(self, task: dict[str, Any], **how: Any) -> Any:
         self.calls.append(("start_distribution", {"task": task, **how}))

@@ -167,3 +167,18 @@ def test_a_payload_comes_from_a_file(shell: Shell, tmp_path: Path) -> None:
     shell("execute", "-t", "x", "--payload", f"@{tmp_path}/p.json")
 
     assert shell.manager.called("submit")["spec"].payload == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [("queued", "it will not run"), ("cancelled", "✓"), ("cancelled", "it will not run"), ("completed", "✓")],
+)
+def test_cancelling_says_what_it_did(shell: Shell, before: str, said: str) -> None:
+    shell.manager.outcome = task_result(status=before)
+    shell.manager.answer = "cancelled" if before == "queued" else before
+
+    assert shell("cancel", "task_abc123") == 0
+
+    assert (said in shell.out) is (before == "queued")
+    assert ("was cancelled already" in shell.out) is (before == "cancelled")
+    assert ("had ended before: completed" in shell.out) is (before == "completed")
