@@ -51,12 +51,13 @@ def up(*, detach: bool, data_dir: Path | None, output: Output) -> None:
 
     settings = _settings(data_dir)
     already = health.examine(stack.data_dir_of(settings))
-    runs_already = already is not None and health.is_supervised(already)
+    if already is not None and any(part.is_stopping for part in already.parts):
+        click.echo("It is being stopped just now. Waiting for its end; then it is started again.", err=True)
     state = stack.start(settings, detach=detach)
     output.show(_document(health.examine(state.data_dir) or state))
     again = "" if data_dir is None else f" --data-dir {shlex.quote(str(state.data_dir))}"
     _say_how_to_reach(settings, state, again=again)
-    if runs_already:
+    if already is not None and already.supervisor == state.supervisor:
         click.echo(f"It was running already. Stop it with: mahavishnu down{again}", err=True)
     elif not detach:
         _Foreground(settings, state).stay()

@@ -147,9 +147,12 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
 
 
 def _to_stop(data: DataDir) -> StackState | None:
-    """Return the state; of a stack that nobody can read anything about, all processes are ended here."""
+    """Return the state; of a stack that nobody can read anything about, all processes are ended here.
+
+    Its directory itself may have been removed.
+    """
     state = _readable(data)
-    if state is not None or not data.root.is_dir():
+    if state is not None:
         return state
     unknown = StackState(data.root, redis_url=None, external=False, supervisor=None, parts=())
     ended = stopping.end_leftovers(data.root)

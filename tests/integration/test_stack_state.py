@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -167,3 +168,14 @@ def test_up_wakes_a_frozen_supervisor(make_settings: Callable[..., Settings]) ->
 
     assert again.supervisor == state.supervisor
     assert process(again, "agent") != process(state, "agent")
+
+
+def test_down_ends_a_stack_whose_directory_was_removed(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    start(settings)
+    shutil.rmtree(settings.data_dir)
+
+    assert stack.stop(settings.data_dir, drain_seconds=5) is not None
+
+    assert not marked(settings)
+    assert not settings.data_dir.exists()

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mahavishnu_pools.embedded import planning, stack
 from mahavishnu_pools.embedded.planning import differing, digests
-from mahavishnu_pools.embedded.state import read_state
+from mahavishnu_pools.embedded.state import PartState, read_state
 from mahavishnu_pools.embedded.supervisor import Supervisor
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import kill
@@ -37,6 +38,11 @@ def run(tmp_path: Path, valkey_binary: Path) -> Iterator[Run]:
     yield to_the_end
     for directory in (tmp_path / "data", tmp_path / "home" / "mahavishnu"):
         stack.stop(directory, drain_seconds=0)
+
+
+def parts_in(directory: Path) -> tuple[PartState, ...]:
+    state = read_state(directory)
+    return () if state is None else state.parts
 
 
 def test_down_says_how_many_tasks_it_waits_for_and_what_becomes_of_them(run: Run, tmp_path: Path) -> None:
@@ -125,3 +131,19 @@ def test_every_command_of_pools_and_check_reaches_the_stack_of_a_named_directory
         assert (code, f"No stack is running in {tmp_path / 'home' / 'mahavishnu'}." in said) == (4, True)
     code, out, _ = run("pools", "execute", "p", "--prompt", "pwd", *there)
     assert (code, str(tmp_path) in out) == (0, True)
+
+
+def test_up_says_that_it_waits_for_the_end_of_a_stack_that_is_being_stopped(run: Run, tmp_path: Path) -> None:
+    here = {"data_dir": str(tmp_path / "data"), "drain_timeout": "3"}
+    run("up", "--detach", **here)
+    run("pools", "spawn", "--name", "p", "--worker-type", "shell", **here)
+    run("pools", "execute", "p", "--prompt", "sleep 60", "--no-wait", **here)
+    eventually(lambda: json.loads(run("pools", "get", "p", "--format", "json", **here)[1])["running"] == 1)
+
+    with ThreadPoolExecutor(1) as threads:
+        down = threads.submit(run, "down", **here)
+        eventually(lambda: any(part.is_stopping for part in parts_in(tmp_path / "data")))
+        code, _, said = run("up", "--detach", **here)
+
+        assert down.result()[0] == 0
+    assert (code, said) == (0, "It is being stopped just now. Waiting for its end; then it is started again.\n")
