@@ -359,6 +359,24 @@ class StackPartFailed(Unavailable):
     code = "stack_part_failed"
 
 
+class RemoteUnavailable(Unavailable):
+    """A remote server gave no usable answer; ``maybe_ran`` tells whether what was asked may have been done."""
+
+    code = "remote_unavailable"
+
+
+class RemoteRefused(Unavailable):
+    """A remote server refused what was asked (token, address, arguments); nothing was done."""
+
+    code = "remote_refused"
+
+
+class MemoryBroken(Unavailable):
+    """The file with the memory index cannot be read or written."""
+
+    code = "memory_broken"
+
+
 class WaitTimeout(MahavishnuError):
     """The caller's own waiting time is over; the task goes on."""
 

@@ -11,11 +11,12 @@ from tests.structure.source_tree import ROOT, Module, length, modules, tracked_f
 
 MODULE_LINES = 300
 TEST_MODULE_LINES = 400
+LONGER_MODULE_LINES = 450
 FUNCTION_LINES = 50
 CLASS_LINES = 150
 FILE_BYTES = 200_000
 
-#: Modules that may be longer, up to 400 lines, and why.
+#: Modules that may be longer, up to 450 lines, and why.
 LONGER_MODULES = {
     "mahavishnu_pools/errors.py": "one small class per error; in several files nobody would find them",
 }
@@ -40,9 +41,9 @@ def all_modules() -> list[Module]:
 
 def test_modules_are_short(all_modules: list[Module]) -> None:
     def limit(module: Module) -> int:
-        if module.is_test or module.path in LONGER_MODULES:
-            return TEST_MODULE_LINES
-        return MODULE_LINES
+        if module.path in LONGER_MODULES:
+            return LONGER_MODULE_LINES
+        return TEST_MODULE_LINES if module.is_test else MODULE_LINES
 
     sizes = {module.path: len(module.text.splitlines()) for module in all_modules}
 
