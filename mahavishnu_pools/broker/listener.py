@@ -48,6 +48,7 @@ class Listener:
         self._drop: set[str] = set()
         self._add: set[str] = set()
         self._pubsub: Any = None
+        self._lost = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -88,13 +89,16 @@ class Listener:
                     while not cancel_asked() and await self._receive(pubsub):
                         pass
             except (RedisError, OSError) as exc:
-                logger.warning("Lost the connection for news of Redis: %s", exc, extra={"action": "listen"})
+                level = logging.DEBUG if self._lost else logging.WARNING  # said once, not at every try
+                self._lost = True
+                logger.log(level, "Lost the connection for news of Redis: %s", exc, extra={"action": "listen"})
             finally:
                 self._pubsub = None
             await asyncio.sleep(RECONNECT_PAUSE)
 
     async def _connected(self, pubsub: redis.asyncio.client.PubSub) -> None:
         await pubsub.connect()
+        self._lost = False
         self._drop.clear()
         self._add = set(self._channels)
         self._pubsub = pubsub

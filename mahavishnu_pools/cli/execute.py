@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
@@ -95,12 +96,26 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
         if request.work.no_wait:
             output.show(task_documents.accepted(submitted.task_id, submitted.pool_id, new=submitted.new))
             return ExitCode.DONE
-        output.say(f"✓ Routed to pool: {submitted.pool_id}")
+        if output.for_people:
+            output.say(await _where(manager, submitted.pool_id))
         result = await _outcome(manager, submitted.task_id, request=request, output=output)
         output.show(task_documents.executed(result))
         return code_of_result(result)
 
     return session.run(submit_and_wait)
+
+
+async def _where(manager: PoolManager, pool_id: str) -> str:
+    """Return where a task went, and why it waits there when it does."""
+    routed = f"✓ Routed to pool: {pool_id}"
+    try:
+        pool = await manager.pool_info(pool_id)
+    except errors.NotFound:  # it was closed meanwhile; the task's outcome says so
+        return routed
+    if pool.status.value in ("running", "degraded"):
+        return routed
+    how = f" Resume it with: mahavishnu pools resume {pool.name}" if pool.status.value in ("paused", "draining") else ""
+    return f"{routed}\n  Pool {pool.name} is {pool.status.value}, so the task waits.{how}"
 
 
 async def _outcome(manager: PoolManager, task_id: str, *, request: Request, output: Output) -> TaskResult:

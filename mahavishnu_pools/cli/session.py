@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.cli.option_names import running_command, with_options
 from mahavishnu_pools.cli.which_stack import not_running, settings_in_force
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolInfo
 
 T = TypeVar("T")
+
+_POOL_ID = re.compile(names.POOL_ID_PREFIX + r"[0-9a-f]{12}\b")
 
 
 def open_manager() -> PoolManager:
@@ -94,5 +98,18 @@ class Session:
 async def _closing(manager: PoolManager, action: Callable[[PoolManager], Awaitable[T]]) -> T:
     try:
         return await action(manager)
+    except errors.MahavishnuError as exc:
+        await _name_pools(exc, manager)
+        raise
     finally:
         await manager.close()
+
+
+async def _name_pools(exc: errors.MahavishnuError, manager: PoolManager) -> None:
+    """Put names where an error's message has ids of pools; the data beside it keeps the ids."""
+    if not _POOL_ID.search(exc.message):
+        return
+    with suppress(errors.MahavishnuError):  # the pools cannot be read: the ids must do
+        named = {pool.pool_id: pool.name for pool in await manager.list_pools()}
+        exc.message = _POOL_ID.sub(lambda found: named.get(found.group(), found.group()), exc.message)
+        exc.args = (exc.message,)

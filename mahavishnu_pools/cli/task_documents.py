@@ -116,7 +116,7 @@ def distribution_accepted(batch_id: str, strategy: str, task_ids: Sequence[str])
 
 
 def cancelled(task_id: str, answer: str, *, again: bool = False) -> Document:
-    """Return the document of ``pools cancel``; ``answer`` is what the manager said, ``again``: it was cancelled before."""
+    """Return the document of ``pools cancel``; ``answer`` is the manager's, ``again``: it was cancelled before."""
     text = _CANCELLED.get(answer, f"Task {{}} had ended before: {answer}").format(task_id)
     good = True if answer in _CANCELLED else None
     if again:

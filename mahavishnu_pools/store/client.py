@@ -93,19 +93,23 @@ class AsyncStore:
         """Close every connection of this client."""
         await self.redis.aclose()
 
-    async def check(self) -> None:
-        """Make sure that the server can be used.
+    async def check(self, *, patience: float = 0.0) -> None:
+        """Make sure that the server can be used; ``patience`` (seconds) is how long a lost connection is tried again.
 
         Raises:
             RedisUnavailable: it does not answer, refuses the password, is too old, a cluster, or evicts keys.
         """
-        try:
-            async with asyncio.timeout(self.timeout):
-                info = await self.redis.info("server")
-                policy = await policy_async(self.redis)
-        except (RedisError, OSError, TimeoutError) as exc:
-            raise translate(exc, url=self.url) from exc
-        check_server(info, policy, self.url)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                async with asyncio.timeout(self.timeout):
+                    info = await self.redis.info("server")
+                    policy = await policy_async(self.redis)
+                return check_server(info, policy, self.url)
+            except (RedisError, OSError, TimeoutError) as exc:
+                if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
+                    raise translate(exc, url=self.url) from exc
+            await asyncio.sleep(RETRY_PAUSE)
 
     async def run(self, call: Call[T]) -> T:
         """Run one call, again after a lost connection until the deadline.

@@ -52,6 +52,10 @@ class Submitted:
     new: bool
 
 
+#: What helps when the named pool is drained or closes.
+_ELSEWHERE = "Resume it ('mahavishnu pools resume POOL'), or name another pool."
+
+
 def _refused(reply: Sequence[Any]) -> None:
     if reply[0] == "ok":
         return
@@ -62,7 +66,7 @@ def _refused(reply: Sequence[Any]) -> None:
     if reply[0] == "unknown":
         raise errors.PoolNotFound.of(reply[1])
     if reply[0] == "closing":
-        raise errors.InvalidField.of("pool", f"{reply[1]!r} is {reply[2]} and takes no tasks", "Name another pool.")
+        raise errors.InvalidField.of("pool", f"{reply[1]!r} is {reply[2]} and takes no tasks", _ELSEWHERE)
     raise errors.NoPoolAvailable.of({})
 
 

@@ -13,6 +13,7 @@ import pytest
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli.main import main, run
 from mahavishnu_pools.cli.session import Session
+from tests.fakes.cli_manager import pool_info
 from tests.fakes.cli_shell import Shell
 
 
@@ -205,3 +206,16 @@ def test_ctrl_c_cancels_all_tasks_of_a_distribution_unless_told_otherwise(
 
     assert [name for name, _ in shell.manager.calls].count("cancel") == cancelled
     assert "batch_1" in shell.err
+
+
+def test_an_error_names_pools_and_not_their_ids(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool_id = "pool_0123456789ab"
+    shell.manager.pools = [pool_info("mill", pool_id=pool_id)]
+
+    async def refuse(*_: object, **__: object) -> typing.NoReturn:
+        raise errors.InvalidField.of("pool", f"{pool_id!r} is draining", "Resume it.")
+
+    monkeypatch.setattr(shell.manager, "submit", refuse)
+
+    assert shell("execute", "mill", "--prompt", "hi") == 2
+    assert shell.err == "Error: --pool: 'mill' is draining. Resume it.\n"

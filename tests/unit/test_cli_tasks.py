@@ -11,8 +11,8 @@ import pytest
 
 from mahavishnu_pools.cli import distribute, execute
 from mahavishnu_pools.cli.session import submitter_directory
-from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector
-from tests.fakes.cli_manager import task_result
+from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector, PoolStatus
+from tests.fakes.cli_manager import pool_info, task_result
 from tests.fakes.cli_shell import Shell
 
 
@@ -65,6 +65,18 @@ def test_execute_says_where_the_task_went_and_prints_the_result_alone(shell: She
 
     assert shell.err == "✓ Routed to pool: pool_local\n"
     assert shell.out.splitlines()[:2] == ["✓ Task completed", "  Status: completed"]
+
+
+@pytest.mark.parametrize(("status", "hint"), [("paused", True), ("initializing", False)])
+def test_execute_says_when_the_pool_starts_nothing_and_how_to_resume_it(
+    shell: Shell, status: PoolStatus, hint: bool
+) -> None:
+    shell.manager.pools = [pool_info("local", status=status)]
+
+    assert shell("execute", "local", "--prompt", "hi") == 0
+
+    assert f"Pool local is {status}, so the task waits." in shell.err
+    assert ("mahavishnu pools resume local" in shell.err) is hint
 
 
 def test_json_comes_without_talk(shell: Shell) -> None:
