@@ -55,7 +55,7 @@ def _refuse_hopeless(state: StackState, data: DataDir, failures: dict[str, int])
 
 
 def _not_ready(state: StackState | None, data: DataDir) -> errors.StackPartFailed:
-    late = next((part for part in state.parts if part.status not in GOOD), None) if state is not None else None
+    late = next((part for part in state.parts if not _lives(part)), None) if state is not None else None
     if late is not None:
         return _part_failed(late, data)
     said = output.last_words(data.log_file("supervisor"))
@@ -67,7 +67,7 @@ def _not_ready(state: StackState | None, data: DataDir) -> errors.StackPartFaile
 def _part_failed(part: PartState, data: DataDir) -> errors.StackPartFailed:
     log = data.log_file(part.name)
     return errors.StackPartFailed(
-        f"The part {part.name!r} of the stack does not come up: it {part.reason or part.last_error}. See {log}.",
+        f"The part {part.name!r} of the stack does not come up: it {part.reason or part.last_error or 'has ended'}. See {log}.",
         part=part.name,
         log=str(log),
     )

@@ -8,14 +8,15 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.embedded import health, stack
+from mahavishnu_pools.embedded import health, readiness, stack
 from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, try_lock
 from mahavishnu_pools.embedded.identity import identify, is_alive
-from mahavishnu_pools.embedded.state import PartStatus, StackState, read_state, write_state
+from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, read_state, write_state
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import client, healthy, kill, marked, process, start
 from tests.waiting import eventually
@@ -179,3 +180,16 @@ def test_down_ends_a_stack_whose_directory_was_removed(make_settings: Callable[.
 
     assert not marked(settings)
     assert not settings.data_dir.exists()
+
+
+def test_a_part_that_died_since_it_was_written_down_is_not_taken_for_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = identify(os.getpid())
+    assert me is not None
+    agent = PartState("agent", PartStatus.RUNNING, process=replace(me, born="1-earlier"))
+    write_state(StackState(tmp_path, redis_url=None, external=True, supervisor=me, parts=(agent,)))
+    monkeypatch.setattr(readiness, "START_TIMEOUT", 0.1)
+
+    with pytest.raises(errors.StackPartFailed, match="'agent' of the stack does not come up: it has ended"):
+        readiness.wait_ready(DataDir(tmp_path), {})
