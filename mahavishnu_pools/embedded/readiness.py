@@ -65,9 +65,9 @@ def _not_ready(state: StackState | None, data: DataDir) -> errors.StackPartFaile
 
 
 def _part_failed(part: PartState, data: DataDir) -> errors.StackPartFailed:
-    log = data.log_file(part.name)
+    log, why = data.log_file(part.name), part.reason or part.last_error or "has ended"
     return errors.StackPartFailed(
-        f"The part {part.name!r} of the stack does not come up: it {part.reason or part.last_error or 'has ended'}. See {log}.",
+        f"The part {part.name!r} of the stack does not come up: it {why}. See {log}.",
         part=part.name,
         log=str(log),
     )
