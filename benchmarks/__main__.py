@@ -38,7 +38,19 @@ async def _celery(_: argparse.Namespace) -> list[Figure]:
     return await comparison.run()
 
 
-SECTIONS: dict[str, Section] = {"scale": _scale, "recovery": _recovery, "routing": _routing, "celery": _celery}
+async def _memory(_: argparse.Namespace) -> list[Figure]:
+    from benchmarks import memory
+
+    return await asyncio.to_thread(memory.run)
+
+
+SECTIONS: dict[str, Section] = {
+    "scale": _scale,
+    "recovery": _recovery,
+    "routing": _routing,
+    "celery": _celery,
+    "memory": _memory,
+}
 
 #: Seconds a section may take altogether.
 DEADLINE = 900.0
