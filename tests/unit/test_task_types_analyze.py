@@ -59,6 +59,36 @@ def test_a_file_that_cannot_be_analysed_is_a_failure_that_says_why(project: Path
     assert sentence in outcome.error
 
 
+@pytest.mark.parametrize("how", ["file", "files", "path", "directory", "link", "above"])
+def test_what_lies_outside_the_allowed_roots_is_not_read(tmp_path: Path, how: str) -> None:
+    root, secret = tmp_path / "root", tmp_path / "secret" / "s.py"
+    root.mkdir()
+    secret.parent.mkdir()
+    secret.write_text("password = 'hunter2'\nimport os\n")
+    (root / "link.py").symlink_to(secret)
+    payload: dict[str, Any] = {
+        "file": {"file": str(secret)},
+        "files": {"files": [str(secret)]},
+        "path": {"path": str(secret)},
+        "directory": {"path": str(secret.parent)},
+        "link": {"path": str(root)},
+        "above": {"file": "../secret/s.py"},
+    }[how]
+
+    spec = {"task_type": "analyze", "payload": payload}
+    outcome = run(spec, default_cwd=root, allowed_roots=(root,))
+
+    assert outcome.status == "failed"
+    assert "is outside the allowed roots" in outcome.error
+    assert "F401" not in str(outcome)
+
+
+def test_files_below_an_allowed_root_are_read_wherever_the_task_runs(project: Path, tmp_path: Path) -> None:
+    spec = {"task_type": "analyze", "payload": {"file": str(project / "issues.py")}}
+
+    assert run(spec, allowed_roots=(project,)).value["issues"] == 3
+
+
 def test_one_bad_file_of_several_fails_the_task_but_the_others_are_analysed(project: Path) -> None:
     outcome = _analyze(project, files=["issues.py", "broken.py", "missing.py"])
 

@@ -18,6 +18,7 @@ from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.task_types import AnalyzePayload, task_type
 
 from ..executors.interface import Refused, RunContext
+from ..executors.workdir import is_inside
 from ..executors.workspace import Plan, Workspace, open_workspace
 
 #: Rules that find likely mistakes and needless complexity, and say little about taste.
@@ -56,8 +57,12 @@ def analyze(payload: AnalyzePayload, context: RunContext) -> Outcome:
     with open_workspace(context) as workspace:
         named = payload.files or [payload.file or payload.path or ""]
         paths = [workspace.cwd / name for name in named]
-        targets = _below(paths[0]) if payload.path is not None and paths[0].is_dir() else paths
-        bad = {str(path): problem for path in targets if (problem := _problem(path)) is not None}
+        roots = context.allowed_roots and (*context.allowed_roots, workspace.cwd)
+        whole = payload.path is not None and paths[0].is_dir()
+        if whole and (outside := _outside(paths[0], roots)) is not None:
+            raise Refused(outside)
+        targets = _below(paths[0]) if whole else paths
+        bad = {str(path): why for path in targets if (why := _outside(path, roots) or _problem(path)) is not None}
         if bad and len(targets) == 1:
             raise Refused(next(iter(bad.values())))
         good = [path for path in targets if str(path) not in bad]
@@ -81,6 +86,18 @@ def _below(directory: Path) -> list[Path]:
     if not found:
         raise Refused(f"payload.path: there is no Python file below {str(directory)!r}.")
     return found
+
+
+def _outside(path: Path, roots: tuple[Path, ...]) -> str | None:
+    """Return why a file may not be read, or None; links count as what they lead to, and no roots as no limit."""
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError, ValueError) as exc:  # a link to itself, a NUL in the name
+        return f"{str(path)!r} cannot be read: {exc}."
+    if not roots or is_inside(real, roots):
+        return None
+    listed = ", ".join(str(root) for root in roots)
+    return f"{str(path)!r} is outside the allowed roots: {listed}. Name files below one of them."
 
 
 def _problem(path: Path) -> str | None:
