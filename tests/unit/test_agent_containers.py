@@ -79,3 +79,21 @@ async def test_an_engine_that_hangs_holds_an_end_up_for_its_deadline_only(
     (engine.bin / "docker").write_text("#!/bin/sh\nexec sleep 60\n")
 
     await ContainerSweeper("a1").end("dead")
+
+
+async def test_a_silent_engine_is_told_once_until_it_has_answered(
+    engine: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweeper = ContainerSweeper("a1")
+    caplog.set_level("INFO", logger="workers.agent.containers")
+
+    for silences in (1, 2):
+        engine.silence()
+        for lease in ("one", "two", "three"):
+            await sweeper.end(f"{lease}{silences}")
+            await sweeper.look(node="n", living=list)
+
+        told = [record for record in caplog.records if record.message.startswith("docker cannot be asked")]
+        assert len(told) == silences
+        engine.answer_again()
+        await sweeper.look(node="n", living=list)

@@ -30,6 +30,7 @@ class ContainerSweeper:
         self._looks: dict[str, _SharedLook] = {}
         self._pending: dict[str, int] = {}
         self._first_tries = _TRIES
+        self._silent: set[str] = set()
 
     async def end(self, lease: str) -> None:
         """Remove what a group that is gone left; what its program had just asked for may come later, so look again."""
@@ -61,10 +62,9 @@ class ContainerSweeper:
                 found = await asyncio.to_thread(engine.find, {LEASE_LABEL: lease})
                 await _remove(engine, found)
         except EngineSilent as exc:
-            # Said once: where nothing was ever run in docker, it being off is no news.
-            level = logging.DEBUG if lease in self._pending else logging.INFO
-            logger.log(level, "%s cannot be asked for containers of %s: %s", engine.name, lease, exc)
+            self._say(engine, f"for containers of {lease}", exc)
             return False
+        self._silent.discard(engine.name)
         return True
 
     async def _remove_strangers(self, engine: Engine, *, node: str, living: Callable[[], Collection[str]]) -> bool:
@@ -75,10 +75,16 @@ class ContainerSweeper:
             kept = {one for lease in living() for one in await asyncio.to_thread(engine.find, {LEASE_LABEL: lease})}
             await _remove(engine, [one for one in found if one not in kept])
         except EngineSilent as exc:
-            level = logging.INFO if self._first_tries == _TRIES else logging.DEBUG
-            logger.log(level, "%s cannot be asked for left containers: %s", engine.name, exc)
+            self._say(engine, "for left containers", exc)
             return False
+        self._silent.discard(engine.name)
         return True
+
+    def _say(self, engine: Engine, what: str, exc: EngineSilent) -> None:
+        # Said once until it answers: where nothing was ever run in docker, it being off is no news.
+        level = logging.DEBUG if engine.name in self._silent else logging.INFO
+        self._silent.add(engine.name)
+        logger.log(level, "%s cannot be asked %s: %s", engine.name, what, exc)
 
 
 class _SharedLook:
