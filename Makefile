@@ -1,7 +1,8 @@
 # Everything here works on a fresh machine with Python 3.11 or newer and make: it makes its own .venv, needs no root and,
 # once the packages are installed, no network.
 #
-#   make run [DIR=path] [STAY=1]   the main job over the Python files of DIR; STAY=1 leaves the stack up afterwards
+#   make run [DIR=path] [STAY=1]   the main job over the Python files of DIR; STAY=1 keeps the stack up until Ctrl-C,
+#                                  FORMAT=json or markdown prints the whole report
 #   make test                      the tests
 #   make test-slow                 the tests left out by `make test`
 #   make test-peers                the tests against the real Session-Buddy and Akosha (installs them; needs Python 3.13)
@@ -11,6 +12,7 @@
 
 DIR ?= .
 STAY ?=
+FORMAT ?=
 PYTHONS ?= python3 python3.13 python3.12 python3.11 python
 
 VENV := .venv
@@ -24,7 +26,7 @@ unexport PYTHONPATH PYTHONHOME
 .PHONY: run test test-slow test-peers chaos lint bench
 
 run: $(INSTALLED)
-	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay)
+	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay) $(if $(FORMAT),--format "$(FORMAT)")
 
 # Modules of tests run side by side; JOBS=0 runs them one after another in this process.
 JOBS ?= 2

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Analyse every Python file of a directory on three pools of a private stack.",
     )
     parser.add_argument("directory", metavar="DIR", nargs="?", default=".", type=Path, help="default: this directory")
-    parser.add_argument("--stay", action="store_true", help="leave the stack up until Ctrl-C")
+    parser.add_argument("--stay", action="store_true", help="keep the stack up until Ctrl-C")
     formats = [FormatName.TABLE.value, FormatName.JSON.value, FormatName.MARKDOWN.value]
     parser.add_argument("--format", choices=formats, default=FormatName.TABLE.value, help="how to print the report")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import shutil
@@ -58,7 +59,7 @@ async def run(job: Job) -> Report:
             await manager.close()
         job.output.show(document(report))
         if job.wait is not None:
-            job.output.say("\nThe stack stays up. Ctrl-C stops it.")
+            job.output.say("\nThe stack stays up until Ctrl-C. Type the commands above in another terminal.")
             await job.wait()
         job.output.say("Stopping the private stack …")
     return report
@@ -82,7 +83,9 @@ async def _analysed(manager: PoolManager, files: Sequence[str], *, stack: Privat
         workers=sum(pool.workers for pool in pools),
         seconds=seconds,
         addresses=_addresses(stack.data_dir),
-        next_steps=_next_steps(stack.data_dir if job.wait is not None else None, example=job.directory / files[0]),
+        next_steps=next_steps(
+            stack.data_dir if job.wait is not None else None, directory=job.directory, example=files[0]
+        ),
         stays=job.wait is not None,
     )
 
@@ -122,17 +125,25 @@ def _addresses(data_dir: Path) -> tuple[Address, ...]:
     return tuple(Address(part["name"], part["url"]) for part in parts if part["url"])
 
 
-def _next_steps(data_dir: Path | None, *, example: Path) -> tuple[str, ...]:
-    """Return commands to try; ``data_dir`` is that of a stack that stays up (None: one must be started)."""
+def next_steps(data_dir: Path | None, *, directory: Path, example: str) -> tuple[str, ...]:
+    """Return commands to try; ``data_dir`` is that of a stack that stays up (None: one must be started).
+
+    Tasks run below where the stack is started, so a directory elsewhere is named to the pool and to the task.
+    """
     program = _program()
     if data_dir is not None:
         here = f"MAHAVISHNU_DATA_DIR={shlex.quote(str(data_dir))} {program}"
         return (f"{here} pools list", f"{here} pools stats --by-type", f"{here} status")
-    payload = shlex.quote(f'{{"file": "{example}"}}')
+    elsewhere = not directory.is_relative_to(Path.cwd())
+    file = example if elsewhere else os.path.relpath(directory / example)
+    payload = shlex.quote(json.dumps({"file": file}))
+    root, cwd = (
+        f" {option} {shlex.quote(str(directory))}" if elsewhere else "" for option in ("--allowed-root", "--cwd")
+    )
     return (
         f"{program} up --detach",
-        f"{program} pools spawn --name local --min 2 --worker-type shell",
-        f"{program} pools execute --pool local --task-type analyze --payload {payload}",
+        f"{program} pools spawn --name local --min 2 --worker-type shell{root}",
+        f"{program} pools execute --pool local{cwd} --task-type analyze --payload {payload}",
         f"{program} pools list",
         f"{program} down",
     )

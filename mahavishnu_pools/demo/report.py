@@ -12,7 +12,7 @@ from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.task import TaskResult
 
-#: So many files, failures and rules are shown to people; ``--format json`` has all.
+#: So many files, failures and rules are shown to people; the format json has all.
 MOST_ROWS = 40
 
 
@@ -174,7 +174,7 @@ def _data(report: Report) -> dict[str, Any]:
 
 
 def _left_out(count: int, what: str) -> list[Block]:
-    return [Note(f"… and {count} more {what}; --format json has them all.")] if count > 0 else []
+    return [Note(f"… and {count} more {what}; all of them: make run FORMAT=json.")] if count > 0 else []
 
 
 def _seconds(value: float | None) -> str | None:

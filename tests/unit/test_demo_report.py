@@ -88,7 +88,7 @@ def test_of_many_files_the_worst_are_shown_and_the_rest_is_counted() -> None:
 
     assert text.count(".py │") == MOST_ROWS
     assert "│ f999.py │" in text
-    assert f"… and {1000 - MOST_ROWS} more files; --format json has them all." in text
+    assert f"… and {1000 - MOST_ROWS} more files; all of them: make run FORMAT=json." in text
     assert len(shown.data["items"]) == 1000
 
 
