@@ -90,7 +90,8 @@ class BatchVerbs(TaskVerbs):
         async for result in self.results([*started.task_ids, *follower], wait_timeout=wait_timeout):
             found[result.task_id] = result
             if on_progress is not None and result.task_id != started.reducer_id:
-                on_progress(len(found), total)
+                # What reduces the parts may be seen before the last of them, and is none itself.
+                on_progress(len(found) - (started.reducer_id in found), total)
         return _gathered(started, found)
 
 
