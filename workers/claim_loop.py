@@ -168,6 +168,8 @@ class ClaimLoop:
         self._bell.known = reply.bell
         self._requests.wait(reply.due_in)
         self._hooks.pool(reply.pool_status, reply.workers)
+        if reply.untold:
+            self._hooks.untold()
         for claim in reply.claims:
             self._take(claim)
         for task_id in reply.cancels:
@@ -196,7 +198,7 @@ class LoopHooks:
 
     ``slots`` is the number of workers, ``start`` runs a claim, ``ended`` tells the store's verdict, ``pool`` the pool's
     status and wanted workers, ``idle`` that nothing is held and nothing was there to claim, ``lease_lost`` that
-    everything held is somebody else's now, ``tick`` that the loop lives.
+    everything held is somebody else's now, ``tick`` that the loop lives, ``untold`` that Celery is to be told of tasks.
     """
 
     slots: Callable[[], int]
@@ -206,3 +208,4 @@ class LoopHooks:
     idle: Callable[[], None]
     lease_lost: Callable[[], None]
     tick: Callable[[], None]
+    untold: Callable[[], None] = lambda: None

@@ -49,7 +49,8 @@ class GroupOptions:
     """How one group works. Times are seconds; ``replicas`` groups share the pool's workers.
 
     ``keep_alive`` is True where no controller refreshes the lease. ``tick`` is called about once a second. ``alone``
-    runs the pool's suspects, one at a time, and ends when there are none.
+    runs the pool's suspects, one at a time, and ends when there are none. ``untold`` is called while Celery is to be
+    told of tasks that ended without it.
     """
 
     context: GroupContext
@@ -63,6 +64,7 @@ class GroupOptions:
     on_ready: Callable[[], None]
     on_exit: Callable[[int], None]
     alone: bool = False
+    untold: Callable[[], None] = lambda: None
 
     def share(self, workers: int) -> int:
         """Return how many of the pool's wanted workers this group has."""
@@ -103,6 +105,7 @@ class PoolGroup:
             idle=self._nothing_to_do,
             lease_lost=self._lease_lost,
             tick=self.options.tick,
+            untold=self.options.untold,
         )
 
     def start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from celery import bootsteps, signals
@@ -12,11 +13,13 @@ from celery.worker import state
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.control import revoke_in_store
 from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.pools import read_pools
 
 from .celery_run_task import GROUPS
 from .control import install_revoke
 from .pool_group import CONNECTIONS, GroupOptions, PoolGroup
 from .results import share_connections
+from .telling import Teller
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ class PoolStep(bootsteps.StartStopStep):
         share_connections(worker.app.backend)
         for pool_id in self._pool_ids(worker):
             options = self.make_options(worker.app, pool_id, self._store)
+            teller = Teller(worker.app, self._store, name=_app_name(self._store, pool_id), pool_id=pool_id)
+            options = replace(options, untold=teller.look)
             group = PoolGroup(self._store, worker.pool, hostname=worker.hostname, options=options)
             worker.pool_groups[pool_id] = group
             group.start()
@@ -96,6 +101,11 @@ class PoolStep(bootsteps.StartStopStep):
             return list(task_ids)
         group = next(iter(self._worker.pool_groups.values()))
         return revoke_in_store(self._store, task_ids, result_ttl=group.options.context.result_ttl)
+
+
+def _app_name(store: SyncStore, pool_id: str) -> str:
+    found = store.run(read_pools(pool_id)).pools
+    return (found[0].config.celery_app if found else None) or ""
 
 
 def stop_worker(code: int) -> None:

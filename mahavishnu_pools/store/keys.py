@@ -91,6 +91,9 @@ KEYS: tuple[Key, ...] = (
         "Node whose agent takes over the queue of a pool that nobody runs"),
     Key("cancels", "mhv:cancels:{}", "set", "until released or reaped", "cancel", "claim",
         "Tasks of a lease whose end was asked for"),
+    Key("untold", "mhv:untold:{}", "list", "result_expires after the last one", "cancel, finish, reap, …", "untold",
+        "Messages of an app's tasks in groups that ended without Celery, until it was told"),
+    Key("telling", "mhv:telling:{}", "string", "some seconds", "untold", "untold", "Worker that tells Celery of them"),
     # ── nodes ──
     Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all",
         "Node name to JSON: tags, region, agent pid"),

@@ -12,6 +12,9 @@ from mahavishnu_pools.store.calls import Call
 #: Claims taken back in one call, so that a reap never blocks the server for long.
 REAP_CHUNK = 200
 
+#: Seconds that one worker has for telling Celery of one task, before another one tries.
+TURN = 30.0
+
 #: Seconds an outcome is kept when the caller does not say.
 RESULT_TTL = 86400.0
 
@@ -36,7 +39,7 @@ class Claimed:
     ``due_in`` the seconds until then by the server's clock, which need not be ours,
     ``workers`` how many workers the pool wants in all. ``late`` is True when the lease's time ran out although nobody
     has reaped it: what it holds is still its own, but it gets nothing before it is refreshed. ``more`` says that the
-    queue may hold more.
+    queue may hold more, ``untold`` that Celery is to be told of tasks that ended without it.
     """
 
     bell: str
@@ -48,6 +51,7 @@ class Claimed:
     more: bool = False
     late: bool = False
     due_in: float | None = None
+    untold: bool = False
 
 
 def open_lease(lease: str, *, pool_id: str, node: str, pid: int, started: float, ttl: float) -> Call[bool]:
@@ -79,13 +83,21 @@ def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[C
             return None
         if reply[0] == "late":
             return Claimed("0-0", None, "", 0, frozenset(), (), late=True)
-        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4])) for one in reply[8:])
+        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4])) for one in reply[9:])
         due, due_in = (float(text) if text else None for text in (reply[2], reply[7]))
         head = (reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)
-        return Claimed(*head, more=bool(reply[6]), due_in=due_in)
+        return Claimed(*head, more=bool(reply[6]), due_in=due_in, untold=bool(reply[8]))
 
     head = (by.lease, by.pool_id, most, request, by.worker, int(result_ttl * 1000))
     return Call("claim", (*head, "1" if by.alone else "0"), parse)
+
+
+def next_untold(app: str, *, by: str, told: str = "") -> Call[str]:
+    """Return the next message of an ended task of which Celery is to be told; '' when there is none for this worker.
+
+    ``app`` is the pools' ``celery_app`` ('' when they name none), ``told`` the message that it was told of meanwhile.
+    """
+    return Call("untold", (app, by, int(TURN * 1000), told), str)
 
 
 Ending = Literal["ok", "again", "fenced"]

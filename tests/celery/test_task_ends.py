@@ -122,6 +122,53 @@ def test_a_chord_hears_of_a_member_that_expired_in_the_queue(shop: Shop) -> None
     eventually(lambda: shop.site.read_pool(shop.pool_id).running == 0)
 
 
+def test_a_chord_hears_of_a_member_that_was_cancelled_in_the_queue(shop: Shop) -> None:
+    shop.site.run(pools.change_pool(shop.pool_id, status="paused"))
+    header = [
+        shop.task("write", name="c1"),
+        shop.task("write", name="c2").set(countdown=60),
+        shop.task("write", name="c3"),
+    ]
+
+    body = chord(header, shop.task("write", name="cbody")).apply_async()
+    members = body.parent.results
+    assert shop.site.run(tasks.cancel(members[1].id, reason="no longer wanted", result_ttl=60)) == "cancelled"
+    assert shop.site.run(tasks.cancel_many([members[2].id], reason="neither", result_ttl=60)) == ["cancelled"]
+    shop.site.run(pools.change_pool(shop.pool_id, status="running"))
+
+    eventually(lambda: body.state == "FAILURE", within=10)
+    assert [member.state for member in members] == ["SUCCESS", "REVOKED", "REVOKED"]
+    assert shop.site.outcome(members[1].id).error == "no longer wanted"
+    assert [lines(shop.site.directory / name) for name in ("c1", "c2", "c3", "cbody")] == [["ran"], [], [], []]
+    eventually(lambda: not shop.site.redis.keys("mhv:untold:*") and not shop.site.redis.keys("mhv:telling:*"))
+
+
+def test_a_chord_whose_pool_was_closed_hears_of_it_from_the_next_worker_of_its_app(shop: Shop, own_site: Site) -> None:
+    app = "tests.fakes.shop:app"
+    env = {"SHOP_URL": own_site.url, "SHOP_DIR": str(own_site.directory)}
+    closed, client = own_site.pool("closed", workers=1, celery_app=app), own_site.client()
+
+    def member(name: str) -> Signature:
+        task = signature("tests.fakes.shop.write", kwargs={"name": name}, app=client, immutable=True)
+        return task.set(pool="closed")
+
+    errback = signature("tests.fakes.shop.errback", kwargs={"name": "told"}, app=client).set(pool="later")
+    later = own_site.pool("later", workers=1, celery_app=app)
+    body = chord([member("m1"), member("m2")], member("body").on_error(errback)).apply_async()
+    own_site.run(pools.change_pool(closed, status="stopped"))
+    while own_site.run(pools.empty_pool(closed, reason="its pool was closed", result_ttl=60)):
+        pass
+    own_site.run(pools.remove_pool(closed))
+    assert body.state == "PENDING"
+    own_site.group(later, env=env)
+
+    eventually(lambda: body.state == "FAILURE", within=15)
+    with pytest.raises((ChordError, TaskRevokedError), match="its pool was closed"):
+        body.get(timeout=5)
+    eventually(lambda: len(lines(own_site.directory / "told")) == 1)
+    assert lines(own_site.directory / "m1") == lines(own_site.directory / "body") == []
+
+
 def test_who_waits_for_a_task_that_was_given_up_is_told_so(shop: Shop) -> None:
     site = shop.site
     task_id = names.new_task_id()

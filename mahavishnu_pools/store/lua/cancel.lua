@@ -52,6 +52,8 @@ local function id_in(message)
   return good and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
 end
 
+local function message_of(value) return string.match(value, '^[^\n]*\n%d+\n(.*)$') or value end
+
 local function id_of_value(value) return string.match(value, '^([^\n]*)\n') end
 
 -- Goes through a place from the oldest message on, a piece(from, to) at a time, and takes out the wanted ones.
@@ -74,15 +76,16 @@ local function through(length, piece, id_of, wanted, take_out)
   return true
 end
 
-local function through_list(list, id_of, wanted)
+local function through_list(list, id_of, wanted, pool)
   local marked = 0
   local function piece(from, to)
     local some, oldest_first = call('LRANGE', list, -to - 1, -from - 1), {}
     for i = #some, 1, -1 do oldest_first[#oldest_first + 1] = some[i] end
     return oldest_first
   end
-  local seen = through(call('LLEN', list), piece, id_of, wanted, function(at)
+  local seen = through(call('LLEN', list), piece, id_of, wanted, function(at, value)
     call('LSET', list, -at - 1, GONE)
+    untold(pool, message_of(value), ttl)
     marked = marked + 1
   end)
   if marked > 0 then call('LREM', list, -marked, GONE) end
@@ -93,14 +96,17 @@ local function through_delayed(pool, wanted)
   local out = {}
   local seen = through(call('ZCARD', k_delayed(pool)), function(from, to) return call('ZRANGE', k_delayed(pool), from, to) end,
     id_of_value, wanted, function(_, value) out[#out + 1] = value end)
-  for _, value in ipairs(out) do call('ZREM', k_delayed(pool), value) end
+  for _, value in ipairs(out) do
+    call('ZREM', k_delayed(pool), value)
+    untold(pool, message_of(value), ttl)
+  end
   return seen
 end
 
 for pool, wanted in pairs(left) do
-  local seen = through_list(k_suspects(pool), id_of_value, wanted)
+  local seen = through_list(k_suspects(pool), id_of_value, wanted, pool)
   seen = through_delayed(pool, wanted) and seen
-  for bucket in pairs(wanted.buckets) do seen = through_list(bucket_key(pool, bucket), id_in, wanted) and seen end
+  for bucket in pairs(wanted.buckets) do seen = through_list(bucket_key(pool, bucket), id_in, wanted, pool) and seen end
   if not seen then
     for id in pairs(wanted.ids) do call('SADD', k_ended(pool), id) end
   end

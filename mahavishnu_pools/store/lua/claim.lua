@@ -3,7 +3,7 @@
 -- take a suspect, which runs alone, and nothing else
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
 -- 'ok', bell id, next due ('' if none), pool status ('handback': drained, and its time is over), wanted workers, {task ids to
--- cancel}, 1 when there may be more, seconds until the next due, {claim, attempt, task id, message, retries so far}…
+-- cancel}, 1 when there may be more, seconds until the next due, 1 when Celery is to be told of tasks, {claim, attempt, task id, message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local alone = ARGV[8] == '1'
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
@@ -61,7 +61,7 @@ local function reply_with(claims)
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
     (wanted > 0 and (#claims == wanted or not more())) and 1 or 0,
-    due[2] and stamp(tonumber(due[2]) - now) or '' }
+    due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_of(pool))) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
 end
@@ -109,12 +109,12 @@ local function take(bucket, message)
   local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim')
   if not h[1] then
     moved = true
-    if call('SREM', k_ended(pool), id) == 1 then return end -- it was cancelled so long ago that its record has expired
+    if call('SREM', k_ended(pool), id) == 1 then return untold(pool, message, ttl) end -- cancelled so long ago that its record has expired
     call('HSET', key, 'status', 'queued', 'pool', pool, 'type', 'celery:' .. headers.task, 'created', stamp(now),
       'bucket', bucket, 'attempts', '0')
   elseif STAT[h[1]] then
     moved = true -- it has its outcome already (cancelled while queued, or a copy)
-    call('SREM', k_ended(pool), id)
+    if call('SREM', k_ended(pool), id) == 1 then untold(pool, message, ttl) end
     return
   elseif h[1] == 'running' and h[4] then
     -- A copy of a message that is being run (a stock producer sent it again after a lost reply).

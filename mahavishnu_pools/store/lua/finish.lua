@@ -31,6 +31,7 @@ if cancelled then
     result = { exc_type = 'TaskRevokedError', exc_message = { cancelled }, exc_module = 'celery.exceptions' } })
   local outcome = cjson.encode({ status = 'cancelled', error = cancelled })
   settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ARGV[10] }, now)
+  untold(pool, message, ARGV[10])
 elseif action == 'outcome' then
   settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = ARGV[9], ttl = ARGV[10] }, now)
   if ARGV[7] == 'dead' then dead_letter(id, pool, cjson.decode(ARGV[8]).error or 'It was given up.', message, now) end
@@ -57,6 +58,7 @@ elseif action == 'release' then
     local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
       result = { exc_type = 'TaskRevokedError', exc_message = { text }, exc_module = 'celery.exceptions' } })
     settle(id, pool, { status = 'cancelled', outcome = cjson.encode({ status = 'cancelled', error = text }), meta = meta, ttl = ARGV[10] }, now)
+    untold(pool, message, ARGV[10])
   elseif due and call('EXISTS', k_pool(target)) == 1 then
     call('HSET', key, 'status', 'retrying', 'retry_at', due, 'pool', target)
     call('HDEL', key, 'claim', 'suspect')

@@ -10,7 +10,9 @@ local function finish(message)
   local id = good and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
   if type(id) ~= 'string' then return dead_letter('unreadable-' .. next_turn(), pool, 'the message cannot be read', message, now) end
   local status = call('HGET', k_task(id), 'status')
-  if call('SREM', k_ended(pool), id) == 1 or (status and STAT[status]) then return end
+  local ended = call('SREM', k_ended(pool), id) == 1
+  if ended or not STAT[status or ''] then untold(pool, message, ttl) end
+  if ended or STAT[status or ''] then return end
   cancelled = cancelled + 1
   local outcome = cjson.encode({ status = 'cancelled', error = reason })
   local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,

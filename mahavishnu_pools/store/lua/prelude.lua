@@ -224,6 +224,22 @@ local function give_back(pool, id, bucket, message)
   end
 end
 
+-- The user's app that runs the Celery tasks of a pool; '' the one that is configured for all.
+local function app_of(pool) return string.match(call('HGET', k_pool(pool), 'config') or '', '"celery_app"%s*:%s*"([^"]*)"') or '' end
+
+-- Messages that wait so until a worker tells Celery; the newest are kept.
+local UNTOLD_MOST = 10000
+
+-- Keeps the message of a task whose outcome was written without Celery. Of a group or chord the others wait for it: a worker that has
+-- the app tells Celery.
+local function untold(pool, message, ttl)
+  if not string.find(message, '"group"%s*:%s*"') then return end
+  local key = k_untold(app_of(pool))
+  call('LPUSH', key, message)
+  call('LTRIM', key, 0, UNTOLD_MOST - 1)
+  call('PEXPIRE', key, math.max(1, math.floor(tonumber(ttl))))
+end
+
 -- Dead letters are kept for DEAD_TTL ms, which stands above, and so many; the task's record and its output stay as long.
 local DEAD_MOST, UNREADABLE_MOST = 10000, 65536
 

@@ -60,6 +60,7 @@ for i = 1, math.min(most, #numbers) do
     give_back(pool, id, bucket, message)
     requeued = requeued + 1
   end
+  if not STAT[h[1] or ''] and STAT[call('HGET', key, 'status')] then untold(pool, message, ttl) end
 end
 local left = call('HLEN', k_claims(lease))
 if left == 0 then
