@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.broker.listener import Listener
+from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.broker.waiting import OutcomeWaiter
 from mahavishnu_pools.broker.watching import PoolWatch
 from mahavishnu_pools.pools.changing import Changer
@@ -140,7 +141,7 @@ def _assemble(settings: Settings, store: AsyncStore, private: PrivateStack | Non
         waiter=OutcomeWaiter(store, listener, client=client),
         watch=watch,
         chooser=chooser,
-        sender=Sender(client, settings.max_payload_bytes),
+        sender=Sender(client, settings.max_payload_bytes, Signer.from_settings(settings)),
         spawner=Spawner(store, watch, closer, settings),
         closer=closer,
         retiring=Retiring(store, watch, closer, chooser, settings),

@@ -10,6 +10,9 @@ import socket
 #: The Celery task that runs every task submitted through this project.
 RUN_TASK = "mahavishnu.run_task"
 
+#: Names of the Celery tasks that beat sends begin with this; the store's scripts keep them out of statistics.
+PERIODIC_PREFIX = "mahavishnu.periodic."
+
 #: Every pool's queue begins with this; the rest is the pool's id.
 QUEUE_PREFIX = "pool."
 

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     )
     kill_grace: float = Field(default=5.0, ge=0, le=3600, description="Time between TERM and KILL.")
 
+    message_signing_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Signs messages; workers then run only signed ones. `new,old` changes it.",
+    )
+
     # delivery
     lease_ttl: float = Field(
         default=30.0,

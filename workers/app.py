@@ -16,6 +16,7 @@ from typing import Any
 from celery import Celery
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.celery_app import add_pools
 from mahavishnu_pools.routing.celery_app import make_app as client_app
 from mahavishnu_pools.schemas.pool import PoolConfig
@@ -130,6 +131,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
         python_callables=settings.python_callables,
         result_ttl=settings.result_expires,
         services=found,
+        signer=Signer.from_settings(settings),
     )
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from celery import Celery
 
+from mahavishnu_pools import names
 from mahavishnu_pools.broker.amqp import STORE_FACTORY
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.pools import reindex
 
-#: Compares the load index with the truth. The scripts keep tasks whose name begins like this out of statistics.
-RECONCILE = "mahavishnu.periodic.reconcile"
+#: Compares the load index with the truth.
+RECONCILE = f"{names.PERIODIC_PREFIX}reconcile"
 
 #: Seconds between two reconciliations of the load index with the truth.
 RECONCILE_INTERVAL = 30.0

@@ -18,6 +18,7 @@ from kombu.serialization import dumps
 
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.message import render
+from mahavishnu_pools.broker.signing import HEADER, Signer
 from mahavishnu_pools.store.tasks import Choice, Envelope, republish, submit
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ DEFAULT_BUCKET = names.celery_priority(5)
 
 #: Name of the app's attribute that makes its store at first use.
 STORE_FACTORY = "_mahavishnu_store"
+
+#: Name of the app's attribute with the signer of messages, or None.
+SIGNER = "_mahavishnu_signer"
 
 #: Name of the app's attribute with the router of pools.
 ROUTER = "_mahavishnu_router"
@@ -76,7 +80,9 @@ class PoolAMQP(AMQP):
     def _to_pool(self, name: str, message: Any, pool_id: str, options: dict[str, Any]) -> None:
         headers = {**message.headers, **(options.get("headers") or {})}
         properties = _properties(message, options)
-        envelope = _envelope(headers, properties, message.body, options.get("serializer") or self._serializer())
+        headers.pop(HEADER, None)  # a task that sends itself again takes its headers along
+        body = _encoded(message.body, options.get("serializer") or self._serializer())
+        envelope = _envelope(headers, properties, body, message.body, signer=getattr(self.app, SIGNER, None))
         sent = {"body": message.body, "headers": headers, "properties": properties, "declare": []}
         place = {"exchange": "", "routing_key": names.queue_of(pool_id), "retry_policy": None}
         signals.before_task_publish.send(sender=name, **sent, **place)
@@ -162,12 +168,19 @@ def _properties(message: Any, options: dict[str, Any]) -> dict[str, Any]:
     return {**message.properties, **extra, "priority": bucket, "delivery_tag": task_id}
 
 
-def _envelope(headers: dict[str, Any], properties: dict[str, Any], body: Any, serializer: str) -> Envelope:
+def _encoded(body: Any, serializer: str) -> str:
+    """Return a body as base64 text."""
     content_type, encoding, data = dumps(body, serializer=serializer)
     if content_type != "application/json":
         raise errors.InvalidField.of("serializer", f"{serializer!r} cannot go to a pool", "Use serializer='json'.")
     raw = data if isinstance(data, bytes) else data.encode(encoding)
-    prefix, suffix = render(b64encode(raw).decode(), headers, properties)
+    return b64encode(raw).decode()
+
+
+def _envelope(
+    headers: dict[str, Any], properties: dict[str, Any], encoded: str, body: Any, *, signer: Signer | None
+) -> Envelope:
+    prefix, suffix = render(encoded, headers, properties, signer=signer)
     return Envelope(
         task_id=headers["id"],
         kind=f"celery:{headers['task']}",

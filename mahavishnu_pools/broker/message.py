@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.broker.signing import HEADER, Signer
 from mahavishnu_pools.schemas.secret_names import secret_in
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.tasks import Envelope
@@ -25,16 +26,19 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _EMBED = _encode({"callbacks": None, "errbacks": None, "chain": None, "chord": None})
 
 
-def render(body: str, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[str, str]:
+def render(
+    body: str, headers: Mapping[str, Any], properties: Mapping[str, Any], *, signer: Signer | None = None
+) -> tuple[str, str]:
     """Return a message as the text before and after its queue's name.
 
     ``body`` is base64 text; ``properties`` lacks ``delivery_info``, which is added here with the routing key to come.
     """
+    signature = {} if signer is None else {HEADER: signer.sign(body, headers)}
     message = {
         "body": body,
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": dict(headers),
+        "headers": {**headers, **signature},
         "properties": {**properties, "body_encoding": "base64", "delivery_mode": 2},
     }
     text = _encode(message)
@@ -84,7 +88,7 @@ def refuse_secrets(env: Any, payload: Any) -> None:
         raise errors.SecretInTheOpen.at(place)
 
 
-def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int) -> Envelope:
+def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | None = None) -> Envelope:
     """Build what the submit script needs for one task.
 
     Raises:
@@ -98,7 +102,7 @@ def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int) -> Envelope:
         raise errors.PayloadTooLarge.of(len(text), max_bytes)
     bucket = names.celery_priority(spec.priority)
     properties = {"correlation_id": task_id, "priority": bucket, "delivery_tag": task_id}
-    prefix, suffix = render(_body(text), _headers(task_id, spec), properties)
+    prefix, suffix = render(_body(text), _headers(task_id, spec), properties, signer=signer)
     return Envelope(
         task_id=task_id,
         kind=spec.task_type,

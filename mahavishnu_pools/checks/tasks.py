@@ -108,8 +108,11 @@ def _queue_again(task: OddTask) -> Mend:
 
 
 def _message(task_id: str, spec: str | None, site: Site) -> Envelope | None:
-    """Return a new message made from the record; None for a user's Celery task: only its message had its arguments."""
-    if not spec:
+    """Return a new message made from the record; None for a user's Celery task: only its message had its arguments.
+
+    With signatures there is none either: whoever can write records could have anything signed that way.
+    """
+    if not spec or site.settings.message_signing_key is not None:
         return None
     try:
         made = TaskSpec.model_validate_json(spec)

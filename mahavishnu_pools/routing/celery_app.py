@@ -9,10 +9,11 @@ from typing import Any
 from celery import Celery
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.broker.amqp import ROUTER, STORE_FACTORY, PoolAMQP
+from mahavishnu_pools.broker.amqp import ROUTER, SIGNER, STORE_FACTORY, PoolAMQP
 from mahavishnu_pools.broker.celery_settings import celery_settings
 from mahavishnu_pools.broker.control import RESULT_TTL, PoolControl
 from mahavishnu_pools.broker.run_task import RunTask
+from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.router import PoolRouter
 from mahavishnu_pools.settings import Settings
@@ -35,6 +36,7 @@ def add_pools(app: Celery, *, settings: Settings, url: Callable[[], str]) -> Cel
         return app
     store = _once_a_process(lambda: SyncStore.from_settings(settings, url()))
     setattr(app, STORE_FACTORY, store)
+    setattr(app, SIGNER, Signer.from_settings(settings))
     setattr(app, RESULT_TTL, settings.result_expires)
     _use_pool_amqp(app)
     _use_pool_control(app)

@@ -83,7 +83,7 @@ def prepare(
     after = follower(spec, how, batch_id)
     then = None
     if after is not None:
-        made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes)
+        made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
         reducing = yield from chooser.candidates(Need.of(after), filters=filters, only=only)
         then = Follower(made, reducing.candidates, reducing.candidates[0])
     return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then, stored_filter(filters))

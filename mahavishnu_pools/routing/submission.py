@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need
 from mahavishnu_pools.routing.task_input import task_spec
@@ -42,10 +43,11 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who submits: the name outcomes are sent to, and the limit of one task's size in bytes."""
+    """Who submits: the name outcomes are sent to, a task's largest size in bytes, and what signs messages, if any."""
 
     client: str
     max_bytes: int
+    signer: Signer | None = None
 
 
 def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[str, Any]]) -> Steps[list[Parcel]]:
@@ -58,7 +60,7 @@ def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[st
     for task in tasks:
         spec = task_spec(task)
         yield from chooser.validate(spec)
-        made = envelope(spec, task_id=names.new_task_id(), max_bytes=sender.max_bytes)
+        made = envelope(spec, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
         parcels.append(Parcel(Need.of(spec), spec.affinity, made))
     return parcels
 
