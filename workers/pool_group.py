@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 #: Exit code of a group whose lease was reaped (EX_TEMPFAIL: start it again).
 EXIT_LEASE_LOST = 75
 
+#: Why a message is given up that is not signed, while this worker has keys.
+UNSIGNED = (
+    "Its message is not signed with a key of this worker (message_signing_key): who sent it has no key, or another."
+)
+
 #: What a claim says instead of the pool's status when the time of a drain is over.
 HAND_BACK = "handback"
 
@@ -42,6 +47,10 @@ CROWDED = 5.0
 
 #: Connections the claim loop, logs and control commands of a group share.
 CONNECTIONS = 3
+
+
+class Unsigned(Exception):
+    """A message is not signed with a key of this worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +176,9 @@ class PoolGroup:
             # The machine has no room for another thread now: the task waits again, and nothing is claimed for a while.
             self._crowded_until = time.monotonic() + CROWDED
             self.loop.end(running.held, leases.hand_back(running.held, result_ttl=self.options.context.result_ttl))
+        except Unsigned:
+            logger.warning("Task %s is given up: its message is not signed", running.held.task_id)
+            self.loop.end(running.held, dead(running.held, UNSIGNED, result_ttl=self.options.context.result_ttl))
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
             cause = f"The message cannot be read: {type(exc).__name__}: {exc}"
@@ -174,6 +186,8 @@ class PoolGroup:
 
     def _dispatch(self, running: Running) -> None:
         message = json.loads(running.claim.message)
+        if not self.options.context.may_run(message):
+            raise Unsigned
         if is_run_task(message):
             body = read_body(message)
             if running.held.task_id in worker_state.revoked:
