@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
@@ -41,6 +42,19 @@ def test_settings_of_a_test_are_its_own(settings: Settings, redis_url: str, name
     assert settings.redis_url.get_secret_value() == redis_url
     assert settings.namespace == namespace
     assert settings.data_dir.is_dir()
+
+
+def test_what_is_logged_while_pytest_captures_nothing_is_not_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures = [one for one in logging.getLogger().handlers if type(one).__module__.startswith("_pytest")]
+    kept = [one for one in logging.getLogger().handlers if one not in captures]
+    monkeypatch.setattr(logging.getLogger(), "handlers", kept)
+
+    logging.getLogger("workers.claim_loop").warning("Claims wait for Redis")
+
+    assert captures
+    assert capsys.readouterr().err == ""
 
 
 def test_nothing_leaks_in_from_the_machine() -> None:
