@@ -20,6 +20,7 @@ from kombu.serialization import prepare_accept_content
 from redis.exceptions import RedisError
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.broker.amqp import SIGNER
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.leases import next_untold
@@ -64,6 +65,9 @@ class Teller:
             self._busy.release()
 
     def _tell(self, raw: dict[str, Any]) -> None:
+        signer = getattr(self._app, SIGNER, None)
+        if signer is not None and not signer.accepts(raw):
+            return  # what is to follow it would be sent with this worker's own signature
         task_id = str(raw["headers"]["id"])
         (result,) = self._store.run(read_tasks([task_id]))
         if result is not None and (not result.done or result.ok):

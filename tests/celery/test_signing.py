@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import chain, signature
+from celery import chain, chord, signature
 
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.signing import HEADER, Signer
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.routing.celery_app import make_app
 from mahavishnu_pools.settings import Settings
-from tests.fixtures.groups import Site, site_on
+from mahavishnu_pools.store.tasks import cancel
+from tests.fixtures.groups import Site, lines, site_on
 from tests.fixtures.valkey import PrivateValkey
+from tests.waiting import eventually
 from workers.periodic import RECONCILE
 from workers.runner import GroupContext
 
@@ -107,6 +109,28 @@ def test_a_signed_message_that_was_changed_never_runs(signed_site: Site, tmp_pat
 
     assert site.outcome(sent.id).status == "dead"
     assert not marks.exists()
+
+
+def test_what_follows_an_unsigned_task_that_ended_unrun_is_not_sent(signed_site: Site, tmp_path: Path) -> None:
+    site, marks = signed_site, tmp_path / "marks"
+    pool_id = site.pool()
+    queue = names.queue_of(pool_id)
+
+    def ended(app: Any, word: str) -> None:
+        then = signature(names.RUN_TASK, args=(spec(f"echo {word} >> {marks}"),), app=app, immutable=True)
+        first = signature(names.RUN_TASK, args=(spec("true"),), app=app, immutable=True).set(queue=queue)
+        body = first.clone().set(queue=queue)
+        body.link_error(then.set(queue=queue))
+        made = chord([first, first.clone()], app=app)(body)
+        for member in made.parent.children:
+            site.run(cancel(member.id, reason="Nobody wants it.", result_ttl=60))
+
+    ended(app_with(site, None), "forged")
+    ended(app_with(site, OLD), "signed")
+    site.group(pool_id)
+
+    # They are told in the order in which they ended.
+    eventually(lambda: lines(marks), until=lambda found: found == ["signed"])
 
 
 @pytest.mark.parametrize(
