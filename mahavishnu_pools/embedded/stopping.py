@@ -23,6 +23,9 @@ POLL = 0.02
 #: Time between TERM and KILL for processes that a dead part left behind, in seconds.
 LEFTOVER_SECONDS = 2.0
 
+#: How often they are looked for: a process may start another one while it is being ended.
+LEFTOVER_ROUNDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -61,15 +64,21 @@ def end_in_order(endings: Sequence[Ending], *, hurried: Callable[[], bool] = lam
 def end_leftovers(data_dir: Path) -> int:
     """End everything that still carries the mark of a stack's data directory and return how many that were.
 
-    This process and those above it are spared.
+    This process and those above it are spared. What they start meanwhile is ended in another round.
     """
-    left = _marked(str(data_dir))
-    for process in left:
-        send_signal(process, signal.SIGTERM)
-    if not _wait_gone(left, deadline=time.monotonic() + LEFTOVER_SECONDS):
+    ended = 0
+    for _ in range(LEFTOVER_ROUNDS):
+        left = _marked(str(data_dir))
+        if not left:
+            break
+        ended += len(left)
         for process in left:
-            send_signal(process, signal.SIGKILL)
-    return len(left)
+            send_signal(process, signal.SIGTERM)
+        if not _wait_gone(left, deadline=time.monotonic() + LEFTOVER_SECONDS):
+            for process in left:
+                send_signal(process, signal.SIGKILL)
+            _wait_gone(left, deadline=time.monotonic() + LEFTOVER_SECONDS)
+    return ended
 
 
 def _wait_gone(processes: Iterable[ProcessId], *, deadline: float, hurried: Callable[[], bool] = lambda: False) -> bool:
