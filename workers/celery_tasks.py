@@ -16,6 +16,7 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
+from mahavishnu_pools import names
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
@@ -42,6 +43,8 @@ class _Delivery:
     state: str | None = None
     value: Any = None
     applied: bool = False
+    #: The queue, no pool's, that the task sent itself to (``self.retry``, ``self.replace``).
+    sent_to: str | None = None
     #: The end of the claim as the task itself wants it (``run_task`` inside a chain knows better than Celery).
     end: Call[Any] | None = None
 
@@ -131,35 +134,36 @@ class CeleryTasks:
 
     def applied(self, task_id: str) -> None:
         """Note that Celery gave the task to the concurrency pool."""
-        delivery = self._deliveries.get(task_id)
-        if delivery is not None:
+        if delivery := self._deliveries.get(task_id):
             delivery.applied = True
 
     def end_with(self, task_id: str, end: Call[Any]) -> None:
         """End the claim of a task so once its job is through; earlier, its next run could meet the job of this one."""
-        delivery = self._deliveries.get(task_id)
-        if delivery is not None:
+        if delivery := self._deliveries.get(task_id):
             delivery.end = end
 
     def postrun(self, task_id: str, *, state: str | None, value: Any) -> None:
         """Note how a task ended, as Celery's signal says it."""
-        delivery = self._deliveries.get(task_id)
-        if delivery is not None:
+        if delivery := self._deliveries.get(task_id):
             delivery.state, delivery.value = state, value
+
+    def sent(self, task_id: str, queue: str) -> None:
+        """Note that a message with the id of a running task went to a queue."""
+        if delivery := self._deliveries.get(task_id):
+            delivery.sent_to = None if names.pool_of(queue) else queue
 
     def job_done(self, task_id: str) -> None:
         """End the claim of a task whose job is through."""
         delivery = self._deliveries.pop(task_id, None)
-        if delivery is None or delivery.running.ending:
-            return
-        self._end_claim(delivery)
+        if delivery is not None and not delivery.running.ending:
+            self._end_claim(delivery)
 
     def _end_claim(self, delivery: _Delivery) -> None:
         held, ttl = delivery.running.held, self._result_ttl
         if delivery.end is not None and delivery.state is not None:
             self._end(held, delivery.end)
         elif delivery.state in ("RETRY", "IGNORED"):
-            self._end(held, leases.release(held, result_ttl=ttl))
+            self._end(held, _released(delivery, result_ttl=ttl))
         elif delivery.state == "REJECTED":
             # Celery rejects in its own thread, later; what the task wanted is known now.
             self._reject(delivery, requeue=bool(getattr(delivery.value, "requeue", False)))
@@ -202,6 +206,23 @@ def _drain(fd: int) -> bool:
         return bool(os.read(fd, 4096))
     except BlockingIOError:
         return False
+
+
+def _released(delivery: _Delivery, *, result_ttl: float) -> Call[Any]:
+    """Give up the claim of a task that Celery stores no result of."""
+    end = _end_without_result(delivery)
+    text = end.model_dump_json(exclude_none=True, exclude_defaults=True)
+    return leases.release(delivery.running.held, status=end.status, outcome=text, result_ttl=result_ttl)
+
+
+def _end_without_result(delivery: _Delivery) -> Outcome:
+    """Return what is to be recorded of such a task when it runs in no pool again."""
+    if delivery.sent_to is not None:
+        where = f"It sent itself on to the queue {delivery.sent_to!r}, which is no pool's."
+        return Outcome(status="cancelled", error=f"{where} Celery's result tells how it ends there.")
+    if delivery.state == "RETRY":
+        return Outcome(status="failed", error="It asked for a retry without sending itself again (raise self.retry()).")
+    return Outcome(status="completed")
 
 
 def _outcome(state: str | None, value: Any) -> Outcome:

@@ -71,12 +71,14 @@ class PoolStep(bootsteps.StartStopStep):
             group.start()
         install_revoke(self._revoke)
         signals.task_postrun.connect(self._postrun, weak=False)
+        signals.after_task_publish.connect(self._published, weak=False)
 
     def stop(self, worker: Any) -> None:
         """Drain, hand back and close."""
         for group in worker.pool_groups.values():
             group.stop()
         signals.task_postrun.disconnect(self._postrun)
+        signals.after_task_publish.disconnect(self._published)
         if self._store is not None:
             self._store.close()
 
@@ -95,6 +97,11 @@ class PoolStep(bootsteps.StartStopStep):
     def _postrun(self, task_id: str | None = None, state: str | None = None, retval: Any = None, **_: Any) -> None:
         for group in self._worker.pool_groups.values():
             group.celery.postrun(task_id, state=state, value=retval)
+
+    def _published(self, headers: Any = None, routing_key: str | None = None, **_: Any) -> None:
+        task_id = headers.get("id") if isinstance(headers, dict) else None
+        for group in self._worker.pool_groups.values():
+            group.celery.sent(task_id, routing_key or "")
 
     def _revoke(self, task_ids: Sequence[str]) -> list[str]:
         if self._store is None:

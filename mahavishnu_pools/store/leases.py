@@ -134,13 +134,14 @@ def hand_back(held: Held, *, result_ttl: float = RESULT_TTL) -> Call[Ending]:
     return Call("finish", (*head, "handback", "", "", "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
 
 
-def release(held: Held, *, result_ttl: float) -> Call[Ending]:
-    """Give the claim of a Celery task up that has no outcome to write: it retries, was replaced, or ignores its end.
+def release(held: Held, *, status: str, outcome: str, result_ttl: float) -> Call[Ending]:
+    """Give the claim of a Celery task up that has no result to write: it retries, was replaced, or ignores its end.
 
-    A task that will not run again under its id is recorded as completed, without a value.
+    A task that will not run again in a pool under its id gets ``status`` and ``outcome`` (JSON); one that was to run
+    again in a pool that is gone meanwhile is dead.
     """
     head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "release", "", "", "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
+    return Call("finish", (*head, "release", status, outcome, "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
 
 
 def held_claims(lease: str) -> Call[frozenset[str] | None]:

@@ -232,6 +232,29 @@ def test_a_task_that_leaves_the_program_has_failed_once_and_everybody_is_told(sh
     assert shop.group.process.poll() is None
 
 
+@pytest.mark.parametrize(
+    ("how", "status", "celery", "why"),
+    [
+        ("retry", "cancelled", "RETRY", "sent itself on to the queue 'elsewhere', which is no pool's"),
+        ("replace", "cancelled", "PENDING", "sent itself on to the queue 'elsewhere', which is no pool's"),
+        ("bare", "failed", "RETRY", "without sending itself again"),
+    ],
+)
+def test_a_task_that_goes_where_no_pool_is_was_no_success(
+    shop: Shop, how: str, status: str, celery: str, why: str
+) -> None:
+    result = shop.task("elsewhere", how=how).apply_async()
+
+    outcome = shop.site.outcome(result.id)
+
+    assert outcome.status == status
+    assert why in (outcome.error or "")
+    assert result.state == celery
+    queues = shop.site.redis.keys("elsewhere*")
+    assert [shop.site.redis.llen(queue) for queue in queues] == ([] if how == "bare" else [1])
+    assert how == "bare" or shop.site.redis.delete(*queues)
+
+
 def test_a_claim_number_given_out_twice_ends_only_its_own_task(own_site: Site) -> None:
     """What a fail-over that lost the last writes can leave."""
     site = own_site

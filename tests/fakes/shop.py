@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, chord, group
-from celery.exceptions import Ignore, Reject, WorkerShutdown
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown
 
 from mahavishnu_pools.celery import install
 
@@ -134,6 +134,15 @@ def hold(name: str, until: str) -> str:
 @app.task(bind=True)
 def replaced(self: Any, x: int, y: int) -> Any:
     raise self.replace(add.s(x, y).set(queue=self.request.delivery_info["routing_key"]))
+
+
+@app.task(bind=True)
+def elsewhere(self: Any, how: str) -> Any:
+    if how == "retry":
+        raise self.retry(queue="elsewhere", countdown=0)
+    if how == "replace":
+        raise self.replace(add.s(1, 2).set(queue="elsewhere"))
+    raise Retry("but it sends nothing")
 
 
 @app.task(acks_late=False)

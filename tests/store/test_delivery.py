@@ -12,6 +12,7 @@ import pytest
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import TaskStatus
 from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools.store.dead import replay_letters
 from tests.store.world import RESULT_TTL, World
 
 
@@ -325,3 +326,23 @@ def test_many_cancelled_messages_do_not_hold_the_server_up_and_leave_with_the_ne
     assert [reply.more for reply in replies if reply] == [True, False, False]
     assert [claim.task_id for reply in replies if reply for claim in reply.claims] == kept
     assert world.read_pool(pool).queued == 0
+
+
+def test_a_task_that_was_to_run_again_in_a_pool_that_is_gone_is_dead_and_may_be_replayed(world: World) -> None:
+    pool, gone = world.pool("p"), world.pool("gone")
+    world.push_raw(pool, world.stock_message("t"))
+    lease = world.lease(pool)
+    (claim,) = world.claim(lease, pool)
+    again = tasks.Envelope("t", "celery:user.task", "", 0, '{"headers":{"id":"t","task":"user.task"},"to":"', '"}')
+    assert world.run(tasks.republish(again, pool_id=gone, due=None, lease=lease))
+    world.run(pools.change_pool(gone, status=PoolStatus.STOPPED))
+    assert world.run(pools.remove_pool(gone)) is None
+
+    ended = leases.release(world.held(lease, pool, claim), status="completed", outcome="{}", result_ttl=60)
+
+    assert world.run(ended) == "ok"
+    died = f"It was to run again in the pool {gone}, which was closed meanwhile."
+    assert (world.task("t").status, world.task("t").error) == (TaskStatus.DEAD, died)
+    assert json.loads(world.redis.get(world.key("meta", "t")))["status"] == "FAILURE"
+    world.run(replay_letters(["t"], pool_id=pool, request="r"))
+    assert world.places([pool]) == {"t": 1}

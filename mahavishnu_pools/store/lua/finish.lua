@@ -1,6 +1,6 @@
 -- Ends one claim: with the task's outcome, with a retry, or by handing it back. Fenced by the claim.
 -- ARGV: 2 lease, 3 claim, 4 task, 5 pool, 6 action (outcome | retry | handback | release), 7 status, 8 outcome JSON, 9 Celery
--- meta JSON, 10 result lifetime in ms, 11 seconds until the retry
+-- meta JSON, 10 result lifetime in ms, 11 seconds until the retry. Of a release 7 and 8 are for a task that does not run again here
 -- Reply: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
 local lease, claim, id, pool, action = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local value = call('HGET', k_claims(lease), claim)
@@ -65,9 +65,15 @@ elseif action == 'release' then
     call('ZADD', k_delayed(target), due, value)
     reindex(target, false)
     ring(target)
+  elseif due then
+    local text = 'It was to run again in the pool ' .. target .. ', which was closed meanwhile.'
+    local meta = cjson.encode({ status = 'FAILURE', task_id = id, traceback = cjson.null,
+      result = { exc_type = 'TaskDead', exc_message = { text }, exc_module = 'mahavishnu_pools.errors' } })
+    settle(id, pool, { status = 'dead', outcome = cjson.encode({ status = 'dead', error = text }), meta = meta, ttl = ARGV[10] }, now)
+    dead_letter(id, target, text, message, now)
+    untold(pool, message, ARGV[10])
   else
-    -- It ended without a result of its own (ignored).
-    settle(id, pool, { status = 'completed', outcome = '{"status":"completed"}', meta = '', ttl = ARGV[10] }, now)
+    settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = '', ttl = ARGV[10] }, now)
   end
 end
 reindex(pool, false)
