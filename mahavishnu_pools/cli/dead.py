@@ -11,11 +11,12 @@ from mahavishnu_pools.cli import dead_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.options import Seconds, format_option
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
+    from mahavishnu_pools.cli.formats.interface import Document
     from mahavishnu_pools.manager import PoolManager
-    from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 
 
 @click.group()
@@ -31,10 +32,11 @@ def dead() -> None:
 def list_dead(session: Session, /, *, pool: str | None, limit: int, output: Output) -> None:
     """List dead letters, the newest first."""
 
-    async def read(manager: PoolManager) -> list[DeadLetter]:
-        return await manager.dead_letters(pool=pool, limit=limit)
+    async def read(manager: PoolManager) -> Document:
+        letters = await manager.dead_letters(pool=pool, limit=limit)
+        return with_pool_names(dead_documents.dead_list(letters), await pool_names_for(manager, output))
 
-    output.show(dead_documents.dead_list(session.run(read)))
+    output.show(session.run(read))
 
 
 @dead.command()
@@ -44,10 +46,11 @@ def list_dead(session: Session, /, *, pool: str | None, limit: int, output: Outp
 def show(session: Session, /, *, task_id: str, output: Output) -> None:
     """Show why a task was given up, what it was, and what it printed last."""
 
-    async def read(manager: PoolManager) -> DeadLetterDetails:
-        return await manager.dead_letter(task_id)
+    async def read(manager: PoolManager) -> Document:
+        letter = await manager.dead_letter(task_id)
+        return with_pool_names(dead_documents.dead_details(letter), await pool_names_for(manager, output))
 
-    output.show(dead_documents.dead_details(session.run(read)))
+    output.show(session.run(read))
 
 
 @dead.command()

@@ -12,6 +12,7 @@ from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
@@ -77,7 +78,7 @@ def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given:
         except asyncio.CancelledError:
             await _interrupted(manager, started, no_cancel=no_cancel, output=output)
             raise
-        output.show(task_documents.distributed(result))
+        output.show(with_pool_names(task_documents.distributed(result), await pool_names_for(manager, output)))
         return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
 
     return session.run(run)

@@ -11,7 +11,7 @@ from mahavishnu_pools.refusals import renamed
 _CALLED = {"pool_affinity": "affinity", "pool_selector": "selector", "filters": "pool_filter"}
 
 
-def with_options(exc: errors.InvalidInput, command: click.Command | None) -> errors.InvalidInput:
+def with_options(exc: errors.MahavishnuError, command: click.Command | None) -> errors.MahavishnuError:
     """Return an error as somebody reads it who gave options; the error itself where nothing is to be changed."""
     if command is None:
         return exc

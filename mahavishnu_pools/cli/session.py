@@ -82,7 +82,7 @@ class Session:
         manager = self._open()
         try:
             return asyncio.run(_closing(manager, action))
-        except errors.InvalidInput as exc:
+        except (errors.InvalidInput, errors.NotFound) as exc:
             told = with_options(exc, running_command())
             if told is exc:
                 raise

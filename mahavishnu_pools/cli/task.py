@@ -12,6 +12,7 @@ from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
 from mahavishnu_pools.cli.options import Seconds, format_option
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float
 
     async def read(manager: PoolManager) -> TaskResult:
         seen = await manager.task(task_id)
-        if not follow or seen.done:
-            return seen
-        output.say(f"Task {task_id} is {seen.status.value} on pool {seen.pool_id}. Ctrl-C leaves it running.")
-        async for piece in manager.follow(task_id, wait_timeout=wait_timeout):
-            output.stream(piece.text, cut=piece.after_cut)
-        return await manager.task(task_id)
+        names = await pool_names_for(manager, output)
+        if follow and not seen.done:
+            pool = names.get(seen.pool_id or "", seen.pool_id)
+            output.say(f"Task {task_id} is {seen.status.value} on pool {pool}. Ctrl-C leaves it running.")
+            async for piece in manager.follow(task_id, wait_timeout=wait_timeout):
+                output.stream(piece.text, cut=piece.after_cut)
+            seen = await manager.task(task_id)
+        output.show(with_pool_names(task_documents.task_details(seen), names))
+        return seen
 
     result = session.run(read)
-    output.show(task_documents.task_details(result))
     return code_of_result(result) if follow else ExitCode.DONE
 
 

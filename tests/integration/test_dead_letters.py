@@ -95,7 +95,7 @@ async def test_all_are_replayed_on_another_pool_also_when_their_own_is_closed(
     async with FakeNode(quick_settings):
         await manager.close_pool("p", timeout=0)
         target = await manager.spawn_pool(name="q", worker_type="shell")
-        with pytest.raises(errors.PoolGone, match="--pool"):
+        with pytest.raises(errors.PoolGone, match="pool=NAME"):
             await manager.replay_dead(dead)
 
         assert sorted(await manager.replay_dead(pool="q")) == sorted(dead)

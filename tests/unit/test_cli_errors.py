@@ -219,3 +219,13 @@ def test_an_error_names_pools_and_not_their_ids(shell: Shell, monkeypatch: pytes
 
     assert shell("execute", "mill", "--prompt", "hi") == 2
     assert shell.err == "Error: --pool: 'mill' is draining. Resume it.\n"
+
+
+def test_a_dead_task_whose_pool_is_gone_is_told_with_the_option(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: object, **__: object) -> typing.NoReturn:
+        raise errors.PoolGone("The pool was closed. Name another one with pool=NAME.", pool="pool_x")
+
+    monkeypatch.setattr(shell.manager, "replay_dead", gone, raising=False)
+
+    assert shell("dead", "replay", "task_1") == 3
+    assert "Name another one with --pool NAME." in shell.err

@@ -194,3 +194,14 @@ def test_cancelling_says_what_it_did(shell: Shell, before: str, said: str) -> No
     assert (said in shell.out) is (before == "queued")
     assert ("was cancelled already" in shell.out) is (before == "cancelled")
     assert ("had ended before: completed" in shell.out) is (before == "completed")
+
+
+def test_people_read_names_of_pools_and_programs_their_ids(shell: Shell) -> None:
+    shell("distribute", "-t", "x", "--payload", '{"items": [1]}')
+    assert "pool_local" not in shell.out
+    assert "local" in shell.out
+    shell("task", "task_abc123")
+    assert "Pool: local (pool_local)" in shell.out
+
+    shell("task", "task_abc123", "-f", "json")
+    assert json.loads(shell.out)["pool_id"] == "pool_local"

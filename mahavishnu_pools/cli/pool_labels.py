@@ -1,0 +1,44 @@
+"""Puts the names of pools where a document for people would show their ids; its JSON data keeps the ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.cli.formats.interface import Block, Cell, Document, Fields, Table
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.cli.output import Output
+    from mahavishnu_pools.manager import PoolManager
+
+
+async def pool_names_for(manager: PoolManager, output: Output) -> dict[str, str]:
+    """Return the names of pools by id; nothing for programs, or when they cannot be read."""
+    if output.for_people:
+        with suppress(errors.MahavishnuError):  # the ids must do
+            return {pool.pool_id: pool.name for pool in await manager.list_pools()}
+    return {}
+
+
+def with_pool_names(document: Document, names: Mapping[str, str]) -> Document:
+    """Return the document with names in its tables, and names beside the ids in its fields."""
+    return replace(document, blocks=tuple(_block(block, names) for block in document.blocks))
+
+
+def _block(block: Block, names: Mapping[str, str]) -> Block:
+    if isinstance(block, Table):
+        return replace(block, rows=tuple(tuple(_name(cell, names) for cell in row) for row in block.rows))
+    if isinstance(block, Fields):
+        return replace(block, rows=tuple((label, _both(cell, names)) for label, cell in block.rows))
+    return block
+
+
+def _name(cell: Cell, names: Mapping[str, str]) -> Cell:
+    return names.get(cell, cell) if isinstance(cell, str) else cell
+
+
+def _both(cell: Cell, names: Mapping[str, str]) -> Cell:
+    return f"{names[cell]} ({cell})" if isinstance(cell, str) and cell in names else cell
