@@ -176,13 +176,9 @@ class PoolGroup:
             # The machine has no room for another thread now: the task waits again, and nothing is claimed for a while.
             self._crowded_until = time.monotonic() + CROWDED
             self.loop.end(running.held, leases.hand_back(running.held, result_ttl=self.options.context.result_ttl))
-        except Unsigned:
-            logger.warning("Task %s is given up: its message is not signed", running.held.task_id)
-            self.loop.end(running.held, dead(running.held, UNSIGNED, result_ttl=self.options.context.result_ttl))
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
-            cause = f"The message cannot be read: {type(exc).__name__}: {exc}"
-            self.loop.end(running.held, dead(running.held, cause, result_ttl=self.options.context.result_ttl))
+            self.loop.end(running.held, dead(running.held, _cause(exc), result_ttl=self.options.context.result_ttl))
 
     def _dispatch(self, running: Running) -> None:
         message = json.loads(running.claim.message)
@@ -235,6 +231,10 @@ class PoolGroup:
 
     def _resized(self, change: int) -> int:
         return _store_size(self._store, self.options, change=change)
+
+
+def _cause(exc: Exception) -> str:
+    return UNSIGNED if isinstance(exc, Unsigned) else f"The message cannot be read: {type(exc).__name__}: {exc}"
 
 
 def _store_size(store: SyncStore, options: GroupOptions, *, change: int) -> int:

@@ -16,7 +16,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 from mahavishnu_pools.embedded import output, stopping, valkey
@@ -79,6 +81,24 @@ class _Signals:
         self.hurries += 1
 
 
+class _Rotation:
+    """Rotates logs every now and then."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._next = 0.0
+
+    def poll(self, now: float) -> None:
+        if now < self._next:
+            return
+        self._next = now + LOG_INTERVAL
+        for file in self._files:
+            try:
+                output.rotate(file)
+            except OSError as exc:
+                logger.warning("The log %s cannot be rotated: %s", file, exc, extra={"action": "rotate"})
+
+
 class Supervisor:
     """Keeps one stack alive."""
 
@@ -93,7 +113,7 @@ class Supervisor:
         self._file = StateFile(self._data)
         self._signals = _Signals()
         self._hurries = 0
-        self._next_rotation = 0.0
+        self._rotation = _Rotation([self._data.log_file(name) for name in ("supervisor", *self._runs)])
 
     def run(self) -> None:
         """Work until told to stop or until the owner is gone, then stop everything."""
@@ -141,9 +161,7 @@ class Supervisor:
                     self._start_server(run, now)
                 else:
                     run.start(env=self._environment(), now=now)
-        if now >= self._next_rotation:
-            self._next_rotation = now + LOG_INTERVAL
-            self._rotate_logs()
+        self._rotation.poll(now)
 
     def _start_server(self, run: PartRun, now: float) -> None:
         lock = try_lock(self._data.db_lock_file)
@@ -171,13 +189,6 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self._spec.env, "MAHAVISHNU_REDIS_URL": self._redis_url}
-
-    def _rotate_logs(self) -> None:
-        for name in ("supervisor", *self._runs):
-            try:
-                output.rotate(self._data.log_file(name))
-            except OSError as exc:
-                logger.warning("The log of %s cannot be rotated: %s", name, exc, extra={"action": "rotate"})
 
     def _rest(self) -> None:
         busy = any(run.is_starting or run.process is None for run in self._runs.values())
