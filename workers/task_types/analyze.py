@@ -96,7 +96,7 @@ def _outside(path: Path, roots: tuple[Path, ...]) -> str | None:
         return f"{str(path)!r} cannot be read: {exc}."
     if not roots or is_inside(real, roots):
         return None
-    listed = ", ".join(str(root) for root in roots)
+    listed = ", ".join(dict.fromkeys(str(root) for root in roots))
     return f"{str(path)!r} is outside the allowed roots: {listed}. Name files below one of them."
 
 
