@@ -1,3 +1,5 @@
+"""Serving tools over MCP: tokens, limits, health, and a clean stop."""
+
 from __future__ import annotations
 
 import asyncio

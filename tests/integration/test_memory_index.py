@@ -1,3 +1,5 @@
+"""The memory index: what is found, how fast it stays consistent, and what a killed writer leaves."""
+
 from __future__ import annotations
 
 import json
@@ -6,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -273,7 +274,6 @@ def test_a_writer_killed_in_the_middle_loses_nothing_it_answered_for(tmp_path: P
         assert process.stdout is not None
         for _ in range(3):
             answered = int(process.stdout.readline().split()[0])
-        time.sleep(0.01)  # into the next transaction; where exactly does not matter
         process.send_signal(signal.SIGKILL)
         answered = max([answered, *(int(line.split()[0]) for line in process.stdout if line.endswith("\n"))])
         process.wait(10)
