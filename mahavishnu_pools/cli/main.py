@@ -27,6 +27,7 @@ COMMANDS = {
     "validate-production": f"{_HERE}.check:check",
     "pools": f"{_HERE}.pools:pools",
     "pool": f"{_HERE}.pools:pools",
+    "session-buddy": f"{_HERE}.session_buddy:session_buddy",
     "version": f"{_HERE}.version:version",
 }
 
