@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.wording import short
 
 if TYPE_CHECKING:
     from mahavishnu_pools.routing.eligibility import PoolFilter
@@ -97,7 +98,7 @@ def text_of(given: str, *, option: str) -> str:
         reason = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else str(exc)
         raise errors.InvalidField.of(
             option,
-            f"{path!r} cannot be read ({reason})",
+            f"{short(path)} cannot be read ({reason})",
             "Name a file, or write @@ for a text that begins with @.",
         ) from exc
 
@@ -135,7 +136,7 @@ def environment(given: Iterable[str]) -> dict[str, str]:
     for entry in given:
         name, equals, value = entry.partition("=")
         if not name or not equals:
-            raise errors.InvalidField.of("--env", f"{entry!r} is no NAME=VALUE", "Write it like --env DEBUG=1.")
+            raise errors.InvalidField.of("--env", f"{short(entry)} is no NAME=VALUE", "Write it like --env DEBUG=1.")
         found[name] = value
     return found
 

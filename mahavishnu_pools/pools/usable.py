@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ def check_config(config: PoolConfig, *, kinds: Mapping[str, WorkerType]) -> None
     """
     for root in config.allowed_roots or ():
         if not Path(root).is_absolute():
-            raise errors.InvalidField.of("allowed_roots", f"{root!r} is no absolute path", "Begin it with '/'.")
+            raise errors.InvalidField.of("allowed_roots", f"{short(root)} is no absolute path", "Begin it with '/'.")
     kind = kinds.get(config.worker_type or "")
     if kind is None or kind.container is None:
         return
@@ -52,8 +53,8 @@ def check_placement(config: PoolConfig, fits: Sequence[str], *, here: str) -> No
     """
     if list(fits) == [here]:
         for root in config.allowed_roots or ():
-            if not Path(root).is_dir():
-                problem = f"{root!r} is no directory on node {here}"
+            if not os.path.isdir(root):
+                problem = f"{short(root)} is no directory on node {here}"
                 raise errors.InvalidField.of("allowed_roots", problem, "Make it, or name another one.")
     if config.replicas > len(fits):
         text = f"replicas is {config.replicas}, but only {', '.join(fits)} can run pool {config.name!r} now."

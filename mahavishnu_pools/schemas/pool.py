@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.wording import short
 
 
 class PoolStatus(StrEnum):
@@ -110,7 +111,7 @@ class PoolConfig(Value):
     def _name_is_usable(cls, value: str) -> str:
         if not names.is_pool_name(value):
             raise ValueError(
-                f"{value!r} cannot be a pool's name: use 1 to 63 letters, digits, '.', '_' or '-', "
+                f"{short(value)} cannot be a pool's name: use 1 to 63 letters, digits, '.', '_' or '-', "
                 "beginning with a letter or digit, and not with 'pool_'"
             )
         return value

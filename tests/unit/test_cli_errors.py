@@ -67,6 +67,8 @@ BAD_INPUT = [
     (["spawn", "--name", "a", "--min", "0"], ["--min-workers"]),
     (["spawn", "--name", "a", "--min", "11"], ["--min-workers (11)", "--max-workers (10)"]),
     (["spawn", "--name", "a", "--min", "many"], ["--min", "many"]),
+    (["spawn", "--name", "x" * 400], ["--name", "… (400 characters)"]),
+    (["execute", "--prompt", "a", "--env", "x" * 400], ["--env", "… (400 characters)"]),
     (["scale", "local"], ["--target"]),
     (["health", "--all", "--pool", "local"], ["--all", "--pool"]),
     (["list", "--format", "xml"], ["--format", "xml"]),

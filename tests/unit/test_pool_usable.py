@@ -59,6 +59,8 @@ def test_a_directory_that_is_not_there_is_refused_where_that_can_be_seen(tmp_pat
 
     with pytest.raises(errors.InvalidField, match=r"none' is no directory on node here"):
         check_placement(missing, ["here"], here="here")
+    with pytest.raises(errors.InvalidField, match=r"… \(\d+ characters\) is no directory"):
+        check_placement(config(allowed_roots=("/" + "x" * 5000,)), ["here"], here="here")
     check_placement(missing, ["elsewhere"], here="here")
     check_placement(config(allowed_roots=(str(tmp_path),)), ["here"], here="here")
 
