@@ -99,9 +99,7 @@ class PoolGroup:
         self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
         self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)
-        self._ready = False
-        self._lost = False
-        self._idle = False
+        self._ready = self._lost = self._idle = False
         self._quiet = threading.Event()
         self._crowded_until = 0.0
 

@@ -1,4 +1,4 @@
-"""The memory index: what is found, how fast it stays consistent, and what a killed writer leaves."""
+"""The memory index: what is found, who may share it, and what a killed writer leaves."""
 
 from __future__ import annotations
 
