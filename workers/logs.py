@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.logs import drop_log, write_log
 
@@ -35,9 +36,19 @@ _new_decoder = codecs.getincrementaldecoder("utf-8")
 WAITING_BYTES = 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    call: Call[list[str]]
+    pieces: tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
 class _TaskLog:
     waiting: list[tuple[str, str]] = field(default_factory=list)
+    #: What is being written; it stays until it surely was.
+    write: _Write | None = None
+    late: bool = False
+    ended: bool = False
     decoders: dict[str, codecs.IncrementalDecoder] = field(default_factory=dict)
     waiting_bytes: int = 0
     dropped: int = 0
@@ -45,6 +56,42 @@ class _TaskLog:
     tail: deque[tuple[str, int]] = field(default_factory=deque)
     tail_bytes: int = 0
     marked: bool = False
+
+    def next_write(self, task_id: str, *, ttl: float) -> _Write | None:
+        """Return what is to be written: what could not be before, or else what waits."""
+        if self.write is None and self.waiting:
+            pieces, self.waiting, self.waiting_bytes = self.waiting, [], 0
+            if self.dropped:
+                pieces.append(("system", f"… {self.dropped} bytes cut: the store was slower than the task …\n"))
+                self.dropped = 0
+            self.write = _Write(write_log(task_id, pieces, ttl=ttl), tuple(pieces))
+        return self.write
+
+    def written_as(self, pieces: tuple[tuple[str, str], ...], ids: list[str], *, half: int) -> None:
+        """Note what was written: the first half of a log stays, of the rest the end."""
+        self.write, self.late = None, False
+        for (_, text), entry in zip(pieces, ids, strict=True):
+            if self.written < half:
+                self.written += len(text)
+                continue
+            self.tail.append((entry, len(text)))
+            self.tail_bytes += len(text)
+
+    def surplus(self, *, half: int) -> list[str]:
+        """Return the entries that are too many, oldest first."""
+        found, left = [], self.tail_bytes
+        for entry, size in self.tail:
+            if left <= half:
+                break
+            left -= size
+            found.append(entry)
+        return found
+
+    def cut(self, count: int) -> None:
+        """Note that so many entries were removed."""
+        self.marked = True
+        for _ in range(count):
+            self.tail_bytes -= self.tail.popleft()[1]
 
     def take(self, stream: str, data: bytes) -> None:
         decoder = self.decoders.setdefault(stream, _new_decoder("replace"))
@@ -89,6 +136,7 @@ class LogWriter:
         """Take output; returns at once."""
         with self._lock:
             log = self._logs.setdefault(task_id, _TaskLog())
+            log.ended = False
             if log.waiting_bytes > WAITING_BYTES:
                 log.dropped += len(data)
             else:
@@ -100,15 +148,13 @@ class LogWriter:
         self._wake.set()
 
     def finish(self, task_id: str) -> None:
-        """Write what is left of a task's output and forget it."""
+        """Write what is left of a task's output and forget it; what cannot be written now is written later."""
         log = self._logs.get(task_id)
         if log is not None:
             with self._lock:
                 log.end()
+                log.ended = True
             self._flush(task_id)
-            with self._lock:
-                self._logs.pop(task_id, None)
-                self._dirty.discard(task_id)
 
     def close(self) -> None:
         """Write what is left and end the thread."""
@@ -132,36 +178,36 @@ class LogWriter:
         with self._writing:
             with self._lock:
                 log = self._logs.get(task_id)
-                if log is None or not log.waiting:
-                    return
-                pieces, log.waiting, log.waiting_bytes = log.waiting, [], 0
-                if log.dropped:
-                    pieces.append(("system", f"… {log.dropped} bytes cut: the store was slower than the task …\n"))
-                    log.dropped = 0
+            if log is None:
+                return
             try:
-                ids = self._store.run(write_log(task_id, pieces, ttl=self._ttl))
-                self._trim(task_id, log, pieces, ids)
+                while self._write(task_id, log):
+                    continue
             except errors.RedisUnavailable as exc:
-                logger.warning("Output of %s was not written: %s", task_id, exc)
+                if not log.late:
+                    logger.warning("Output of %s waits to be written: %s", task_id, exc)
                 with self._lock:
-                    log.dropped += sum(len(text) for _, text in pieces)
+                    log.late = True
+                    self._dirty.add(task_id)
+                self._wake.set()
 
-    def _trim(self, task_id: str, log: _TaskLog, pieces: list[tuple[str, str]], ids: list[str]) -> None:
-        for (_, text), entry in zip(pieces, ids, strict=True):
-            if log.written < self._half:
-                log.written += len(text)
-                continue
-            log.tail.append((entry, len(text)))
-            log.tail_bytes += len(text)
-        gone = []
-        while log.tail_bytes > self._half:
-            entry, size = log.tail.popleft()
-            log.tail_bytes -= size
-            gone.append(entry)
-        if gone:
-            mark = None if log.marked else gone[0]
-            log.marked = True
-            self._store.run(drop_log(task_id, gone, mark_after=mark))
+    def _write(self, task_id: str, log: _TaskLog) -> bool:
+        """Write one portion and remove what is too much; True when the next portion is to follow at once."""
+        with self._lock:
+            left_over = log.write is not None
+            write = log.next_write(task_id, ttl=self._ttl)
+        if write is not None:
+            log.written_as(write.pieces, self._store.run(write.call), half=self._half)
+        if gone := log.surplus(half=self._half):
+            self._store.run(drop_log(task_id, gone, mark_after=None if log.marked else gone[0]))
+            log.cut(len(gone))
+        with self._lock:
+            if log.waiting:
+                return left_over or log.ended
+            if log.ended:
+                self._logs.pop(task_id, None)
+                self._dirty.discard(task_id)
+            return False
 
 
 @dataclass(frozen=True, slots=True)

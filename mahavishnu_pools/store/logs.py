@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 from mahavishnu_pools.store.calls import Argument, Call
@@ -31,10 +32,9 @@ class LogPiece:
 def write_log(task_id: str, pieces: Sequence[tuple[str, str]], *, ttl: float) -> Call[list[str]]:
     """Append (stream, text) pieces to a task's log, kept ``ttl`` seconds after the last one; returns the entries' ids.
 
-    The one call that is not idempotent: repeated after a lost reply it may write a piece twice, which only a reader
-    sees.
+    The call may be repeated until the next one for this log.
     """
-    flat: list[Argument] = [task_id, int(ttl * 1000)]
+    flat: list[Argument] = [task_id, int(ttl * 1000), token_hex(6)]
     for stream, text in pieces:
         flat.extend((stream, text))
     return Call("log_write", tuple(flat), list)

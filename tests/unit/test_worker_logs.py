@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
+from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 from tests.fixtures.valkey import PrivateValkey
 from tests.waiting import eventually
@@ -128,3 +131,80 @@ def test_a_program_that_prints_character_by_character_makes_few_entries(log: Log
 
     assert log.text("t") == "0123456789" * 2000
     assert len(log.entries("t")) < 200
+
+
+class Trouble(SyncStore):
+    """A store that refuses some scripts, or carries them out and loses the reply."""
+
+    refused: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+
+    def run(self, call: Call[Any]) -> Any:
+        if call.script in self.refused:
+            raise errors.RedisFull("no memory left")
+        reply = super().run(call)
+        if call.script in self.lost:
+            raise errors.RedisUnavailable("it does not answer")
+        return reply
+
+
+@pytest.fixture
+def troubled(redis_url: str, namespace: str) -> Iterator[Trouble]:
+    with Trouble(redis_url, namespace=namespace) as store:
+        yield store
+
+
+@pytest.mark.parametrize("way", ["refused", "lost"])
+def test_output_that_could_not_be_written_is_written_later_in_order_and_once(troubled: Trouble, way: str) -> None:
+    log = Log(troubled)
+    setattr(troubled, way, frozenset({"log_write"}))
+    sink = log.writer.sink("t")
+
+    sink.write("stdout", b"one ")
+    eventually(lambda: log.writer._logs["t"].late)
+    sink.write("stderr", b"two ")
+    sink.write("stdout", b"three")
+    log.writer.finish("t")
+    setattr(troubled, way, frozenset())
+
+    eventually(lambda: "t" not in log.writer._logs)
+    assert log.entries("t") == [("stdout", "one "), ("stderr", "two "), ("stdout", "three")]
+    log.writer.close()
+
+
+@pytest.mark.parametrize("way", ["refused", "lost"])
+def test_a_log_that_could_not_be_cut_is_cut_later_and_marked(troubled: Trouble, way: str) -> None:
+    log, most = Log(troubled, most=4 * logs.PIECE_BYTES), 4 * logs.PIECE_BYTES
+    record = keys.key("task", prefix=troubled.prefix, of="t")
+    troubled.redis.hset(record, "status", "running")
+    setattr(troubled, way, frozenset({"log_drop"}))
+    sink = log.writer.sink("t")
+
+    for number in range(10):
+        sink.write("stdout", b"%d" % number * logs.PIECE_BYTES)
+    eventually(lambda: log.writer._logs["t"].late)
+    log.writer.finish("t")
+    setattr(troubled, way, frozenset())
+
+    eventually(lambda: "t" not in log.writer._logs)
+    text = log.text("t")
+    assert len(text) <= most
+    assert [text[0], text[-1]] == ["0", "9"]
+    assert [stream for stream, _ in log.entries("t") if stream == "system"] == []
+    assert troubled.redis.hget(record, "log_cut")
+    log.writer.close()
+
+
+def test_a_task_that_runs_again_before_its_output_was_written_keeps_all_of_it(troubled: Trouble) -> None:
+    log = Log(troubled)
+    troubled.refused = frozenset({"log_write"})
+    log.writer.sink("t").write("stdout", b"first ")
+    log.writer.finish("t")
+
+    log.writer.sink("t").write("stdout", b"second")
+    troubled.refused = frozenset()
+    eventually(lambda: log.text("t") == "first second")
+    log.writer.finish("t")
+
+    assert not log.writer._logs
+    log.writer.close()
