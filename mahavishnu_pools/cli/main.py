@@ -28,6 +28,7 @@ COMMANDS = {
     "pools": f"{_HERE}.pools:pools",
     "pool": f"{_HERE}.pools:pools",
     "session-buddy": f"{_HERE}.session_buddy:session_buddy",
+    "akosha": f"{_HERE}.akosha:akosha",
     "version": f"{_HERE}.version:version",
 }
 
