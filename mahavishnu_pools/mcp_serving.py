@@ -34,6 +34,9 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 #: Seconds that calls which run when the server is stopped may go on.
 STOP_SECONDS = 10.0
 
+#: Connections that may wait to be accepted.
+BACKLOG = 1024
+
 _HEALTH_PATHS = ("/health", "/mcp/health")
 
 
@@ -236,8 +239,17 @@ def _server(service: Service, host: str, on_ready: Callable[[], None]) -> Any:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named, asyncio sends each answer at once (TCP_NODELAY) instead of some 40 ms later.
+        listening = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+        return listening
     except (OSError, OverflowError) as exc:
         raise errors.InvalidField.of(
             "port", f"{host}:{port} cannot be listened on ({exc})", "Give another one; 0 takes a free one."

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
-import re
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
@@ -18,6 +15,7 @@ from pydantic import JsonValue
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.session_buddy.pool import SHUTDOWN_SECONDS, WorkerPool
+from mahavishnu_pools.session_buddy.pool_file import POOL_ID, PoolFile
 from mahavishnu_pools.session_buddy.runner import PromptRunner, Runner
 from mahavishnu_pools.session_buddy.worker import ExecutionResult
 from mahavishnu_pools.wording import short
@@ -27,11 +25,6 @@ SELECTORS = ("least_loaded", "round_robin", "random")
 
 #: Pools one manager may have.
 MAX_POOLS = 1000
-
-#: The file in the directory of a manager that names its pools.
-POOLS_FILE = "pools.json"
-
-_POOL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
 # The seed's `get_pool_manager` gives the same manager to all code of an event loop; it goes with the loop.
 _managers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, PoolManager] = weakref.WeakKeyDictionary()
@@ -45,7 +38,7 @@ class PoolManager:
     """
 
     def __init__(self, *, directory: Path | None = None, runner: Runner | None = None) -> None:
-        self._file = None if directory is None else directory / POOLS_FILE
+        self._file = PoolFile(directory)
         self._runner = runner or PromptRunner()
         self._owns_runner = runner is None
         self._pools: dict[str, WorkerPool] = {}
@@ -75,7 +68,7 @@ class PoolManager:
         if self.running:
             return
         self.running = True
-        for pool_id, worker_type in _read(self._file).items():
+        for pool_id, worker_type in self._file.read().items():
             await self._add(pool_id, worker_type)
 
     async def stop(self, timeout: float = SHUTDOWN_SECONDS) -> None:  # noqa: ASYNC109  # the name it has in the original
@@ -94,7 +87,7 @@ class PoolManager:
             PoolConflict: there is a pool of that id.
         """
         wanted = pool_id or f"pool_{uuid.uuid4().hex[:8]}"
-        if not _POOL_ID.fullmatch(wanted):
+        if not POOL_ID.fullmatch(wanted):
             remedy = "Use 1 to 100 letters, digits, '.', '_', ':' and '-', the first a letter or digit."
             raise errors.InvalidField.of("pool_id", f"{short(wanted)} cannot be used", remedy)
         if wanted in self._pools:
@@ -112,12 +105,9 @@ class PoolManager:
         Raises:
             PoolNotFound: there is none of that id.
         """
-        if pool_id in self._pools:
-            return self._pools[pool_id]
-        known = ", ".join(sorted(self._pools)[:20])
-        have = f"Pools that exist: {known}." if known else "No pool exists yet."
-        text = f"Pool {short(pool_id)} not found. {have} Make one with create_pool."
-        raise errors.PoolNotFound(text, pool=pool_id, known=sorted(self._pools))
+        if pool_id not in self._pools:
+            raise _not_found(pool_id, sorted(self._pools))
+        return self._pools[pool_id]
 
     async def execute_on_pool(
         self,
@@ -163,11 +153,12 @@ class PoolManager:
             NoPoolAvailable: there is no pool.
             InvalidField: prompt, context or timeout cannot be used.
         """
-        pool = self._choose(selector)
+        self._turn += 1
+        pool = _choose(selector, list(self._pools.values()), turn=self._turn)
         return pool.pool_id, await pool.execute(prompt, context, timeout)
 
     async def list_pools(self) -> list[dict[str, JsonValue]]:
-        """Return the status of every pool, by id."""
+        """Return the status of every pool, in the order of their ids."""
         return [self._pools[pool_id].get_status() for pool_id in sorted(self._pools)]
 
     async def get_health_status(self) -> dict[str, JsonValue]:
@@ -191,30 +182,30 @@ class PoolManager:
         await pool.initialize()
         return pool
 
-    def _choose(self, selector: str) -> WorkerPool:
-        if selector not in SELECTORS:
-            raise errors.UnknownChoice.of("selector", selector, SELECTORS)
-        pools = [self._pools[pool_id] for pool_id in sorted(self._pools)]
-        if not pools:
-            raise errors.NoPoolAvailable("No pool exists. Make one with create_pool.", reasons={})
-        fit = [pool for pool in pools if all(worker.trouble() is None for worker in pool.workers)] or pools
-        self._turn += 1
-        if selector == "random":
-            return random.choice(fit)
-        if selector == "round_robin":
-            return fit[self._turn % len(fit)]
-        fewest = min(pool.load for pool in fit)
-        least = [pool for pool in fit if pool.load == fewest]
-        return least[self._turn % len(least)]
-
     def _keep(self) -> None:
-        if self._file is None:
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        told = {pool_id: pool.worker_type for pool_id, pool in sorted(self._pools.items())}
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(told, indent=1), encoding="utf-8")
-        os.replace(new, self._file)
+        self._file.write({pool_id: pool.worker_type for pool_id, pool in self._pools.items()})
+
+
+def _not_found(pool_id: str, known: Sequence[str]) -> errors.PoolNotFound:
+    have = f"Pools that exist: {', '.join(known[:20])}." if known else "No pool exists yet."
+    text = f"Pool {short(pool_id)} not found. {have} Make one with create_pool."
+    return errors.PoolNotFound(text, pool=pool_id, known=list(known))
+
+
+def _choose(selector: str, pools: Sequence[WorkerPool], *, turn: int) -> WorkerPool:
+    """Return the pool that is to take a task; ``turn`` counts the choices and decides among equals."""
+    if selector not in SELECTORS:
+        raise errors.UnknownChoice.of("selector", selector, SELECTORS)
+    if not pools:
+        raise errors.NoPoolAvailable("No pool exists. Make one with create_pool.", reasons={})
+    fit = [pool for pool in pools if all(worker.trouble() is None for worker in pool.workers)] or pools
+    if selector == "random":
+        return random.choice(fit)
+    if selector == "round_robin":
+        return fit[turn % len(fit)]
+    fewest = min(pool.load for pool in fit)
+    least = [pool for pool in fit if pool.load == fewest]
+    return least[turn % len(least)]
 
 
 async def get_pool_manager() -> PoolManager:
@@ -225,16 +216,3 @@ async def get_pool_manager() -> PoolManager:
         manager = _managers[loop] = PoolManager()
     await manager.start()
     return manager
-
-
-def _read(file: Path | None) -> dict[str, str | None]:
-    if file is None or not file.exists():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and all(isinstance(one, str | None) for one in found.values()):
-            return {str(pool_id): one for pool_id, one in found.items() if _POOL_ID.fullmatch(str(pool_id))}
-        raise ValueError("it must map pool ids to worker types or null")
-    except (OSError, ValueError) as exc:
-        text = f"{file} cannot be read: {exc}. Correct it, or remove it: the pools are then made anew by their users."
-        raise errors.InvalidConfig(text, file=str(file)) from exc

@@ -60,13 +60,7 @@ class WorkerPool:
         if self.running:
             return
         self.workers = [
-            Worker(
-                f"{self.pool_id}-worker-{number}",
-                self._queue,
-                self._runner,
-                pool_id=self.pool_id,
-                worker_type=self.worker_type,
-            )
+            Worker(f"{self.pool_id}-worker-{number}", self._queue, self._runner, pool_id=self.pool_id)
             for number in range(WORKERS)
         ]
         for worker in self.workers:
@@ -88,7 +82,7 @@ class WorkerPool:
             PoolGone: the pool is not running (any more).
         """
         task = Task(_checked_prompt(prompt), context=context, timeout=_checked_timeout(timeout))
-        job_spec(task.context, worker_type=self.worker_type)
+        task.spec = job_spec(task.context, worker_type=self.worker_type)
         if not self.running:
             raise errors.PoolGone.of(self.pool_id)
         self.tasks_submitted += 1
@@ -100,10 +94,8 @@ class WorkerPool:
             raise
         finally:
             self._open.discard(task)
-        if result.status == "completed":
-            self.tasks_completed += 1
-        elif result.status != "cancelled":
-            self.tasks_failed += 1
+        self.tasks_completed += result.status == "completed"
+        self.tasks_failed += result.status in ("failed", "timeout")
         return result
 
     async def execute_batch(
@@ -162,9 +154,7 @@ class WorkerPool:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
         for task in list(self._open):
             task.set_error("The pool was shut down.", pool_id=self.pool_id, status="cancelled")
-        while not self._queue.empty():  # each step lets one go on that waited for room, and sees its task has ended
-            self._queue.get_nowait()
-            await asyncio.sleep(0)
+        await _empty(self._queue)
         if self._owns_runner:
             await self._runner.close()
 
@@ -185,6 +175,13 @@ class WorkerPool:
         if all(worker.current is not task for worker in self.workers):
             text = "Its timeout was over before a worker was free."
             task.set_error(text, pool_id=self.pool_id, status="timeout")
+
+
+async def _empty(queue: asyncio.Queue[Task]) -> None:
+    """Take all out; each step lets one go on that waited for room, and then sees that its task has ended."""
+    while not queue.empty():
+        queue.get_nowait()
+        await asyncio.sleep(0)
 
 
 def _checked_prompt(prompt: object) -> str:

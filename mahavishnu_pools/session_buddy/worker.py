@@ -43,7 +43,11 @@ class ExecutionResult(MappingValue):
 
 
 class Task:
-    """A prompt on its way through a pool. Its ``timeout`` (seconds) counts from now, waiting included."""
+    """A prompt on its way through a pool. Its ``timeout`` (seconds) counts from now, waiting included.
+
+    Raises:
+        InvalidField: the context cannot be used.
+    """
 
     def __init__(
         self, prompt: str, *, context: Mapping[str, Any] | None = None, timeout: float = DEFAULT_TIMEOUT
@@ -51,6 +55,8 @@ class Task:
         self.task_id = f"sb_{uuid.uuid4().hex}"
         self.prompt = prompt
         self.context = dict(context or {})
+        #: How it is run: fields of a task's specification; the pool adds its worker type.
+        self.spec = job_spec(self.context, worker_type=None)
         self.timeout = timeout
         self.abandoned = False
         self._deadline = time.monotonic() + timeout
@@ -112,14 +118,13 @@ class Worker:
         runner: Runner,
         *,
         pool_id: str = "",
-        worker_type: str | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.tasks_processed = self.tasks_completed = self.tasks_failed = self.consecutive_failures = 0
         self.last_activity = time.monotonic()
         self.current: Task | None = None
         self._queue, self._runner = queue, runner
-        self._pool_id, self._worker_type = pool_id, worker_type
+        self._pool_id = pool_id
         self._processing: asyncio.Task[None] | None = None
 
     @property
@@ -192,9 +197,8 @@ class Worker:
         if task.seconds_left <= 0:
             task.set_error("Its timeout was over before a worker was free.", pool_id=self._pool_id, status="timeout")
             return
-        spec = job_spec(task.context, worker_type=self._worker_type)
         seconds = max(0.001, round(task.seconds_left, 2))
-        job = Job(task.task_id, self._pool_id, self.worker_id, task.prompt, seconds, spec)
+        job = Job(task.task_id, self._pool_id, self.worker_id, task.prompt, seconds, task.spec)
         began = time.monotonic()
         run = asyncio.create_task(self._runner.run(job))
         task.attach(run)

@@ -1,3 +1,5 @@
+"""The Session-Buddy server as a process: tools, memory, restarts, and what is left when it ends."""
+
 from __future__ import annotations
 
 import asyncio
