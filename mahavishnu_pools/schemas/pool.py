@@ -103,7 +103,8 @@ class PoolConfig(Value):
     @model_validator(mode="before")
     @classmethod
     def _some_types_have_so_many_workers(cls, given: Any) -> Any:
-        fixed = FIXED_WORKERS.get(given.get("pool_type", "")) if isinstance(given, dict) else None
+        kind = given.get("pool_type") if isinstance(given, dict) else None
+        fixed = FIXED_WORKERS.get(kind) if isinstance(kind, str) else None
         return given if fixed is None else {"min_workers": fixed, "max_workers": fixed, **given}
 
     @field_validator("name")
