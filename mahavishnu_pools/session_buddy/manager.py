@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,14 +87,7 @@ class PoolManager:
             PoolConflict: there is a pool of that id.
         """
         wanted = pool_id or f"pool_{uuid.uuid4().hex[:8]}"
-        if not POOL_ID.fullmatch(wanted):
-            remedy = "Use 1 to 100 letters, digits, '.', '_', ':' and '-', the first a letter or digit."
-            raise errors.InvalidField.of("pool_id", f"{short(wanted)} cannot be used", remedy)
-        if wanted in self._pools:
-            text = f"Pool {wanted} already exists. Use it, delete it with delete_pool, or choose another id."
-            raise errors.PoolConflict(text, name=wanted)
-        if len(self._pools) >= MAX_POOLS:
-            raise errors.InvalidField.of("pool_id", f"there are {MAX_POOLS} pools already", "Delete some first.")
+        _check_id(wanted, self._pools)
         pool = await self._add(wanted, worker_type)
         self._keep()
         return pool
@@ -184,6 +177,17 @@ class PoolManager:
 
     def _keep(self) -> None:
         self._file.write({pool_id: pool.worker_type for pool_id, pool in self._pools.items()})
+
+
+def _check_id(wanted: str, pools: Collection[str]) -> None:
+    if not POOL_ID.fullmatch(wanted):
+        remedy = "Use 1 to 100 letters, digits, '.', '_', ':' and '-', the first a letter or digit."
+        raise errors.InvalidField.of("pool_id", f"{short(wanted)} cannot be used", remedy)
+    if wanted in pools:
+        text = f"Pool {wanted} already exists. Use it, delete it with delete_pool, or choose another id."
+        raise errors.PoolConflict(text, name=wanted)
+    if len(pools) >= MAX_POOLS:
+        raise errors.InvalidField.of("pool_id", f"there are {MAX_POOLS} pools already", "Delete some first.")
 
 
 def _not_found(pool_id: str, known: Sequence[str]) -> errors.PoolNotFound:
