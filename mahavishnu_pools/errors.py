@@ -371,12 +371,6 @@ class RemoteRefused(Unavailable):
     code = "remote_refused"
 
 
-class MemoryBroken(Unavailable):
-    """The file with the memory index cannot be read or written."""
-
-    code = "memory_broken"
-
-
 class WaitTimeout(MahavishnuError):
     """The caller's own waiting time is over; the task goes on."""
 
