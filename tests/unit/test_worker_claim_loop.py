@@ -236,3 +236,20 @@ def test_a_closed_lease_hands_back_what_was_held(world: World) -> None:
 
     assert world.task(task_id).status == "queued"
     assert world.run(leases.list_leases()) == []
+
+
+def test_a_loop_whose_stop_nobody_waits_for_any_more_ends_although_redis_is_away(
+    world: World, make: Make, make_proxy: Callable[[int], Proxy]
+) -> None:
+    address, _, port = world.store.url.rpartition("/")[0].rpartition(":")
+    proxy = make_proxy(int(port))
+    looping = make(url=f"{address}:{proxy.port}/0")
+    world.to(looping.pool_id)
+    looping.loop.start()
+    [running] = looping.wait(1)
+    proxy.close()
+
+    looping.finish(running)
+    looping.loop.stop(timeout=0.1)
+
+    eventually(lambda: not looping.loop.alive)
