@@ -164,7 +164,7 @@ async def test_best_practices_scaling(pool_mgr: PoolManager) -> None:
 
     assert (before["workers"], before["status"]) == (1, "running")
     assert (after["workers"], after["status"]) == (3, "running")
-    with pytest.raises(errors.ScaleOutOfRange, match="--max 4"):
+    with pytest.raises(errors.ScaleOutOfRange, match="max_workers=4"):
         await pool.scale(4)
 
 
