@@ -42,16 +42,19 @@ class Script:
 DEAD_LETTER_EXPIRES = 30 * 86400.0
 
 
-def script(name: str, *, dead_letter_expires: float = DEAD_LETTER_EXPIRES) -> Script:
-    """Return a script with the key functions and the prelude before it; dead letters it writes are kept so long (s)."""
-    return _script(name, max(1, round(dead_letter_expires * 1000)))
+def script(name: str, *, dead_letter_expires: float = DEAD_LETTER_EXPIRES, outbox: bool = True) -> Script:
+    """Return a script with the key functions and the prelude before it.
+
+    Dead letters it writes are kept so long (s); outcomes it writes are noted for the memory with ``outbox``.
+    """
+    return _script(name, max(1, round(dead_letter_expires * 1000)), outbox)
 
 
 @cache
-def _script(name: str, dead_ttl: int) -> Script:
+def _script(name: str, dead_ttl: int, outbox: bool) -> Script:
     folder = resources.files("mahavishnu_pools.store") / "lua"
     parts = (keys.lua_functions(), (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text())
-    text = f"local NS, DEAD_TTL = ARGV[1], {dead_ttl}\n" + "\n".join(parts)
+    text = f"local NS, DEAD_TTL, OUTBOX = ARGV[1], {dead_ttl}, {str(outbox).lower()}\n" + "\n".join(parts)
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -64,6 +64,7 @@ class AsyncStore:
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
         self.dead_letter_expires = DEAD_LETTER_EXPIRES
+        self.outbox = True
         make = async_primary_pool if url.startswith(SCHEME) else redis.asyncio.BlockingConnectionPool.from_url
         pool = make(
             url,
@@ -81,6 +82,7 @@ class AsyncStore:
         """Make a store for the settings' namespace, deadline and retention of dead letters."""
         store = cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
         store.dead_letter_expires = settings.dead_letter_expires
+        store.outbox = settings.memory_aggregation_enabled
         return store
 
     async def __aenter__(self) -> Self:
@@ -145,7 +147,7 @@ class AsyncStore:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _once(self, call: Call[Any]) -> Any:
-        known = script(call.script, dead_letter_expires=self.dead_letter_expires)
+        known = script(call.script, dead_letter_expires=self.dead_letter_expires, outbox=self.outbox)
         arguments = _script_arguments(self.prefix, call)
         try:
             return await self.redis.execute_command("EVALSHA", known.sha, *arguments)
@@ -162,6 +164,7 @@ class SyncStore:
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
         self.dead_letter_expires = DEAD_LETTER_EXPIRES
+        self.outbox = True
         make = primary_pool if url.startswith(SCHEME) else redis.BlockingConnectionPool.from_url
         pool = make(
             url,
@@ -179,6 +182,7 @@ class SyncStore:
         """Make a store for the settings' namespace, deadline and retention of dead letters."""
         store = cls(url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections)
         store.dead_letter_expires = settings.dead_letter_expires
+        store.outbox = settings.memory_aggregation_enabled
         return store
 
     def __enter__(self) -> Self:
@@ -246,7 +250,7 @@ class SyncStore:
     def _pipelined(self, calls: Sequence[Call[Any]]) -> list[Any]:
         pipeline = self.redis.pipeline(transaction=False)
         for call in calls:
-            sha = script(call.script, dead_letter_expires=self.dead_letter_expires).sha
+            sha = script(call.script, dead_letter_expires=self.dead_letter_expires, outbox=self.outbox).sha
             pipeline.execute_command("EVALSHA", sha, *_script_arguments(self.prefix, call))
         replies = pipeline.execute(raise_on_error=False)
         for index, reply in enumerate(replies):
@@ -259,7 +263,7 @@ class SyncStore:
         return replies
 
     def _once(self, call: Call[Any]) -> Any:
-        known = script(call.script, dead_letter_expires=self.dead_letter_expires)
+        known = script(call.script, dead_letter_expires=self.dead_letter_expires, outbox=self.outbox)
         arguments = _script_arguments(self.prefix, call)
         try:
             return self.redis.execute_command("EVALSHA", known.sha, *arguments)

@@ -94,6 +94,15 @@ KEYS: tuple[Key, ...] = (
     Key("untold", "mhv:untold:{}", "list", "result_expires after the last one", "cancel, finish, reap, …", "untold",
         "Messages of an app's tasks in groups that ended without Celery, until it was told"),
     Key("telling", "mhv:telling:{}", "string", "some seconds", "untold", "untold", "Worker that tells Celery of them"),
+    # ── memory ──
+    Key("outbox", "mhv:outbox", "stream", "7 days, 100,000 entries", "finish, cancel, reap, …", "memory sync, search",
+        "Outcomes of tasks, numbered, that memory records are made of"),
+    Key("outbox_count", "mhv:outbox_count", "string", "kept", "finish, cancel, reap, …", "memory sync",
+        "Number of the last outcome in the outbox"),
+    Key("sink", "mhv:sink:{}", "hash", "kept", "sink_take, sink_confirm, sink_fail", "memory sync, stats",
+        "How far a sink has confirmed, its failures, what was dropped and set aside"),
+    Key("sink_lock", "mhv:sink_lock:{}", "string", "some seconds, refreshed", "sink_take, sink_confirm", "sink_*",
+        "Who delivers to a sink"),
     # ── nodes ──
     Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all",
         "Node name to JSON: tags, region, agent pid"),

@@ -67,6 +67,7 @@ class Delivery(RuleBasedStateMachine):
             "zset": lambda name: redis.zrange(name, 0, -1, withscores=True),
             "list": lambda name: redis.lrange(name, 0, -1),
             "string": redis.get,
+            "stream": redis.xrange,
         }
         return readers[redis.type(key)](key)
 

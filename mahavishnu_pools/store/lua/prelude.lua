@@ -300,11 +300,48 @@ end
 
 local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead' }
 
+-- The outbox is a log of outcomes, each with a number: of one that could not be written, or was cut off unread, the number is missing.
+-- It holds so many; of long texts so many bytes are kept.
+local OUTBOX_MOST, OUTBOX_TEXT = 100000, 24 * 1024
+
+-- Whether a JSON text says false under this name at its top. It is decoded only when the name is somewhere in it.
+local function says_no(text, name)
+  if not text or not string.find(text, '"' .. name .. '"%s*:%s*false') then return false end
+  local good, value = pcall(cjson.decode, text)
+  return good and type(value) == 'table' and value[name] == false
+end
+
+-- An outcome with what a memory record is made of, its output cut.
+local function shortened(text)
+  local good, value = pcall(cjson.decode, text)
+  if not good or type(value) ~= 'table' then return '{}' end
+  if type(value.result) == 'table' and value.task_id then value = value.result end
+  local kept = { exit_code = value.exit_code, worker_id = value.worker_id }
+  for name, most in pairs({ output = OUTBOX_TEXT, error = 4096 }) do
+    if type(value[name]) == 'string' then kept[name] = string.sub(value[name], 1, most) end
+  end
+  return cjson.encode(kept)
+end
+
+-- Notes an outcome for the memory. h: fields of the record, as settle reads them.
+local function note(id, pool, o, now, h)
+  local about = call('HMGET', k_pool(pool), 'config', 'type', 'name')
+  if says_no(about[1], 'memory_enabled') or says_no(h[7], 'memory') then return end
+  local spec, outcome = h[7] or '', o.outcome ~= '' and o.outcome or o.meta
+  if #spec > OUTBOX_TEXT then spec = string.sub(spec, 1, OUTBOX_TEXT) end
+  if #outcome > OUTBOX_TEXT then outcome = shortened(outcome) end
+  local number = redis.pcall('INCR', k_outbox_count())
+  -- The outcome counts: whatever is wrong with the outbox, a number that is missing is all that comes of it.
+  redis.pcall('XADD', k_outbox(), 'MAXLEN', '~', OUTBOX_MOST, '*', 'n', type(number) == 'number' and number or 0, 'task', id,
+    'pool', pool, 'pool_type', about[2] or '', 'pool_name', about[3] or '', 'type', h[5] or '', 'worker', h[8] or '',
+    'status', o.status, 'started', h[4] or '', 'finished', stamp(now), 'replayed', h[9] or '', 'spec', spec, 'outcome', outcome)
+end
+
 -- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms).
 -- A completed outcome lives in Celery's result key, any other in the record.
 function settle(id, pool, o, now)
   local key, ttl = k_task(id), math.max(1, math.floor(tonumber(o.ttl)))
-  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type', 'also')
+  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed')
   call('HSET', key, 'status', o.status, 'finished', stamp(now))
   if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
   call('HDEL', key, 'retry_at', 'cancel', 'suspect')
@@ -315,6 +352,7 @@ function settle(id, pool, o, now)
   end
   if h[3] and call('GET', k_idem(h[3])) == id then call('PEXPIRE', k_idem(h[3]), ttl) end
   local periodic = string.find(h[5] or '', 'celery:mahavishnu.periodic.', 1, true) == 1
+  if OUTBOX and not periodic then note(id, pool, o, now, h) end
   if not periodic and call('EXISTS', k_pool(pool)) == 1 then
     call('HINCRBY', k_pool(pool), STAT[o.status], 1)
     if h[4] then
