@@ -44,12 +44,19 @@ async def _memory(_: argparse.Namespace) -> list[Figure]:
     return await asyncio.to_thread(memory.run)
 
 
+async def _delegation(_: argparse.Namespace) -> list[Figure]:
+    from benchmarks import delegation
+
+    return await delegation.run()
+
+
 SECTIONS: dict[str, Section] = {
     "scale": _scale,
     "recovery": _recovery,
     "routing": _routing,
     "celery": _celery,
     "memory": _memory,
+    "delegation": _delegation,
 }
 
 #: Seconds a section may take altogether.
