@@ -12,11 +12,15 @@ from celery import Celery
 
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.amqp import STORE_FACTORY
+from mahavishnu_pools.settings import load_settings
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.pools import reindex
 
 #: Compares the load index with the truth.
 RECONCILE = f"{names.PERIODIC_PREFIX}reconcile"
+
+#: Delivers the outcomes of tasks to the memory servers.
+SYNC_MEMORY = f"{names.PERIODIC_PREFIX}sync_memory"
 
 #: Seconds between two reconciliations of the load index with the truth.
 RECONCILE_INTERVAL = 30.0
@@ -29,13 +33,26 @@ def register(app: Celery) -> None:
         store: Any = getattr(app, STORE_FACTORY)()
         return int(store.run(reindex()))
 
+    def sync_memory() -> int:
+        from mahavishnu_pools.memory.aggregator import sync_once
+
+        store: Any = getattr(app, STORE_FACTORY)()
+        return int(sync_once(redis_url=store.url)["memory_items_synced"])
+
+    app.task(name=SYNC_MEMORY, shared=False, ignore_result=True)(sync_memory)
     app.task(name=RECONCILE, shared=False, ignore_result=True)(reconcile)
 
 
 def schedule(app: Celery) -> None:
     """Have beat send the periodic tasks. One that was not taken before the next is due is dropped."""
+    interval = load_settings().memory_sync_interval
     app.conf.beat_schedule = {
         **(app.conf.beat_schedule or {}),
+        SYNC_MEMORY: {
+            "task": SYNC_MEMORY,
+            "schedule": interval,
+            "options": {"queue": keys.key("periodic", prefix=""), "priority": 0, "expires": interval},
+        },
         RECONCILE: {
             "task": RECONCILE,
             "schedule": RECONCILE_INTERVAL,

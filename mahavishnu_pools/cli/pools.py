@@ -29,6 +29,8 @@ COMMANDS = {
     "rebalance": f"{_HERE}.rebalance:rebalance",
     "health": f"{_HERE}.pool_views:health",
     "stats": f"{_HERE}.pool_views:stats",
+    "search-memory": f"{_HERE}.memory:search_memory",
+    "sync": f"{_HERE}.memory:sync",
 }
 
 

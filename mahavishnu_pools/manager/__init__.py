@@ -8,13 +8,14 @@ from mahavishnu_pools.manager.batch_verbs import BatchVerbs
 from mahavishnu_pools.manager.cancel_verbs import CancelVerbs
 from mahavishnu_pools.manager.check_verbs import CheckVerbs
 from mahavishnu_pools.manager.dead_verbs import DeadVerbs
+from mahavishnu_pools.manager.memory_verbs import MemoryVerbs
 from mahavishnu_pools.manager.move_verbs import MoveVerbs
 from mahavishnu_pools.manager.report_verbs import ReportVerbs
 
 __all__ = ["PoolManager"]
 
 
-class PoolManager(MoveVerbs, ReportVerbs, BatchVerbs, CancelVerbs, CheckVerbs, DeadVerbs):
+class PoolManager(MoveVerbs, ReportVerbs, MemoryVerbs, BatchVerbs, CancelVerbs, CheckVerbs, DeadVerbs):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 
     Without a configured Redis it uses the running local stack, else a private one that lives as long as the manager.

@@ -7,6 +7,7 @@ from typing import Any
 
 from mahavishnu_pools.manager.pool_verbs import PoolVerbs
 from mahavishnu_pools.pools import reports
+from mahavishnu_pools.store.outbox import SINKS, read_sinks
 from mahavishnu_pools.store.pools import list_nodes
 from mahavishnu_pools.store.tasks import read_recent
 
@@ -22,7 +23,9 @@ class ReportVerbs(PoolVerbs):
 
     async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
         """Return figures over all pools, and with ``by_type`` for each type."""
-        return reports.statistics(await self.list_pools(), by_type=by_type)
+        states = await (await self._connected()).store.run(read_sinks(*SINKS))
+        memory = reports.memory_sync(dict(zip(SINKS, states, strict=True)))
+        return reports.statistics(await self.list_pools(), by_type=by_type, memory=memory)
 
     async def aggregate_results(self, pool_ids: Iterable[str] | None = None) -> dict[str, Any]:
         """Return the last results (at most 1000) of pools (None: of all) with counts, by pool id."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mahavishnu_pools.pools.mahavishnu import health_of
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, HealthStatus, PoolInfo, PoolStatus
 from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.store.outbox import SinkState
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.pools import NodeInfo
@@ -34,15 +35,34 @@ def health(pools: Sequence[PoolInfo], nodes: Sequence[NodeInfo]) -> dict[str, An
     }
 
 
-def statistics(pools: Sequence[PoolInfo], *, by_type: bool) -> dict[str, Any]:
+def statistics(pools: Sequence[PoolInfo], *, by_type: bool, memory: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures over all pools, and with ``by_type`` the same for each pool type."""
     found = _figures(pools)
-    # Until a sink is connected nothing waits for one.
-    found["memory_sync"] = {"pending": 0, "last_success": None, "error": None}
+    found["memory_sync"] = dict(memory)
     if by_type:
         types = sorted({pool.pool_type for pool in pools})
         found["by_type"] = {one: _figures([pool for pool in pools if pool.pool_type == one]) for one in types}
     return found
+
+
+def memory_sync(states: Mapping[str, SinkState]) -> dict[str, Any]:
+    """Return what the statistics tell of the sync: the slowest sink's ``pending``, the last success, an error."""
+    successes = [state.last_success for state in states.values() if state.last_success is not None]
+    return {
+        "pending": max((state.pending for state in states.values()), default=0),
+        "last_success": max(successes).isoformat() if successes else None,
+        "error": next((f"{name}: {state.error}" for name, state in states.items() if state.error), None),
+        "sinks": {
+            name: {
+                "pending": state.pending,
+                "delivered": state.delivered,
+                "dropped": state.dropped,
+                "set_aside": state.aside,
+                "error": state.error,
+            }
+            for name, state in states.items()
+        },
+    }
 
 
 def _figures(pools: Sequence[PoolInfo]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from mahavishnu_pools.store.calls import Call, pairs
 
+#: The sinks, in the order of delivery.
+SINKS = ("session_buddy", "akosha")
+
 #: Before the first entry.
 START = "0-0"
 

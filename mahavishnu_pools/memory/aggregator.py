@@ -1,0 +1,158 @@
+"""MemoryAggregator: brings the outcomes of all pools to the memory servers, and searches them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.mcp_client import McpClient
+from mahavishnu_pools.memory.delivering import deliver_all
+from mahavishnu_pools.memory.index import Filters
+from mahavishnu_pools.memory.search import catch_up, index_of, search_all
+from mahavishnu_pools.memory.sinks.akosha import AkoshaSink
+from mahavishnu_pools.memory.sinks.interface import Sink
+from mahavishnu_pools.memory.sinks.session_buddy import SessionBuddySink
+from mahavishnu_pools.settings import Settings, load_settings
+from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.outbox import SINKS, read_sinks
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+_log = logging.getLogger(__name__)
+
+
+class StoreOwner(Protocol):
+    """What the aggregator needs of a PoolManager."""
+
+    settings: Settings
+
+    async def memory_store(self) -> AsyncStore:
+        """Return the manager's store, connected."""
+        ...
+
+
+class MemoryAggregator:
+    """Delivers to Session-Buddy and then Akosha. What is None comes from the manager's settings."""
+
+    def __init__(
+        self,
+        session_buddy_url: str | None = None,
+        akosha_url: str | None = None,
+        sync_interval: float | None = None,
+    ) -> None:
+        self._urls = {"session_buddy_pool_url": session_buddy_url, "akosha_url": akosha_url}
+        self._interval = sync_interval
+        self._task: asyncio.Task[None] | None = None
+
+    async def start_periodic_sync(self, pool_manager: StoreOwner) -> None:
+        """Sync now and at every interval until ``stop``; a second call changes nothing."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._periodically(pool_manager))
+
+    async def stop(self) -> None:
+        """End the periodic sync; a batch that is under way is delivered again by the next one."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def collect_and_sync(self, pool_manager: StoreOwner, *, force: bool = True) -> dict[str, Any]:
+        """Deliver what waits and return ``pools_synced, memory_items_synced, memory_items_pending, timestamp``.
+
+        An item counts as synced for each server that confirmed it, and as pending while one has not. ``errors`` holds
+        what keeps a server from taking more. Without ``force`` a server that failed a short time ago is left alone.
+
+        Raises:
+            RedisUnavailable: the outbox cannot be read.
+        """
+        return await sync(await pool_manager.memory_store(), self._settings(pool_manager), force=force)
+
+    async def cross_pool_search(
+        self, query: str, pool_manager: StoreOwner, limit: int = 10, *, filters: Filters | None = None
+    ) -> list[dict[str, Any]]:
+        """Search the memories of all pools, best first; also when servers or Redis are down.
+
+        Raises:
+            InvalidField: the limit is below 1.
+            Unavailable: this machine's index cannot be used.
+        """
+        settings = self._settings(pool_manager)
+        index = index_of(settings)
+        try:
+            try:
+                await catch_up(await pool_manager.memory_store(), index)
+            except errors.RedisUnavailable as exc:
+                _log.warning("The search does not know the newest outcomes: %s", exc.message)
+            async with opened_sinks(settings) as sinks:
+                return await search_all(index, sinks, query, limit=limit, filters=filters)
+        finally:
+            index.close()
+
+    def _settings(self, pool_manager: StoreOwner) -> Settings:
+        given = {name: url for name, url in self._urls.items() if url is not None}
+        return pool_manager.settings.model_copy(update=given)
+
+    async def _periodically(self, pool_manager: StoreOwner) -> None:
+        interval = self._interval or pool_manager.settings.memory_sync_interval
+        while True:
+            try:
+                await self.collect_and_sync(pool_manager, force=False)
+            except errors.MahavishnuError as exc:
+                _log.warning("The memory was not synced: %s", exc.message)
+            await asyncio.sleep(interval)
+
+
+async def sync(store: AsyncStore, settings: Settings, *, force: bool) -> dict[str, Any]:
+    """Deliver the outbox to every sink; see ``MemoryAggregator.collect_and_sync``."""
+    confirmed, failures = 0, {}
+    pools: set[str] = set()
+    if settings.memory_aggregation_enabled:
+        async with opened_sinks(settings) as sinks:
+            for sink in sinks:
+                done = await deliver_all(store, sink, force=force)
+                confirmed += done.confirmed
+                pools |= done.pools
+                if done.error:
+                    failures[sink.name] = done.error
+    states = await store.run(read_sinks(*SINKS))
+    return {
+        "pools_synced": len(pools),
+        "memory_items_synced": confirmed,
+        "memory_items_pending": max(state.pending for state in states),
+        "timestamp": datetime.now(UTC).isoformat(),
+        "errors": failures,
+    }
+
+
+@asynccontextmanager
+async def opened_sinks(settings: Settings) -> AsyncIterator[list[Sink]]:
+    """Give the sinks of the settings, in the order of delivery; they connect when used."""
+    async with AsyncExitStack() as stack:
+        buddy = McpClient(settings.session_buddy_pool_url, token=_secret(settings.session_buddy_token))
+        akosha = McpClient(settings.akosha_url, token=_secret(settings.akosha_token))
+        for client in (buddy, akosha):
+            await stack.enter_async_context(client)
+        yield [SessionBuddySink(buddy), AkoshaSink(akosha)]
+
+
+def sync_once(settings: Settings | None = None, *, redis_url: str) -> dict[str, Any]:
+    """Sync once from synchronous code, with a connection of its own; servers that failed lately are left alone."""
+
+    async def run() -> dict[str, Any]:
+        chosen = settings or load_settings()
+        async with AsyncStore.from_settings(chosen, redis_url) as store:
+            return await sync(store, chosen, force=False)
+
+    return asyncio.run(run())
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()

@@ -1,0 +1,1 @@
+"""Where memory records are delivered: one module for each kind of server."""
