@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mahavishnu_pools import errors as errors
     from mahavishnu_pools.bus.local import MessageBus as MessageBus
     from mahavishnu_pools.manager import PoolManager as PoolManager
+    from mahavishnu_pools.memory.aggregator import MemoryAggregator as MemoryAggregator
     from mahavishnu_pools.pools.interface import Pool as Pool
     from mahavishnu_pools.pools.interface import PoolType as PoolType
     from mahavishnu_pools.routing.distributing import Distribution as Distribution
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 #: Public name: the module it lives in.
 _HOMES = {
     "PoolManager": "manager",
+    "MemoryAggregator": "memory.aggregator",
     "MessageBus": "bus.local",
     "Message": "schemas.message",
     "MessageType": "schemas.message",

@@ -19,8 +19,7 @@ from mahavishnu_pools.store.outbox import Entry, Progress, SinkState
 #: Records delivered in one call: what may be sent twice to a server that cannot tell.
 BATCH = 50
 
-#: Tries of a record that its sink refuses while it takes others, before the record is set aside; of the first one when it
-#: refuses all.
+#: Tries of a record that its sink refuses while it takes others, before the record is set aside.
 TRIES = 3
 
 #: Seconds between two signs of life of a deliverer.

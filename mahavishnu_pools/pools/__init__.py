@@ -7,6 +7,7 @@ from typing import Any
 
 #: The names that code written for the former layout imports from here, and where they live.
 _ELSEWHERE = {
+    "MemoryAggregator": "mahavishnu_pools.memory.aggregator",
     "PoolManager": "mahavishnu_pools.manager",
     "PoolConfig": "mahavishnu_pools.schemas.pool",
     "PoolSelector": "mahavishnu_pools.schemas.pool",
