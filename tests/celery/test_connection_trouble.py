@@ -35,7 +35,8 @@ def _until(path: Path) -> str:
 
 
 def _cut(site: Site, group: GroupProcess) -> None:
-    """Cut every connection of a group to the server."""
+    """Cut every connection of a group to the server, when Celery's consumer has its own, too."""
+    eventually(lambda: " ready." in group.log())
     for address in group.addresses(site.server.port):
         site.redis.execute_command("CLIENT", "KILL", "ADDR", address)
 
