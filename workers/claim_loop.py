@@ -61,7 +61,6 @@ class ClaimLoop:
         self._requests = ClaimRequests()
         self._claiming = True
         self._stop = threading.Event()
-        #: Set when nobody waits any more for what is finished to be sent.
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="claim-loop", daemon=True)
         self._first_answer = threading.Event()
@@ -74,11 +73,6 @@ class ClaimLoop:
     def wait_ready(self, timeout: float) -> bool:
         """Wait until the first claim was answered."""
         return self._first_answer.wait(timeout)
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether the loop still works, or sends what is finished."""
-        return self._thread.is_alive()
 
     def ring(self) -> None:
         """Have the loop look for work now."""
@@ -117,7 +111,7 @@ class ClaimLoop:
                 logger.warning("Claims wait for Redis: %s", exc)
                 self._requests.ring()
                 if self._given_up.wait(PAUSE):
-                    return
+                    return  # nobody waits any more for what is finished to be sent
                 continue
             if not again:
                 self._wait()

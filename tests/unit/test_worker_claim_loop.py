@@ -252,4 +252,4 @@ def test_a_loop_whose_stop_nobody_waits_for_any_more_ends_although_redis_is_away
     looping.finish(running)
     looping.loop.stop(timeout=0.1)
 
-    eventually(lambda: not looping.loop.alive)
+    eventually(lambda: not looping.loop._thread.is_alive())
