@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,18 @@ from mahavishnu_pools.schemas.memory import MemoryRecord
 
 _SERVER = "Session-Buddy"
 
-#: What is stored with, the best first, and what is searched with.
+#: What is stored with, the best first.
 _STORING = ("batch_store_memories", "store_memory", "store_conversation", "store_reflection")
-_SEARCHING = ("search_memory", "search_conversations", "search_by_concept")
+
+#: What is searched with, the best first, and what each calls the query.
+_SEARCHING = {"search_memory": "query", "search_conversations": "query", "search_by_concept": "concept"}
+
+#: Where a hit begins in an answer that is text for people, and the line its own text begins at.
+_HIT = re.compile(r"^\d+\. ", re.MULTILINE)
+_TEXT = "📝 "
+
+#: What ``text_with_ids`` wrote into a text.
+_MARK = re.compile(r"\b(pool_id|pool_type|task_id|status|memory_id):(\S+)")
 
 #: The project that conversations belong to.
 _PROJECT = "mahavishnu_pools"
@@ -51,7 +61,7 @@ class SessionBuddySink:
         tool = next((name for name in _SEARCHING if name in tools), None)
         if tool is None:
             return []
-        return _found(await self._client.call(tool, {"query": query, "limit": min(limit, 100)}))
+        return _found(await self._client.call(tool, {_SEARCHING[tool]: query, "limit": min(limit, 100)}))
 
 
 def _memory(record: MemoryRecord) -> dict[str, JsonValue]:
@@ -72,5 +82,12 @@ def _found(answer: ToolAnswer) -> list[dict[str, Any]]:
     results = answer.value.get("results") if isinstance(answer.value, dict) else None
     if isinstance(results, list):
         return [dict(one) for one in results if isinstance(one, dict)]
-    hits = [line for line in answer.text.split("\n") if line[:1].isdigit() and ". " in line[:6]]
-    return [{"content": line.split(". ", 1)[1]} for line in hits]
+    return [_hit(text) for text in _HIT.split(answer.text)[1:]]
+
+
+def _hit(text: str) -> dict[str, Any]:
+    """Return a hit of an answer for people: its own text, and the ids that stand in it."""
+    content = (text.partition(_TEXT)[2] or text).strip()
+    marks = dict(_MARK.findall(content.partition("\n")[0]))
+    memory_id = marks.pop("memory_id", None)
+    return {"content": content, "metadata": marks, **({"memory_id": memory_id} if memory_id else {})}
