@@ -95,7 +95,7 @@ KEYS: tuple[Key, ...] = (
         "Messages of an app's tasks in groups that ended without Celery, until it was told"),
     Key("telling", "mhv:telling:{}", "string", "some seconds", "untold", "untold", "Worker that tells Celery of them"),
     # ── memory ──
-    Key("outbox", "mhv:outbox", "stream", "7 days, 100,000 entries", "finish, cancel, reap, …", "memory sync, search",
+    Key("outbox", "mhv:outbox", "stream", "7 days, 100,000 entries, 256 MiB", "finish, cancel, …", "sync, search",
         "Outcomes of tasks, numbered, that memory records are made of"),
     Key("outbox_count", "mhv:outbox_count", "string", "kept", "finish, cancel, reap, …", "memory sync",
         "Number of the last outcome in the outbox"),

@@ -21,6 +21,8 @@ KEPT = {
     "registry": 1,
     "seq": 1,
     "routed": 10,  # one field a strategy
+    "outbox_count": 1,
+    "sink": 20,  # fields of one; there are as many as memory servers
     "periodic": 20,  # more are dropped
     "dead": 100,  # the dead letters of the test
     "dead_letter": 10,  # fields of one
@@ -185,6 +187,7 @@ def test_what_lives_on_with_a_pool_is_bounded_while_it_works(world: World) -> No
 
     after = {name: size_of(world, name) for name in kept_keys(world)}
     assert after == before
+    # The outbox has limits of its own (test_outbox).
     assert world.redis.llen(world.key("recent", pool)) == 1000
 
 

@@ -153,3 +153,21 @@ def test_secrets_of_known_form_are_not_in_a_record(world: World) -> None:
     record = record_of({"task": "t", "finished": "1.0", "spec": spec, "outcome": '{"output": "API_KEY=abcdefgh1234"}'})
 
     assert not any(secret in record.content for secret in ("abcdefghij", "hunter2", "abcdefgh1234"))
+
+
+def test_an_outbox_that_takes_too_much_memory_loses_its_oldest_entries(world: World) -> None:
+    limit, key = 256 * 1024 * 1024, world.key("outbox")
+    for number in range(280):
+        world.redis.xadd(key, {"n": number, "filling": "x" * 1024 * 1024})
+    world.redis.set(world.key("outbox_count"), 255)
+    assert world.redis.memory_usage(key) > limit
+    pool = world.pool("p")
+    world.to(pool, 1)
+
+    finish_all(world, pool)
+
+    assert limit / 2 < world.redis.memory_usage(key) <= limit
+    ((_, newest),) = world.redis.xrevrange(key, count=1)
+    assert newest["n"] == "256"
+    assert world.redis.ttl(key) > 6 * 86400
+    world.redis.delete(key)

@@ -304,6 +304,16 @@ local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_time
 -- It holds so many; of long texts so many bytes are kept.
 local OUTBOX_MOST, OUTBOX_TEXT = 100000, 24 * 1024
 
+-- All of it together takes so many bytes, looked at every so many outcomes, and an idle one is kept for so long (ms).
+local OUTBOX_BYTES, OUTBOX_LOOK, OUTBOX_TTL = 256 * 1024 * 1024, 256, 7 * 86400000
+
+-- Cuts off the oldest entries of an outbox that takes more memory than it may.
+local function bound_outbox()
+  local taken = redis.pcall('MEMORY', 'USAGE', k_outbox())
+  if type(taken) ~= 'number' or taken <= OUTBOX_BYTES then return end
+  redis.pcall('XTRIM', k_outbox(), 'MAXLEN', '~', math.floor(call('XLEN', k_outbox()) * OUTBOX_BYTES / taken * 0.9))
+end
+
 -- Whether a JSON text says false under this name at its top. It is decoded only when the name is somewhere in it.
 local function says_no(text, name)
   if not text or not string.find(text, '"' .. name .. '"%s*:%s*false') then return false end
@@ -335,6 +345,8 @@ local function note(id, pool, o, now, h)
   redis.pcall('XADD', k_outbox(), 'MAXLEN', '~', OUTBOX_MOST, '*', 'n', type(number) == 'number' and number or 0, 'task', id,
     'pool', pool, 'pool_type', about[2] or '', 'pool_name', about[3] or '', 'type', h[5] or '', 'worker', h[8] or '',
     'status', o.status, 'started', h[4] or '', 'finished', stamp(now), 'replayed', h[9] or '', 'spec', spec, 'outcome', outcome)
+  redis.pcall('PEXPIRE', k_outbox(), OUTBOX_TTL)
+  if type(number) == 'number' and number % OUTBOX_LOOK == 0 then bound_outbox() end
 end
 
 -- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms).
