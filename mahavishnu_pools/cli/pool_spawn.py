@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo
 
-#: Options for Kubernetes and containers; their values go into ``extra_config``.
+#: Options for Kubernetes and containers; for other pool types than that their values go into ``extra_config``.
 _EXTRA = ("namespace", "container_image")
 
 
@@ -63,6 +63,7 @@ def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) 
 def _config(fields: dict[str, Any]) -> PoolConfig:
     """Return the configuration of what was given; the settings fill in type and limits."""
     from mahavishnu_pools.pools.spawning import pool_config
+    from mahavishnu_pools.schemas.kubernetes import KUBERNETES
     from mahavishnu_pools.settings import load_settings
 
     if fields["allowed_roots"]:
@@ -70,6 +71,9 @@ def _config(fields: dict[str, Any]) -> PoolConfig:
             **fields,
             "allowed_roots": tuple(str(Path(root).expanduser().absolute()) for root in fields["allowed_roots"]),
         }
-    given = {name: value for name, value in fields.items() if value not in (None, ()) and name not in _EXTRA}
-    extra = {name: fields[name] for name in _EXTRA if fields[name] is not None}
-    return pool_config(given.pop("pool_type", None), None, {**given, "extra_config": extra}, settings=load_settings())
+    settings = load_settings()
+    given = {name: value for name, value in fields.items() if value not in (None, ())}
+    kind = given.pop("pool_type", None)
+    if (kind or settings.default_pool_type) != KUBERNETES:
+        given["extra_config"] = {name: given.pop(name) for name in _EXTRA if name in given}
+    return pool_config(kind, None, given, settings=settings)

@@ -14,6 +14,7 @@ from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.pools.placement import fitting, misfit
 from mahavishnu_pools.routing.task_input import build
+from mahavishnu_pools.schemas.kubernetes import KUBERNETES, gathered
 from mahavishnu_pools.schemas.pool import FIXED_WORKERS, PoolConfig, PoolStatus
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, create_pool, list_nodes, read_pools
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from mahavishnu_pools.store.client import AsyncStore
 
 logger = logging.getLogger(__name__)
+
+#: Where the configuration has what is said of Kubernetes.
+_INSIDE = f"{KUBERNETES}."
 
 #: A pool in one of these states has come up, or tried to.
 _UP = frozenset({PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED})
@@ -62,12 +66,26 @@ def _asked_for(
         if defaults["pool_type"] not in FIXED_WORKERS:
             defaults["min_workers"] = settings.pool_default_min_workers
             defaults["max_workers"] = settings.pool_default_max_workers
-        return build(PoolConfig, {**defaults, **fields})
+        return _built({**defaults, **fields})
     if kind not in (None, config.pool_type):
         raise errors.InvalidField.of(
             "pool_type", f"is {kind!r}, but the configuration says {config.pool_type!r}", "Give the type once."
         )
-    return build(PoolConfig, {**config.model_dump(), **fields}) if fields else config
+    return _built({**config.model_dump(), **fields}) if fields else config
+
+
+def _built(fields: Mapping[str, Any]) -> PoolConfig:
+    if fields["pool_type"] != KUBERNETES:
+        return build(PoolConfig, fields)
+    try:
+        return build(PoolConfig, gathered(fields, others=frozenset(PoolConfig.model_fields)))
+    except ValueError as exc:
+        raise errors.InvalidField(f"{exc}. Correct it and try again.", field=None) from exc
+    except errors.InvalidField as exc:
+        # Named as the caller gave it: that these fields are kept together is no affair of theirs.
+        field = exc.details()["field"]
+        inner = field and field.removeprefix(_INSIDE)
+        raise errors.InvalidField(exc.message.removeprefix(_INSIDE), field=inner) from exc
 
 
 def differences(wanted: PoolConfig, existing: PoolConfig) -> list[str]:

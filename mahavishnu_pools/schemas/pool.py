@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.schemas.kubernetes import KUBERNETES, KubernetesConfig, gathered
 from mahavishnu_pools.wording import short
 
 
@@ -67,8 +68,9 @@ SESSION_BUDDY = "session-buddy"
 #: Pool types whose number of workers nobody chooses, and that number.
 FIXED_WORKERS: Mapping[str, int] = MappingProxyType({SESSION_BUDDY: 3})
 
-#: Pool types whose workers are groups of a node agent (a bridge is one, too). Others are run elsewhere.
-GROUP_TYPES = frozenset({"mahavishnu", SESSION_BUDDY})
+#: Pool types whose workers are groups of a node agent (a bridge is one, and each Pod of a deployment has an agent).
+#: Others are run elsewhere.
+GROUP_TYPES = frozenset({"mahavishnu", SESSION_BUDDY, KUBERNETES})
 
 
 class PoolConfig(Value):
@@ -78,7 +80,8 @@ class PoolConfig(Value):
     gemini). ``nodes`` lists node names or node tags the pool may run on; None is any node, the spawning one first.
     ``replicas`` is the number of nodes that run a worker group of the pool at once. ``imports`` and ``celery_app`` name
     modules of the user that the worker group loads. ``allowed_roots`` (None: those of the node) limits ``cwd``.
-    ``endpoint`` is the server a pool delegates to (None: the one in the settings).
+    ``endpoint`` is the server a pool delegates to (None: the one in the settings). ``kubernetes`` says where the Pods
+    of a pool of that type run; its fields may also be given beside the others, or in ``extra_config``.
     """
 
     name: str
@@ -98,7 +101,15 @@ class PoolConfig(Value):
     imports: tuple[str, ...] = ()
     celery_app: str | None = None
     endpoint: str | None = None
+    kubernetes: KubernetesConfig | None = None
     extra_config: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kubernetes_may_be_given_flat(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("pool_type") != KUBERNETES:
+            return given
+        return gathered(given, others=frozenset(cls.model_fields))
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +136,19 @@ class PoolConfig(Value):
                 "lower min_workers or raise max_workers"
             )
         return self
+
+    @model_validator(mode="after")
+    def _kubernetes_is_for_its_type(self) -> Self:
+        if self.kubernetes is not None and self.pool_type != KUBERNETES:
+            raise ValueError(
+                f"kubernetes is for pools of type {KUBERNETES}; this one is of type {short(self.pool_type)}"
+            )
+        return self
+
+    @property
+    def is_deployment(self) -> bool:
+        """Tell whether the pool's workers run in Pods of a Deployment, each with an agent of its own."""
+        return self.kubernetes is not None and self.kubernetes.mode == "deployment"
 
 
 class PoolInfo(MappingValue):

@@ -61,7 +61,7 @@ def test_a_pool_fits_by_name_or_tag_region_and_program(config: dict[str, Any], e
         (record(assigned=("node2",)), Wish.LEAVE),
         (record(assigned=("node2",), replicas=2), Wish.ASK),
         (record(assigned=("lost",)), Wish.ASK),
-        (record(assigned=("node1",), pool_type="kubernetes"), Wish.LEAVE),
+        (record(assigned=("node1",), pool_type="elsewhere"), Wish.LEAVE),
     ],
 )
 def test_what_a_node_does_about_a_pool(pool: PoolRecord, expected: Wish) -> None:

@@ -27,7 +27,8 @@ def test_all_spawn_options_reach_the_configuration(shell: Shell) -> None:
     assert (config.region, config.worker_type, config.tags, config.nodes) == ("eu", "shell", ("gpu", "big"), ("n1",))
     assert (config.replicas, config.imports, config.celery_app) == (2, ("mod",), "a:b")
     assert (config.endpoint, config.allowed_roots) == ("http://e", ("/srv",))
-    assert config.extra_config == {"namespace": "ns", "container_image": "img"}
+    assert (config.kubernetes.namespace, config.kubernetes.container_image) == ("ns", "img")
+    assert config.extra_config == {}
     assert config.failover
     assert call["wait"] is False
 

@@ -1,0 +1,1 @@
+"""Kubernetes: what is sent to a cluster, and how it is watched."""
