@@ -64,8 +64,12 @@ class Changer:
 
         Raises:
             ScaleOutOfRange, ScalingNotSupported, InvalidField: see ``rescaled``.
+            Unavailable: where its workers are does not answer; nothing was changed.
         """
         config = rescaled(pool.config, target, max_workers=max_workers)
+        outside = pool_type(config.pool_type).outside(config, self._settings)
+        if outside is not None:
+            await outside.scale(pool.pool_id, config, workers=target)
         changes: dict[str, Any] = {"workers": target}
         if config != pool.config:
             changes["config"] = config.model_dump_json()

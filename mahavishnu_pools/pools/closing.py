@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.store.draining import drain_pool
 from mahavishnu_pools.store.leases import list_leases, reap
@@ -57,6 +58,7 @@ class Closer:
 
         Raises:
             PoolNotReady: its workers did not stop in time; the pool stays closed to tasks and can be closed again.
+            Unavailable: what it has elsewhere could not be removed; it can be closed again.
         """
         registry = await self._store.run(read_pools(pool_id))
         if not registry.pools:
@@ -65,6 +67,7 @@ class Closer:
         why = reason or "it is being closed"
         if drain is not None and closing.before.running:
             await self._let_end(closing, seconds=drain, reason=why)
+        await self._remove_outside(closing.before)
         try:
             await self._store.run(change_pool(pool_id, status=PoolStatus.STOPPED, reason=why))
         except errors.PoolNotFound:
@@ -82,6 +85,12 @@ class Closer:
         logger.info("Closed pool %s", pool_id, extra={"action": "close", "pool_id": pool_id})
         # Who removes a pool, this client or an agent, ends what waits first: all of that was cancelled.
         return max(closing.cancelled, closing.before.queued)
+
+    async def _remove_outside(self, pool: PoolRecord) -> None:
+        # Before the pool leaves the registry: whoever is interrupted here can close it again.
+        outside = pool_type(pool.config.pool_type).outside(pool.config, self._settings)
+        if outside is not None:
+            await outside.remove(pool.pool_id, pool.config)
 
     async def _let_end(self, closing: _Closing, *, seconds: float, reason: str) -> None:
         """Let running tasks end; those that do not end in time are handed back, and cancelled like all that waits."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolMetrics
 from mahavishnu_pools.schemas.task import TaskResult, TaskSpec
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.settings import Settings
 
 #: What may be given as a task.
 Task = TaskSpec | Mapping[str, Any]
@@ -95,15 +98,50 @@ class Operations(Protocol):
         ...
 
 
+class Outside(Protocol):
+    """What a pool has outside of Redis and the node agents, such as objects in a cluster.
+
+    All of it may be repeated: what is there already is changed to what is wanted, what is gone already is no error.
+    Errors are ``InvalidInput`` or ``Unavailable`` and say what to do.
+    """
+
+    async def check(self, config: PoolConfig) -> None:
+        """Refuse what cannot be made there; nothing is changed."""
+        ...
+
+    async def make(self, pool_id: str, config: PoolConfig) -> None:
+        """Make what the pool needs, before its workers are waited for."""
+        ...
+
+    async def scale(self, pool_id: str, config: PoolConfig, *, workers: int) -> None:
+        """Have so many workers, within the limits of ``config``, which may be new."""
+        ...
+
+    async def remove(self, pool_id: str, config: PoolConfig) -> None:
+        """Remove all of it; called before the pool is taken out of the registry."""
+        ...
+
+    async def trouble(self, pool_id: str, config: PoolConfig) -> str | None:
+        """Return what people should know of it in one sentence, None: all is well."""
+        ...
+
+
+def nothing_outside(config: PoolConfig, settings: Settings) -> Outside | None:
+    """Say that a pool lives in Redis and on nodes only."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class PoolType:
     """One type of pool: its name, its rules and its handle. Plug-ins offer objects of this class.
 
     ``check`` must raise ``InvalidInput`` when a configuration cannot be used. ``scalable`` tells whether the number of
-    workers may change. ``handle`` makes a handle of the pool with this id.
+    workers may change. ``handle`` makes a handle of the pool with this id. ``outside`` returns what makes and removes
+    what such a pool needs elsewhere, None: it needs nothing.
     """
 
     name: str
     check: Callable[[PoolConfig], None]
     handle: Callable[[str, PoolConfig, Operations], Pool]
     scalable: bool = True
+    outside: Callable[[PoolConfig, Settings], Outside | None] = nothing_outside

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, create_pool, list
 
 if TYPE_CHECKING:
     from mahavishnu_pools.broker.watching import PoolWatch
+    from mahavishnu_pools.pools.interface import Outside
     from mahavishnu_pools.settings import Settings
     from mahavishnu_pools.store.client import AsyncStore
 
@@ -114,11 +116,19 @@ class Spawner:
             InvalidConfig: a module cannot be loaded where the workers run; nothing is left of the pool.
             PoolNotReady: the workers did not come up in time; nothing is left of the pool.
         """
-        pool_type(config.pool_type).check(config)
+        kind = pool_type(config.pool_type)
+        kind.check(config)
         usable.check_config(config, kinds=self._known_types())
-        spawned = await self._existing(config) or await self._create(config)
-        if wait:
-            await self._wait(spawned)
+        outside = kind.outside(config, self._settings)
+        spawned = await self._existing(config)
+        if spawned is None and outside is not None:
+            await outside.check(config)
+        spawned = spawned or await self._create(config)
+        async with self._undone(spawned):
+            if outside is not None:
+                await outside.make(spawned.pool_id, spawned.config)
+            if wait:
+                await self._until_up(spawned.pool_id, spawned.config.name, outside)
         return spawned
 
     async def _existing(self, config: PoolConfig) -> Spawned | None:
@@ -130,12 +140,8 @@ class Spawner:
         here = self._settings.node_name or names.default_node_name()
         nodes = await self._store.run(list_nodes())
         self._check_worker_type(config, nodes)
-        try:
-            fits = fitting(config, nodes)
-        except errors.NoAgent:
-            self._refuse_missing_program(config, nodes, here)
-            raise
-        usable.check_placement(config, fits, here=here)
+        if not config.is_deployment:  # whose nodes come with it
+            self._check_nodes(config, nodes, here)
         pool_id = names.new_pool_id()
         found = await self._store.run(create_pool(pool_id, config, prefer=here))
         # A reply that got lost is answered by asking again, and then this call's own pool is found.
@@ -143,6 +149,14 @@ class Spawner:
             return _same(config, *found)
         logger.info("Spawned pool %s", config.name, extra={"action": "spawn", "pool_id": pool_id})
         return Spawned(pool_id, config, new=True)
+
+    def _check_nodes(self, config: PoolConfig, nodes: Sequence[NodeInfo], here: str) -> None:
+        try:
+            fits = fitting(config, nodes)
+        except errors.NoAgent:
+            self._refuse_missing_program(config, nodes, here)
+            raise
+        usable.check_placement(config, fits, here=here)
 
     def _known_types(self) -> Mapping[str, worker_types.WorkerType]:
         return worker_types.load_worker_types(self._settings.worker_types_file)
@@ -161,9 +175,11 @@ class Spawner:
             worker_types.require_program(kind)
             raise usable.unknown_to_agent(kind, node=here)
 
-    async def _wait(self, spawned: Spawned) -> None:
+    @asynccontextmanager
+    async def _undone(self, spawned: Spawned) -> AsyncIterator[None]:
+        """Close a pool that was not there before when something fails."""
         try:
-            await self._until_up(spawned.pool_id, spawned.config.name)
+            yield
         except BaseException:
             # Nothing half-made stays behind, also when the caller is interrupted.
             if spawned.new:
@@ -171,7 +187,7 @@ class Spawner:
                 await asyncio.shield(undo)
             raise
 
-    async def _until_up(self, pool_id: str, name: str) -> None:
+    async def _until_up(self, pool_id: str, name: str, outside: Outside | None) -> None:
         last: PoolRecord | None = None
 
         async def look() -> PoolRecord | None:
@@ -183,7 +199,8 @@ class Spawner:
         found = await self._watch.until(look, within=timeout)
         if found is not None and _is_up(found):
             return
-        raise usable.not_up(found or last, name=name, failed=found is not None, seconds=timeout)
+        trouble = await outside.trouble(pool_id, last.config) if outside and last else None
+        raise usable.not_up(found or last, name=name, failed=found is not None, seconds=timeout, trouble=trouble)
 
 
 def _is_up(pool: PoolRecord) -> bool:

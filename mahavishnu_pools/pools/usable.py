@@ -72,17 +72,20 @@ def unknown_to_agent(kind: WorkerType, *, node: str) -> errors.NoAgent:
     )
 
 
-def not_up(pool: PoolRecord | None, *, name: str, failed: bool, seconds: float) -> errors.MahavishnuError:
+def not_up(
+    pool: PoolRecord | None, *, name: str, failed: bool, seconds: float, trouble: str | None = None
+) -> errors.MahavishnuError:
     """Return the error for a pool that did not come up: what was asked of its workers, else that they were not ready.
 
-    ``failed``: it will not come up any more; else ``seconds`` have passed.
+    ``failed``: it will not come up any more; else ``seconds`` have passed. ``trouble`` is what is known from outside.
     """
     refused = next((one for one in pool.groups if (one.reason or "").startswith(_REFUSED)), None) if pool else None
     if failed and refused is not None and refused.reason is not None:
         text = refused.reason.removeprefix(_REFUSED)
         return errors.InvalidConfig(f"{text} (Pool {name!r} on node {refused.node}.)", pool=name, node=refused.node)
     when = f"failed ({_said(pool)})" if failed else f"were not ready after {seconds:g} s ({_said(pool)})"
-    message = f"The workers of pool {name!r} {when}. 'mahavishnu logs agent' says more."
+    more = f" {trouble}" if trouble else " 'mahavishnu logs agent' says more."
+    message = f"The workers of pool {name!r} {when}.{more}"
     return errors.PoolNotReady(message, pool_id=pool.pool_id if pool else None)
 
 
