@@ -152,6 +152,12 @@ class Settings(BaseSettings):
 
     # older keys that keep their meaning
     workers_enabled: bool = True
+    memory_keep_days: float = Field(
+        default=400.0,
+        ge=0,
+        le=36500,
+        description="Days that the search index and the embedded servers keep a record; 0: for ever.",
+    )
     max_concurrent_workers: int = Field(default=10, ge=1, le=10_000)
 
     @field_validator("node_tags", "allowed_roots", "imports", "python_callables", mode="before")

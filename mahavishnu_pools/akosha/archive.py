@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Typ
 
 from mahavishnu_pools.akosha.executions import Execution, execution_of
 from mahavishnu_pools.memory.index import Filters, Hit, MemoryIndex
+from mahavishnu_pools.memory.retention import kept_for
 from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.memory import POOL_EXECUTION, MemoryRecord
 
@@ -97,6 +99,10 @@ class Archive:
             Unavailable: the file cannot be used.
         """
         return self._index.count()
+
+    def kept_for(self, days: float) -> AbstractAsyncContextManager[None]:
+        """Delete what is older than so many days (0: nothing), now and daily, as long as the block runs."""
+        return kept_for(self._index, days)
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.memory.search import Hits
 
 _COLUMNS = (Column("Time"), Column("Pool"), Column("Task"), Column("Status"), Column("Content"))
 
@@ -26,43 +27,73 @@ _STATUSES = ["completed", "failed", "timeout", "cancelled", "dead"]
 
 
 @click.command()
+@click.option(
+    "--set-aside",
+    type=click.Choice(["list", "retry", "purge"]),
+    help="Instead: list the records a server refused while it took others, send them again, or forget them.",
+)
 @format_option
 @click.pass_obj
-def sync(session: Session, /, *, output: Output) -> None:
+def sync(session: Session, /, *, set_aside: str | None, output: Output) -> None:
     """Deliver the outcomes of tasks to Session-Buddy and Akosha now. Servers that are down get them later."""
 
-    async def act(manager: PoolManager) -> dict[str, Any]:
-        return await manager.sync_memory()
+    async def act(manager: PoolManager) -> Document:
+        if set_aside == "list":
+            return refused(await manager.list_set_aside())
+        if set_aside == "retry":
+            return sent_again(await manager.retry_set_aside())
+        if set_aside == "purge":
+            gone = await manager.purge_set_aside()
+            return Document({"purged": gone}, (Note(f"{gone} forgotten"),))
+        return synced(await manager.sync_memory())
 
-    output.show(synced(session.run(act)))
+    output.show(session.run(act))
 
 
 @click.command("search-memory")
 @click.argument("query")
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Only this pool (id or name).")
+@click.option("--pool-type", metavar="TYPE", help="Only pools of this type.")
+@click.option("--task", metavar="TASK", help="Only this task.")
 @click.option("--status", "-s", type=click.Choice(_STATUSES), help="Only tasks that ended so.")
 @click.option(
     "--since", type=click.DateTime(), metavar="TIME", help="Only later ones: local time, 2030-01-31 or with T15:00:00."
 )
+@click.option("--until", type=click.DateTime(), metavar="TIME", help="Only those before this time.")
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=10, show_default=True, help="The best N.")
 @format_option
 @click.pass_obj
 def search_memory(session: Session, /, *, query: str, limit: int, output: Output, **chosen: Any) -> None:
-    """Search what finished tasks were asked and put out: words, "a phrase" or begin*."""
+    """Search what finished tasks were asked and put out: words, "a phrase" or begin*. '' finds the newest."""
     from mahavishnu_pools import names
     from mahavishnu_pools.memory.index import Filters
 
-    since: datetime | None = chosen["since"]
+    since, until = (_moment(chosen[name]) for name in ("since", "until"))
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError("--since must be before --until.")
 
-    async def find(manager: PoolManager) -> list[dict[str, Any]]:
+    async def find(manager: PoolManager) -> Hits:
         pool: str | None = chosen["pool"]
         if pool is not None and not pool.startswith(names.POOL_ID_PREFIX):  # the id may be of a pool that is gone
             pool = (await manager.pool_info(pool)).pool_id
-        moment = None if since is None else since.astimezone()
-        filters = Filters(pool_id=pool, status=chosen["status"], since=moment)
+        filters = Filters(
+            pool_id=pool,
+            pool_type=chosen["pool_type"],
+            task_id=chosen["task"],
+            status=chosen["status"],
+            since=since,
+            until=until,
+        )
         return await manager.search_memory(query, limit=limit, filters=filters)
 
-    output.show(found(session.run(find)))
+    hits = session.run(find)
+    output.show(found(hits))
+    for note in hits.notes:
+        output.say(note)
+
+
+def _moment(local: datetime | None) -> datetime | None:
+    return None if local is None else local.astimezone()
 
 
 def synced(report: dict[str, Any]) -> Document:
@@ -75,7 +106,22 @@ def synced(report: dict[str, Any]) -> Document:
     return Document(report, (done, *(Note(f"{name}: {told}") for name, told in report["errors"].items())))
 
 
-def found(hits: list[dict[str, Any]]) -> Document:
+def refused(records: list[dict[str, Any]]) -> Document:
+    """Return the document of ``pools sync --set-aside list``."""
+    rows = tuple((one["sink"], one["set_aside_at"][:19], one["task_id"], one["reason"]) for one in records)
+    columns = (Column("Server"), Column("Time"), Column("Task"), Column("Reason"))
+    blocks = (Table("Set aside", columns, rows),) if rows else (Note("No record was refused."),)
+    return Document({"count": len(records), "records": records}, blocks)
+
+
+def sent_again(report: dict[str, Any]) -> Document:
+    """Return the document of ``pools sync --set-aside retry``."""
+    left = report["set_aside"]
+    done = Note(f"{report['delivered']} delivered, {left} set aside still", good=not (left or report["errors"]))
+    return Document(report, (done, *(Note(f"{name}: {told}") for name, told in report["errors"].items())))
+
+
+def found(hits: Hits) -> Document:
     """Return the document of ``pools search-memory``."""
     rows = tuple(
         (
@@ -88,4 +134,4 @@ def found(hits: list[dict[str, Any]]) -> Document:
         for hit in hits
     )
     blocks = (Table("Memory", _COLUMNS, rows),) if rows else (Note("Nothing was found."),)
-    return Document({"count": len(hits), "results": hits}, blocks)
+    return Document({"count": len(hits), "results": list(hits), "notes": hits.notes}, blocks)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mahavishnu_pools import errors
+from mahavishnu_pools.cli.memory_server import keep_days_option, token_file_option, token_of
 
 
 @click.command("session-buddy")
@@ -17,12 +17,11 @@ from mahavishnu_pools import errors
     type=click.Path(path_type=Path, file_okay=False),
     help="Where pools and memory are kept (default: MAHAVISHNU_DATA_DIR, else the user's data directory).",
 )
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="File with the bearer token clients must send (default: the setting session_buddy_token).",
-)
-def session_buddy(*, host: str, port: int, data_dir: Path | None, token_file: Path | None) -> None:
+@token_file_option("session_buddy_token")
+@keep_days_option
+def session_buddy(
+    *, host: str, port: int, data_dir: Path | None, token_file: Path | None, keep_days: float | None
+) -> None:
     """Serve pools of three workers and a memory as MCP tools, until Ctrl-C or SIGTERM.
 
     The URL is printed once the server answers.
@@ -33,20 +32,7 @@ def session_buddy(*, host: str, port: int, data_dir: Path | None, token_file: Pa
     from mahavishnu_pools.settings import load_settings
 
     settings = load_settings()
-    where = data_dir or settings.data_dir
-    configured = settings.session_buddy_token
-    token = None if configured is None else configured.get_secret_value()
-    if token_file is not None:
-        token = _read_token(token_file)
-    asyncio.run(run(where.absolute(), host=host, port=port, token=token, on_ready=click.echo))
-
-
-def _read_token(file: Path) -> str:
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        problem = f"cannot be read ({type(exc).__name__})"
-        raise errors.InvalidField.of("token-file", problem, "Name a text file you can read.") from exc
-    if not token:
-        raise errors.InvalidField.of("token-file", "is empty", "Write the token into it, or leave the option out.")
-    return token
+    where = (data_dir or settings.data_dir).absolute()
+    token = token_of(token_file, settings.session_buddy_token)
+    days = settings.memory_keep_days if keep_days is None else keep_days
+    asyncio.run(run(where, host=host, port=port, token=token, on_ready=click.echo, keep_days=days))

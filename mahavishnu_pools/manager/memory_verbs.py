@@ -8,6 +8,7 @@ from mahavishnu_pools.manager.connection import Connected
 
 if TYPE_CHECKING:
     from mahavishnu_pools.memory.index import Filters
+    from mahavishnu_pools.memory.search import Hits
     from mahavishnu_pools.store.client import AsyncStore
 
 
@@ -24,9 +25,25 @@ class MemoryVerbs(Connected):
 
         return await MemoryAggregator().collect_and_sync(self, force=force)
 
-    async def search_memory(
-        self, query: str, *, limit: int = 10, filters: Filters | None = None
-    ) -> list[dict[str, Any]]:
+    async def list_set_aside(self) -> list[dict[str, Any]]:
+        """Return the records that a server refused; see ``MemoryAggregator.list_set_aside``."""
+        from mahavishnu_pools.memory.aggregator import MemoryAggregator
+
+        return await MemoryAggregator().list_set_aside(self)
+
+    async def retry_set_aside(self) -> dict[str, Any]:
+        """Send the refused records again; see ``MemoryAggregator.retry_set_aside``."""
+        from mahavishnu_pools.memory.aggregator import MemoryAggregator
+
+        return await MemoryAggregator().retry_set_aside(self)
+
+    async def purge_set_aside(self) -> int:
+        """Forget the refused records; see ``MemoryAggregator.purge_set_aside``."""
+        from mahavishnu_pools.memory.aggregator import MemoryAggregator
+
+        return await MemoryAggregator().purge_set_aside(self)
+
+    async def search_memory(self, query: str, *, limit: int = 10, filters: Filters | None = None) -> Hits:
         """Search the memories of all pools; see ``MemoryAggregator.cross_pool_search``."""
         from mahavishnu_pools.memory.aggregator import MemoryAggregator
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_client import McpClient
-from mahavishnu_pools.memory.delivering import deliver_all
+from mahavishnu_pools.memory.delivering import Synced, deliver_all
 from mahavishnu_pools.memory.index import Filters
-from mahavishnu_pools.memory.search import catch_up, index_of, search_all
+from mahavishnu_pools.memory.retention import prune_when_due
+from mahavishnu_pools.memory.search import Hits, catch_up, index_of, search_all
+from mahavishnu_pools.memory.set_aside import list_aside, purge_aside, retry_aside
 from mahavishnu_pools.memory.sinks.akosha import AkoshaSink
 from mahavishnu_pools.memory.sinks.interface import Sink
 from mahavishnu_pools.memory.sinks.session_buddy import SessionBuddySink
@@ -75,26 +77,62 @@ class MemoryAggregator:
         """
         return await sync(await pool_manager.memory_store(), self._settings(pool_manager), force=force)
 
+    async def list_set_aside(self, pool_manager: StoreOwner) -> list[dict[str, Any]]:
+        """Return the records that a server refused while it took others, the oldest first, each with its ``reason``.
+
+        At most 1,000 for each server, for 30 days.
+
+        Raises:
+            RedisUnavailable: they cannot be read.
+        """
+        return await list_aside(await pool_manager.memory_store(), SINKS)
+
+    async def retry_set_aside(self, pool_manager: StoreOwner) -> dict[str, Any]:
+        """Send the refused records again; return ``delivered`` and ``set_aside`` (what is left), and ``errors``.
+
+        Raises:
+            RedisUnavailable: they cannot be read.
+        """
+        store = await pool_manager.memory_store()
+        async with opened_sinks(self._settings(pool_manager)) as sinks:
+            done = {sink.name: await retry_aside(store, sink) for sink in sinks}
+        return {
+            "delivered": sum(one.confirmed for one in done.values()),
+            "set_aside": sum(state.aside for state in await store.run(read_sinks(*SINKS))),
+            "errors": {name: one.error for name, one in done.items() if one.error},
+        }
+
+    async def purge_set_aside(self, pool_manager: StoreOwner) -> int:
+        """Forget the refused records; return how many there were.
+
+        Raises:
+            RedisUnavailable: they cannot be reached.
+        """
+        return await purge_aside(await pool_manager.memory_store(), SINKS)
+
     async def cross_pool_search(
         self, query: str, pool_manager: StoreOwner, limit: int = 10, *, filters: Filters | None = None
-    ) -> list[dict[str, Any]]:
-        """Search the memories of all pools, best first; also when servers or Redis are down.
+    ) -> Hits:
+        """Search the memories of all pools, best first; also when servers or Redis are down, which ``notes`` tell.
 
         Raises:
             InvalidField: the limit is below 1.
             Unavailable: this machine's index cannot be used.
         """
         settings = self._settings(pool_manager)
-        index = index_of(settings)
+        index, notes = index_of(settings), []
         try:
             try:
                 await catch_up(await pool_manager.memory_store(), index)
+                await asyncio.to_thread(prune_when_due, index, settings.memory_keep_days)
             except errors.RedisUnavailable as exc:
-                _log.warning("The search does not know the newest outcomes: %s", exc.message)
+                notes.append(f"The newest outcomes are missing: {exc.message}")
             async with opened_sinks(settings) as sinks:
-                return await search_all(index, sinks, query, limit=limit, filters=filters)
+                found = await search_all(index, sinks, query, limit=limit, filters=filters)
         finally:
             index.close()
+        found.notes[:0] = notes
+        return found
 
     def _settings(self, pool_manager: StoreOwner) -> Settings:
         given = {name: url for name, url in self._urls.items() if url is not None}
@@ -112,24 +150,28 @@ class MemoryAggregator:
 
 async def sync(store: AsyncStore, settings: Settings, *, force: bool) -> dict[str, Any]:
     """Deliver the outbox to every sink; see ``MemoryAggregator.collect_and_sync``."""
-    confirmed, failures = 0, {}
-    pools: set[str] = set()
-    if settings.memory_aggregation_enabled:
-        async with opened_sinks(settings) as sinks:
-            for sink in sinks:
-                done = await deliver_all(store, sink, force=force)
-                confirmed += done.confirmed
-                pools |= done.pools
-                if done.error:
-                    failures[sink.name] = done.error
+    done = await _delivered(store, settings, force=force) if settings.memory_aggregation_enabled else {}
     states = await store.run(read_sinks(*SINKS))
     return {
-        "pools_synced": len(pools),
-        "memory_items_synced": confirmed,
+        "pools_synced": len(frozenset[str]().union(*(one.pools for one in done.values()))),
+        "memory_items_synced": sum(one.confirmed for one in done.values()),
         "memory_items_pending": max(state.pending for state in states),
         "timestamp": datetime.now(UTC).isoformat(),
-        "errors": failures,
+        "errors": {name: one.error for name, one in done.items() if one.error},
     }
+
+
+async def _delivered(store: AsyncStore, settings: Settings, *, force: bool) -> dict[str, Synced]:
+    """Deliver to all sinks at once: one that answers late keeps no other waiting."""
+    async with opened_sinks(settings) as sinks:
+        work = (deliver_all(store, sink, force=force) for sink in sinks)
+        ended = await asyncio.gather(*work, return_exceptions=True)
+    done = {}
+    for sink, one in zip(sinks, ended, strict=True):
+        if isinstance(one, BaseException):
+            raise one
+        done[sink.name] = one
+    return done
 
 
 @asynccontextmanager

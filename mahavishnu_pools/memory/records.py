@@ -29,7 +29,7 @@ _SECRETS = re.compile(
 )
 
 #: ``name=value`` and ``"name": "value"`` where the name says that it is secret.
-_NAMED = re.compile(r"(?i)(\w*(?:api_?key|token|secret|passw(?:or)?d)\"?\s*[=:]\s*\"?)([^\s\"',;]{8,})")
+_NAMED = re.compile(r"(?i)((?:api_?key|token|secret|passw(?:or)?d)\"?\s*[=:]\s*\"?)([^\s\"',;]{8,})")
 
 
 def record_of(fields: Mapping[str, str]) -> MemoryRecord:

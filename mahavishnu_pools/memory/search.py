@@ -21,6 +21,14 @@ _CAUGHT_UP = 500
 REMOTE_SECONDS = 2.0
 
 
+class Hits(list[dict[str, Any]]):
+    """What was found, best first; ``notes`` say in sentences what could not be asked."""
+
+    def __init__(self, hits: Iterable[dict[str, Any]] = ()) -> None:
+        super().__init__(hits)
+        self.notes: list[str] = []
+
+
 def index_of(settings: Settings) -> MemoryIndex:
     """Return this machine's index for the settings' namespace."""
     return MemoryIndex(settings.data_dir / "memory" / f"{settings.namespace or 'default'}.db")
@@ -33,8 +41,9 @@ async def catch_up(store: AsyncStore, index: MemoryIndex) -> int:
         RedisUnavailable: the outbox cannot be read; what was read before is in the index.
         Unavailable: the index cannot be used.
     """
-    # Another server has another outbox, and its entries may be older than those of the last one.
-    name = f"outbox {store.prefix}"
+    # A server that is another one, or was emptied, has another outbox, whose entries may be older than the last one's.
+    outbox_id: str = await store.run(outbox.read_outbox_id())
+    name = f"outbox {store.prefix}{outbox_id}"
     after, new = await asyncio.to_thread(index.cursor, name) or outbox.START, 0
     while entries := await store.run(outbox.read_outbox(after, most=_CAUGHT_UP)):
         after = entries[-1].entry
@@ -45,34 +54,43 @@ async def catch_up(store: AsyncStore, index: MemoryIndex) -> int:
 
 async def search_all(
     index: MemoryIndex, sinks: Sequence[Sink], query: str, *, limit: int, filters: Filters | None = None
-) -> list[dict[str, Any]]:
-    """Return the best records: those of the index, then what only servers know. Servers that are down add nothing.
+) -> Hits:
+    """Return the best records: those of the index, then what only servers know.
+
+    Servers that are down add nothing but a note. They are not asked when there are filters, which they may not know.
 
     Raises:
         InvalidField: the limit is below 1.
         Unavailable: the index cannot be used.
     """
-    remote = asyncio.gather(*(_asked(sink, query, limit) for sink in sinks)) if filters in (None, Filters()) else None
+    asked = sinks if filters in (None, Filters()) else ()
+    remote = asyncio.gather(*(_asked(sink, query, limit) for sink in asked))
     try:
         hits = await asyncio.to_thread(index.search, query, limit=limit, filters=filters)
     except BaseException:
-        if remote is not None:
-            remote.cancel()
+        remote.cancel()
         raise
-    found = [_shown(hit.model_dump(mode="json"), "local") for hit in hits]
-    for sink, hits_there in zip(sinks, await remote if remote is not None else (), strict=False):
-        found.extend(_unknown(hits_there, found, sink.name))
-    return found[:limit]
+    found = Hits(_shown(hit.model_dump(mode="json"), "local") for hit in hits)
+    for sink, answer in zip(asked, await remote, strict=True):
+        if isinstance(answer, str):
+            found.notes.append(f"{sink.name} could not be asked: {answer}")
+        else:
+            _add_unknown(found, answer, sink.name)
+    del found[limit:]
+    return found
 
 
-def _unknown(hits: Iterable[dict[str, Any]], found: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """Return the hits that are not there yet; servers without metadata have the record's id in its text."""
-    ids = {one["memory_id"] for one in found if one.get("memory_id")}
-    return [
-        _shown(hit, source)
-        for hit in hits
-        if hit.get("memory_id") not in ids and not any(f"memory_id:{one}" in str(hit.get("content")) for one in ids)
-    ]
+def _add_unknown(found: Hits, hits: Iterable[dict[str, Any]], source: str) -> None:
+    """Add the hits that are not there yet; servers without metadata may have the record's id in its text."""
+    ids = {one["memory_id"] for one in found if one["memory_id"]}
+    for hit in hits:
+        named = hit.get("memory_id") or next(
+            (one for one in ids if f"memory_id:{one}" in str(hit.get("content"))), None
+        )
+        if named not in ids:
+            found.append(_shown(hit, source))
+        if named is not None:
+            ids.add(named)
 
 
 def _shown(hit: dict[str, Any], source: str) -> dict[str, Any]:
@@ -89,9 +107,12 @@ def _shown(hit: dict[str, Any], source: str) -> dict[str, Any]:
     }
 
 
-async def _asked(sink: Sink, query: str, limit: int) -> list[dict[str, Any]]:
+async def _asked(sink: Sink, query: str, limit: int) -> list[dict[str, Any]] | str:
+    """Return a server's hits, or why there are none."""
     try:
         async with asyncio.timeout(REMOTE_SECONDS):
             return await sink.search(query, limit=limit)
-    except (errors.RemoteUnavailable, errors.RemoteRefused, TimeoutError):
-        return []
+    except (errors.RemoteUnavailable, errors.RemoteRefused) as exc:
+        return exc.message
+    except TimeoutError:
+        return f"It did not answer within {REMOTE_SECONDS:g} s."

@@ -58,6 +58,7 @@ def memory_sync(states: Mapping[str, SinkState]) -> dict[str, Any]:
                 "delivered": state.delivered,
                 "dropped": state.dropped,
                 "set_aside": state.aside,
+                "refused": state.refused,
                 "error": state.error,
             }
             for name, state in states.items()

@@ -14,10 +14,10 @@ from pydantic import JsonValue
 from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_serving import Service, serve
 from mahavishnu_pools.memory.index import MemoryIndex
+from mahavishnu_pools.memory.retention import kept_for
 from mahavishnu_pools.session_buddy.manager import PoolManager
 from mahavishnu_pools.session_buddy.memory_tools import MemoryTools
 from mahavishnu_pools.session_buddy.pool_tools import PoolTools
-from mahavishnu_pools.session_buddy.runner import Runner
 
 #: The port Session-Buddy is known by.
 PORT = 8678
@@ -35,9 +35,11 @@ async def run(
     port: int = PORT,
     token: str | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
-    runner: Runner | None = None,
+    keep_days: float = 0.0,
 ) -> None:
     """Serve until SIGTERM or SIGINT; ``on_ready`` gets the URL once the server answers.
+
+    Memories older than ``keep_days`` are deleted (0: none).
 
     Raises:
         InvalidField: the address cannot be used, or is not loopback and there is no token.
@@ -48,7 +50,7 @@ async def run(
         index = MemoryIndex(directory / "memory.db")
         try:
             index.count()  # a memory that cannot be used is told now, not at the first record
-            async with PoolManager(directory=directory, runner=runner) as manager:
+            async with kept_for(index, keep_days), PoolManager(directory=directory) as manager:
                 await serve(_service(manager, index, token), host=host, port=port, on_ready=on_ready)
         finally:
             index.close()

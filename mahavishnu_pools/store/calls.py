@@ -42,20 +42,41 @@ class Script:
 DEAD_LETTER_EXPIRES = 30 * 86400.0
 
 
-def script(name: str, *, dead_letter_expires: float = DEAD_LETTER_EXPIRES, outbox: bool = True) -> Script:
+@dataclass(frozen=True, slots=True)
+class OutboxLimits:
+    """What the outbox of outcomes may hold, delivered or not; the oldest go first."""
+
+    entries: int = 100_000
+    size: int = 256 * 1024 * 1024
+    seconds: float = 7 * 86400.0
+
+
+#: What is in force unless somebody says otherwise.
+OUTBOX = OutboxLimits()
+
+
+def script(
+    name: str, *, dead_letter_expires: float = DEAD_LETTER_EXPIRES, outbox: OutboxLimits | None = OUTBOX
+) -> Script:
     """Return a script with the key functions and the prelude before it.
 
-    Dead letters it writes are kept so long (s); outcomes it writes are noted for the memory with ``outbox``.
+    Dead letters it writes are kept so long (s); outcomes it writes are noted for the memory, unless ``outbox`` is None.
     """
     return _script(name, max(1, round(dead_letter_expires * 1000)), outbox)
 
 
 @cache
-def _script(name: str, dead_ttl: int, outbox: bool) -> Script:
+def _script(name: str, dead_ttl: int, outbox: OutboxLimits | None) -> Script:
     folder = resources.files("mahavishnu_pools.store") / "lua"
     parts = (keys.lua_functions(), (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text())
-    text = f"local NS, DEAD_TTL, OUTBOX = ARGV[1], {dead_ttl}, {str(outbox).lower()}\n" + "\n".join(parts)
+    text = f"local NS, DEAD_TTL, OUTBOX = ARGV[1], {dead_ttl}, {_limits(outbox)}\n" + "\n".join(parts)
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _limits(outbox: OutboxLimits | None) -> str:
+    if outbox is None:
+        return "false"
+    return f"{{ entries = {outbox.entries}, size = {outbox.size}, ttl = {round(outbox.seconds * 1000)} }}"
 
 
 def pairs(flat: list[str]) -> dict[str, str]:

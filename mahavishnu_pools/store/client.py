@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
-from mahavishnu_pools.store.calls import DEAD_LETTER_EXPIRES, Call, script
+from mahavishnu_pools.store.calls import DEAD_LETTER_EXPIRES, OUTBOX, Call, OutboxLimits, script
 from mahavishnu_pools.store.sentinel import SCHEME, async_primary_pool, primary_pool
 from mahavishnu_pools.store.server import (
     LOST,
@@ -64,7 +64,7 @@ class AsyncStore:
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
         self.dead_letter_expires = DEAD_LETTER_EXPIRES
-        self.outbox = True
+        self.outbox: OutboxLimits | None = OUTBOX
         make = async_primary_pool if url.startswith(SCHEME) else redis.asyncio.BlockingConnectionPool.from_url
         pool = make(
             url,
@@ -82,7 +82,7 @@ class AsyncStore:
         """Make a store for the settings' namespace, deadline and retention of dead letters."""
         store = cls(url, namespace=settings.namespace, timeout=settings.submit_timeout)
         store.dead_letter_expires = settings.dead_letter_expires
-        store.outbox = settings.memory_aggregation_enabled
+        store.outbox = OUTBOX if settings.memory_aggregation_enabled else None
         return store
 
     async def __aenter__(self) -> Self:
@@ -164,7 +164,7 @@ class SyncStore:
         self.prefix = keys.namespace_prefix(namespace)
         self.timeout = timeout
         self.dead_letter_expires = DEAD_LETTER_EXPIRES
-        self.outbox = True
+        self.outbox: OutboxLimits | None = OUTBOX
         make = primary_pool if url.startswith(SCHEME) else redis.BlockingConnectionPool.from_url
         pool = make(
             url,
@@ -182,7 +182,7 @@ class SyncStore:
         """Make a store for the settings' namespace, deadline and retention of dead letters."""
         store = cls(url, namespace=settings.namespace, timeout=settings.submit_timeout, connections=connections)
         store.dead_letter_expires = settings.dead_letter_expires
-        store.outbox = settings.memory_aggregation_enabled
+        store.outbox = OUTBOX if settings.memory_aggregation_enabled else None
         return store
 
     def __enter__(self) -> Self:

@@ -101,6 +101,10 @@ KEYS: tuple[Key, ...] = (
         "Number of the last outcome in the outbox"),
     Key("sink", "mhv:sink:{}", "hash", "kept", "sink_take, sink_confirm, sink_fail", "memory sync, stats",
         "How far a sink has confirmed, its failures, what was dropped and set aside"),
+    Key("outbox_id", "mhv:outbox_id", "string", "kept", "outbox_id", "search",
+        "Random name of this outbox; a search index keeps its place in it under this name"),
+    Key("set_aside", "mhv:set_aside:{}", "stream", "30 days, 1,000 records", "sink_confirm, aside_drop", "aside_*",
+        "Records that a sink refused while it took others: id, reason, record"),
     Key("sink_lock", "mhv:sink_lock:{}", "string", "some seconds, refreshed", "sink_take, sink_confirm", "sink_*",
         "Who delivers to a sink"),
     # ── nodes ──

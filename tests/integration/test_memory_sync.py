@@ -39,8 +39,13 @@ class ListSink:
         if self.down:
             raise errors.RemoteUnavailable("it is down")
         await asyncio.sleep(0)
-        self.sent.extend(one.memory_id for one in records if one.memory_id not in self.refuses)
-        return Delivery({one.memory_id: "no" for one in records if one.memory_id in self.refuses})
+        taken = [one.memory_id for one in records if one.memory_id not in self.refuses]
+        self.sent.extend(taken)
+        refused = {one.memory_id: "no" for one in records if one.memory_id in self.refuses}
+        return Delivery(refused=refused) if taken else Delivery(left=refused)
+
+    async def takes_again(self, record: MemoryRecord) -> bool:
+        return not self.down and record.memory_id not in self.refuses
 
     async def search(self, query: str, *, limit: int) -> list[dict[str, Any]]:
         raise errors.RemoteUnavailable("it is down")

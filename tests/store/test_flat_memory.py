@@ -39,7 +39,7 @@ class Week:
 
     def __init__(self, server: PrivateValkey, *, retention: float) -> None:
         self.world = World(server.url, "week")
-        self.world.store.outbox = False  # it is bounded by a number of entries, which a million tasks reach only late
+        self.world.store.outbox = None  # it is bounded by a number of entries, which a million tasks reach only late
         self.pools = [self.world.pool(f"p{n}", workers=50) for n in range(3)]
         self._leases = {pool: self.world.lease(pool) for pool in self.pools}
         self._retention = retention

@@ -87,7 +87,7 @@ def test_tasks_and_pools_that_want_no_memory_leave_none(world: World) -> None:
 
 
 def test_without_memory_aggregation_nothing_is_noted(world: World) -> None:
-    world.store.outbox = False
+    world.store.outbox = None
     pool = world.pool("p")
     world.to(pool, 1)
     finish_all(world, pool)

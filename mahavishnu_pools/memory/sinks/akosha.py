@@ -8,7 +8,15 @@ from typing import Any
 from pydantic import JsonValue
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.memory.sinks.interface import Delivery, Tools, not_stored, nothing_fits, refusals, text_with_ids
+from mahavishnu_pools.mcp_client import ToolAnswer
+from mahavishnu_pools.memory.sinks.interface import (
+    Delivery,
+    Tools,
+    batch_delivery,
+    none_taken,
+    nothing_fits,
+    text_with_ids,
+)
 from mahavishnu_pools.schemas.memory import MemoryRecord
 
 _SERVER = "Akosha"
@@ -38,24 +46,31 @@ class AkoshaSink:
         if _OURS in tools:
             memories = [_memory(record, record.content) for record in records]
         else:
-            memories = await self._embedded(records)
+            texts = [text_with_ids(record) for record in records]
+            answer = await self._client.call(_EMBED, {"texts": list(texts)})
+            if answer.failed:
+                return none_taken(records, answer.text[:300])
+            vectors = _vectors(answer, len(texts))
+            together = zip(records, texts, vectors, strict=True)
+            memories = [{**_memory(record, text), "embedding": vector} for record, text, vector in together]
         answer = await self._client.call(_STORE, {"memories": list(memories)})
-        return Delivery(refusals(answer, server=_SERVER))
+        return batch_delivery(answer, records, server=_SERVER)
+
+    async def takes_again(self, record: MemoryRecord) -> bool:
+        """Store a record again; see ``Sink``."""
+        found = await self.deliver([record])
+        return not found.refused and not found.left
 
     async def search(self, query: str, *, limit: int) -> list[dict[str, Any]]:
         """Return nothing."""
         return []
 
-    async def _embedded(self, records: Sequence[MemoryRecord]) -> list[dict[str, JsonValue]]:
-        texts = [text_with_ids(record) for record in records]
-        answer = await self._client.call(_EMBED, {"texts": list(texts)})
-        vectors = answer.value.get("embeddings") if isinstance(answer.value, dict) else None
-        if answer.failed:
-            raise not_stored(_SERVER, answer)
-        if not isinstance(vectors, list) or len(vectors) != len(texts):
-            raise errors.RemoteUnavailable(f"{_SERVER} gave no embedding for each text.")
-        together = zip(records, texts, vectors, strict=True)
-        return [{**_memory(record, text), "embedding": vector} for record, text, vector in together]
+
+def _vectors(answer: ToolAnswer, wanted: int) -> list[JsonValue]:
+    vectors = answer.value.get("embeddings") if isinstance(answer.value, dict) else None
+    if not isinstance(vectors, list) or len(vectors) != wanted:
+        raise errors.RemoteUnavailable(f"{_SERVER} gave no embedding for each text.")
+    return vectors
 
 
 def _memory(record: MemoryRecord, text: str) -> dict[str, JsonValue]:

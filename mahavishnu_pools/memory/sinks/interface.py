@@ -15,12 +15,20 @@ from mahavishnu_pools.schemas.memory import MemoryRecord
 #: Metadata that go into the text where a server keeps none.
 IN_TEXT = ("pool_id", "pool_type", "task_id", "status", "duration_seconds", "cwd")
 
+#: HTTP statuses of a refusal that may be about what was sent (200: one of JSON-RPC's own), not about who sends it.
+ABOUT_CONTENT = frozenset({200, 400, 413, 422})
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The records a server refused, by their id with its reason; all others of the call are stored there."""
+    """What was not stored, by the records' ids with a reason; all other records of the call are stored.
+
+    ``refused`` was refused although another one was taken after it or with it. Of ``left`` nothing shows that the
+    server takes any at the moment; those are the last ones of the call, or all.
+    """
 
     refused: Mapping[str, str] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tools(Protocol):
@@ -41,23 +49,35 @@ class Sink(Protocol):
     name: str
 
     async def deliver(self, records: Sequence[MemoryRecord]) -> Delivery:
-        """Store records; when it returns, those that are not refused are stored.
+        """Store records.
 
         Raises:
             RemoteUnavailable, RemoteRefused: it cannot be used now; any of the records may be stored there.
         """
         ...
 
+    async def takes_again(self, record: MemoryRecord) -> bool:
+        """Store a record that may be there already; False where that would make two of it, or it was not taken.
+
+        Raises:
+            RemoteUnavailable, RemoteRefused: it cannot be used now.
+        """
+        ...
+
     async def search(self, query: str, *, limit: int) -> list[dict[str, Any]]:
-        """Return what is found, best first: ``content``, and ``memory_id`` and ``metadata`` where they are kept."""
+        """Return what is found, best first: ``content``, and ``memory_id`` and ``metadata`` where they are kept.
+
+        Raises:
+            RemoteUnavailable, RemoteRefused: it cannot be used now.
+        """
         ...
 
 
 def text_with_ids(record: MemoryRecord) -> str:
-    """Return the content with the metadata a server does not keep."""
+    """Return the content with the metadata a server does not keep; the id first, because hits may be cut."""
     told = {name: record.metadata.get(name) for name in IN_TEXT}
     marks = " ".join(f"{name}:{value}" for name, value in told.items() if value not in (None, ""))
-    return f"{marks} memory_id:{record.memory_id}\n{record.content}"
+    return f"memory_id:{record.memory_id} {marks}\n{record.content}"
 
 
 def nothing_fits(server: str, wanted: Sequence[str]) -> errors.RemoteRefused:
@@ -65,26 +85,32 @@ def nothing_fits(server: str, wanted: Sequence[str]) -> errors.RemoteRefused:
     return errors.RemoteRefused(f"{server} has none of the tools {', '.join(wanted)}. Correct its URL in the settings.")
 
 
-def not_stored(server: str, answer: ToolAnswer) -> errors.RemoteUnavailable:
-    """Return the error for a tool that reports a failure of all it was given."""
-    return errors.RemoteUnavailable(f"{server} did not store the records: {answer.text[:300] or 'it gave no reason'}")
+def none_taken(records: Sequence[MemoryRecord], reason: str) -> Delivery:
+    """Return the delivery of which nothing is stored."""
+    return Delivery(left=dict.fromkeys((one.memory_id for one in records), reason or "it gave no reason"))
 
 
-def refusals(answer: ToolAnswer, *, server: str) -> dict[str, str]:
-    """Return the errors of a batch by record id; an id that is stored already is none.
+def batch_delivery(answer: ToolAnswer, records: Sequence[MemoryRecord], *, server: str) -> Delivery:
+    """Return what the report of a batch says; an id that is stored already is delivered.
 
     Raises:
         RemoteUnavailable: the answer is no report of a batch.
     """
+    if answer.failed:
+        return none_taken(records, answer.text[:300])
     value = answer.value
-    if answer.failed or not isinstance(value, dict) or value.get("status") not in ("completed", "partial", "failed"):
-        raise not_stored(server, answer)
+    if not isinstance(value, dict) or value.get("status") not in ("completed", "partial", "failed"):
+        text = f"{server} did not say whether it stored the records: {answer.text[:300] or 'it gave no answer'}"
+        raise errors.RemoteUnavailable(text)
     listed = value.get("errors") or []
     found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     told = {str(one.get("memory_id")): str(one.get("error")) for one in found}
     if value["status"] == "failed" and not told:
-        raise not_stored(server, answer)
-    return {memory_id: reason for memory_id, reason in told.items() if not is_duplicate(reason)}
+        return none_taken(records, answer.text[:300])
+    refused = {memory_id: reason for memory_id, reason in told.items() if not is_duplicate(reason)}
+    if all(one.memory_id in refused for one in records):
+        return Delivery(left=refused)
+    return Delivery(refused=refused)
 
 
 def is_duplicate(reason: str) -> bool:

@@ -8,14 +8,27 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_client import ToolAnswer
-from mahavishnu_pools.memory.sinks.interface import Delivery, Tools, nothing_fits, refusals, text_with_ids
+from mahavishnu_pools.memory.sinks.interface import (
+    ABOUT_CONTENT,
+    Delivery,
+    Tools,
+    batch_delivery,
+    nothing_fits,
+    text_with_ids,
+)
 from mahavishnu_pools.schemas.memory import MemoryRecord
 
 _SERVER = "Session-Buddy"
 
+_BATCH = "batch_store_memories"
+
 #: What is stored with, the best first.
-_STORING = ("batch_store_memories", "store_memory", "store_conversation", "store_reflection")
+_STORING = (_BATCH, "store_memory", "store_conversation", "store_reflection")
+
+#: Those that store a record once however often it is sent.
+_ONCE = (_BATCH, "store_memory")
 
 #: What is searched with, the best first, and what each calls the query.
 _SEARCHING = {"search_memory": "query", "search_conversations": "query", "search_by_concept": "concept"}
@@ -41,19 +54,18 @@ class SessionBuddySink:
 
     async def deliver(self, records: Sequence[MemoryRecord]) -> Delivery:
         """Store records; see ``Sink``."""
-        tools = await self._client.tools()
-        tool = next((name for name in _STORING if name in tools), None)
-        if tool is None:
-            raise nothing_fits(_SERVER, _STORING)
-        if tool == "batch_store_memories":
-            memories: list[JsonValue] = [_memory(record) for record in records]
-            return Delivery(refusals(await self._client.call(tool, {"memories": memories}), server=_SERVER))
-        refused = {}
-        for record in records:
-            answer = await self._client.call(tool, _arguments(tool, record))
-            if answer.failed:
-                refused[record.memory_id] = answer.text[:300]
-        return Delivery(refused)
+        tool = await self._tool()
+        if tool != _BATCH:
+            return await self._one_by_one(tool, records)
+        memories: list[JsonValue] = [_memory(record) for record in records]
+        return batch_delivery(await self._client.call(tool, {"memories": memories}), records, server=_SERVER)
+
+    async def takes_again(self, record: MemoryRecord) -> bool:
+        """Store a record again, where the server stores it once; see ``Sink``."""
+        if await self._tool() not in _ONCE:
+            return False
+        found = await self.deliver([record])
+        return not found.refused and not found.left
 
     async def search(self, query: str, *, limit: int) -> list[dict[str, Any]]:
         """Find records; see ``Sink``."""
@@ -62,6 +74,42 @@ class SessionBuddySink:
         if tool is None:
             return []
         return _found(await self._client.call(tool, {_SEARCHING[tool]: query, "limit": min(limit, 100)}))
+
+    async def _tool(self) -> str:
+        tools = await self._client.tools()
+        tool = next((name for name in _STORING if name in tools), None)
+        if tool is None:
+            raise nothing_fits(_SERVER, _STORING)
+        return tool
+
+    async def _one_by_one(self, tool: str, records: Sequence[MemoryRecord]) -> Delivery:
+        """Store records in their order; what was refused before the last one that was taken is refused for itself."""
+        told: dict[str, str] = {}
+        last_taken = -1
+        for at, record in enumerate(records):
+            try:
+                reason = await self._refusal(tool, record)
+            except (errors.RemoteUnavailable, errors.RemoteRefused) as exc:
+                if last_taken < 0:
+                    raise
+                told.update(dict.fromkeys((one.memory_id for one in records[at:]), exc.message))
+                break
+            if reason is None:
+                last_taken = at
+            else:
+                told[record.memory_id] = reason
+        before = {one.memory_id for one in records[: last_taken + 1]}
+        refused = {memory_id: reason for memory_id, reason in told.items() if memory_id in before}
+        return Delivery(refused, {name: reason for name, reason in told.items() if name not in before})
+
+    async def _refusal(self, tool: str, record: MemoryRecord) -> str | None:
+        try:
+            answer = await self._client.call(tool, _arguments(tool, record))
+        except errors.RemoteRefused as exc:
+            if exc.details().get("status") not in ABOUT_CONTENT:
+                raise
+            return exc.message
+        return (answer.text[:300] or "it gave no reason") if answer.failed else None
 
 
 def _memory(record: MemoryRecord) -> dict[str, JsonValue]:

@@ -301,17 +301,15 @@ end
 local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead' }
 
 -- The outbox is a log of outcomes, each with a number: of one that could not be written, or was cut off unread, the number is missing.
--- It holds so many; of long texts so many bytes are kept.
-local OUTBOX_MOST, OUTBOX_TEXT = 100000, 24 * 1024
-
--- All of it together takes so many bytes, looked at every so many outcomes, and an idle one is kept for so long (ms).
-local OUTBOX_BYTES, OUTBOX_LOOK, OUTBOX_TTL = 256 * 1024 * 1024, 256, 7 * 86400000
+-- OUTBOX says what it may hold (entries, size in bytes, ttl in ms); of long texts so many bytes are kept. Its size is looked at every so
+-- many outcomes.
+local OUTBOX_TEXT, OUTBOX_LOOK = 24 * 1024, 256
 
 -- Cuts off the oldest entries of an outbox that takes more memory than it may.
 local function bound_outbox()
   local taken = redis.pcall('MEMORY', 'USAGE', k_outbox())
-  if type(taken) ~= 'number' or taken <= OUTBOX_BYTES then return end
-  redis.pcall('XTRIM', k_outbox(), 'MAXLEN', '~', math.floor(call('XLEN', k_outbox()) * OUTBOX_BYTES / taken * 0.9))
+  if type(taken) ~= 'number' or taken <= OUTBOX.size then return end
+  redis.pcall('XTRIM', k_outbox(), 'MAXLEN', '~', math.floor(call('XLEN', k_outbox()) * OUTBOX.size / taken * 0.9))
 end
 
 -- Whether a JSON text says false under this name at its top. It is decoded only when the name is somewhere in it.
@@ -342,10 +340,10 @@ local function note(id, pool, o, now, h)
   if #outcome > OUTBOX_TEXT then outcome = shortened(outcome) end
   local number = redis.pcall('INCR', k_outbox_count())
   -- The outcome counts: whatever is wrong with the outbox, a number that is missing is all that comes of it.
-  redis.pcall('XADD', k_outbox(), 'MAXLEN', '~', OUTBOX_MOST, '*', 'n', type(number) == 'number' and number or 0, 'task', id,
+  redis.pcall('XADD', k_outbox(), 'MAXLEN', '~', OUTBOX.entries, '*', 'n', type(number) == 'number' and number or 0, 'task', id,
     'pool', pool, 'pool_type', about[2] or '', 'pool_name', about[3] or '', 'type', h[5] or '', 'worker', h[8] or '',
     'status', o.status, 'started', h[4] or '', 'finished', stamp(now), 'replayed', h[9] or '', 'spec', spec, 'outcome', outcome)
-  redis.pcall('PEXPIRE', k_outbox(), OUTBOX_TTL)
+  redis.pcall('PEXPIRE', k_outbox(), OUTBOX.ttl)
   if type(number) == 'number' and number % OUTBOX_LOOK == 0 then bound_outbox() end
 end
 
