@@ -85,6 +85,15 @@ class Settings(BaseSettings):
     pool_routing_strategy: Literal["round_robin", "least_loaded", "random", "affinity"] = "least_loaded"
     pool_default_min_workers: int = Field(default=1, ge=1, le=1000)
     pool_default_max_workers: int = Field(default=10, ge=1, le=1000)
+    autoscale_wait: float = Field(
+        default=2.0, gt=0, le=DAY, description="Pools with `auto_scale` grow so that no task waits longer."
+    )
+    autoscale_quiet: float = Field(
+        default=60.0, gt=0, le=DAY, description="They shrink to what they needed at most in this time."
+    )
+    autoscale_hold: float = Field(
+        default=600.0, ge=0, le=30 * DAY, description="A number of workers chosen by hand stays this long."
+    )
     spawn_timeout: float = Field(default=30.0, gt=0, le=DAY, description="How long spawning waits for the workers.")
     default_worker_type: str | None = Field(default=None, description="Worker type of pools that name none.")
     allowed_roots: Paths = Field(default=(), description="Where tasks may run; empty: where the agent was started.")
@@ -143,6 +152,12 @@ class Settings(BaseSettings):
     # memory (the sinks come with the memory sync)
     memory_aggregation_enabled: bool = True
     memory_sync_interval: float = Field(default=60.0, gt=0, le=DAY)
+    memory_keep_days: float = Field(
+        default=400.0,
+        ge=0,
+        le=36500,
+        description="Days that the search index and the embedded servers keep a record; 0: for ever.",
+    )
     session_buddy_pool_url: str = "http://localhost:8678/mcp"
     session_buddy_token: SecretStr | None = Field(
         default=None, description="Bearer token for `session_buddy_pool_url`."
@@ -152,12 +167,6 @@ class Settings(BaseSettings):
 
     # older keys that keep their meaning
     workers_enabled: bool = True
-    memory_keep_days: float = Field(
-        default=400.0,
-        ge=0,
-        le=36500,
-        description="Days that the search index and the embedded servers keep a record; 0: for ever.",
-    )
     max_concurrent_workers: int = Field(default=10, ge=1, le=10_000)
 
     @field_validator("node_tags", "allowed_roots", "imports", "python_callables", mode="before")

@@ -25,6 +25,9 @@ _EXTRA = ("namespace", "container_image")
 @click.option("--type", "-t", "pool_type", metavar="TYPE", help="Pool type. [default: mahavishnu]")
 @click.option("--min-workers", "--min", "-m", type=int, metavar="N", help="Workers it starts with. [default: 1]")
 @click.option("--max-workers", "--max", "-w", type=int, metavar="N", help="Workers it may grow to. [default: 10]")
+@click.option(
+    "--auto-scale/--no-auto-scale", default=None, help="Scale it by load between the two. [default: auto-scale]"
+)
 @click.option("--worker-type", metavar="TYPE", help="How prompts are run. [default: the first AI program found]")
 @click.option("--region", "-r", metavar="REGION", help="Where it is. [default: default]")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Mark it (may be repeated).")

@@ -50,7 +50,7 @@ class PoolRecord:
     ``task_types`` are those its workers registered beside the built-in ones: name to the JSON schema of the payload.
     ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
     the ``queued`` tasks that may have killed their worker group and wait to run alone. ``works_off`` is True while it
-    is drained and still starts what waits.
+    is drained and still starts what waits. ``scaled_because`` is why the autoscaler last changed its workers.
     """
 
     pool_id: str
@@ -70,6 +70,7 @@ class PoolRecord:
     celery_tasks: frozenset[str] | None = None
     suspects: int = 0
     works_off: bool = False
+    scaled_because: str | None = None
 
     @property
     def ready_workers(self) -> int:
@@ -259,4 +260,5 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         celery_tasks=frozenset(json.loads(h["celery_tasks"])) if "celery_tasks" in h else None,
         suspects=suspects,
         works_off=h.get("works_off") == "1",
+        scaled_because=h.get("scaled_because"),
     )

@@ -17,6 +17,8 @@ from .keepers import Keepers
 from .node import ready_file
 from .reaper import Reaper
 from .registry import RegistryFollower
+from .scaling import PERIOD as SCALE_PERIOD
+from .scaling import PoolScaler
 from .watch import GroupWatch
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class Service:
         self._repeat(reaper.look, period=min(REAP_PERIOD, settings.lease_ttl / 10))
         failover = Failover(context, lambda: self._follower.records)
         self._repeat(failover.look, period=REAP_PERIOD)
+        self._repeat(PoolScaler(context, lambda: self._follower.records).look, period=SCALE_PERIOD)
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)
