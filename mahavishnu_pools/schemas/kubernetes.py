@@ -57,8 +57,9 @@ class KubernetesConfig(Value):
     may wait for a node and its image. ``repo`` is cloned into ``workdir``.
 
     For deployments: each Pod has ``workers_per_pod`` workers. ``metric`` is what the autoscaler looks at: the
-    CPU (``target_cpu`` per cent of what is requested) or waiting and running tasks (``target_load`` per worker).
-    ``redis_url_secret`` names a Secret with the URL of Redis as Pods reach it (None: a Secret is made).
+    CPU (``target_cpu`` per cent of what is requested) or waiting and running tasks (``target_load`` per worker), which it
+    finds as ``queue_metric`` among the external metrics, or (``autoscaling: keda``) at ``prometheus_url``.
+    ``max_unavailable`` is how many Pods may be evicted at once. ``redis_url_secret`` names a Secret with the URL of Redis as Pods reach it (None: a Secret is made).
     """
 
     mode: Literal["job", "deployment"] = "job"
@@ -96,6 +97,8 @@ class KubernetesConfig(Value):
     metric: Literal["cpu", "queue"] = "cpu"
     target_cpu: int = Field(default=70, ge=1, le=1000)
     target_load: float = Field(default=1.0, gt=0, le=1_000_000, allow_inf_nan=False)
+    queue_metric: str = Field(default="mahavishnu_pool_unfinished_tasks", pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$")
+    prometheus_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
     scale_down_seconds: int = Field(default=300, ge=0, le=3600)
     max_unavailable: Share = "1"
     redis_url_secret: SecretKey | None = None
@@ -141,13 +144,15 @@ class KubernetesConfig(Value):
             )
         if self.repo is not None:
             raise ValueError("repo is for mode: job; in a deployment tasks name their directory")
-        if self.autoscaling == "hpa" and self.metric == "cpu" and self.resources != Resources():
-            cpu = {**self.resources.limits, **self.resources.requests}.get("cpu")
-            if cpu is None:
-                raise ValueError(
-                    "an autoscaler on metric: cpu needs resources.requests.cpu; add it, or choose metric: queue or "
-                    "autoscaling: none"
-                )
+        if self.autoscaling == "none":
+            return
+        if self.metric == "cpu" and self.resources != Resources() and "cpu" not in self.resources.asked:
+            raise ValueError(
+                "an autoscaler on metric: cpu needs resources.requests.cpu; add it, or choose metric: queue or "
+                "autoscaling: none"
+            )
+        if self.autoscaling == "keda" and self.metric == "queue" and self.prometheus_url is None:
+            raise ValueError("autoscaling: keda on metric: queue needs prometheus_url, where the metric is scraped to")
 
     @property
     def image(self) -> str:

@@ -43,6 +43,11 @@ class Resources(Value):
     requests: dict[_ResourceName, Quantity] = Field(default_factory=dict)
     limits: dict[_ResourceName, Quantity] = Field(default_factory=dict)
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """Return what the cluster takes for requested: the requests, and limits where nothing is requested."""
+        return {**self.limits, **self.requests}
+
     @model_validator(mode="after")
     def _can_be_granted(self) -> Self:
         for name, asked in self.requests.items():
