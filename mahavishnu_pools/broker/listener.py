@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +28,16 @@ CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What to do with a channel; neither may block or raise.
+    """What to do with a channel; none of it may block or raise.
 
     ``confirmed`` is called after every (re)subscription: messages may have been missed before it, so it is the moment
-    to read the state itself.
+    to read the state itself. ``lost`` is called when the connection is lost. What ``message`` returns is awaited before
+    the next message is read: who has much to do holds up the server in this way, instead of the event loop.
     """
 
-    message: Callable[[str], None]
+    message: Callable[[str], Awaitable[None] | None]
     confirmed: Callable[[], None]
+    lost: Callable[[], None] | None = None
 
 
 class Listener:
@@ -94,7 +96,13 @@ class Listener:
                 logger.log(level, "Lost the connection for news of Redis: %s", exc, extra={"action": "listen"})
             finally:
                 self._pubsub = None
+                self._tell_lost()
             await asyncio.sleep(RECONNECT_PAUSE)
+
+    def _tell_lost(self) -> None:
+        for channel in self._channels.values():
+            if channel.lost is not None:
+                channel.lost()
 
     async def _connected(self, pubsub: redis.asyncio.client.PubSub) -> None:
         await pubsub.connect()
@@ -114,7 +122,9 @@ class Listener:
             return False
         channel = self._channels.get(message["channel"] or "")
         if channel is not None and message["type"] == "message":
-            channel.message(message["data"])
+            busy = channel.message(message["data"])
+            if busy is not None:
+                await busy
         elif channel is not None and message["type"] == "subscribe":
             channel.confirmed()
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,9 @@ from mahavishnu_pools.schemas.message import Message, MessageType
 
 #: What is called with each message. A plain function runs in the event loop and must not block.
 Handler = Callable[[Message], Awaitable[object] | object]
+
+#: What puts the task of a ``task_delegate`` message on its target's queue, once however often it is called.
+Delegate = Callable[[Message], Awaitable[None]]
 
 #: Messages that may wait for one subscriber or one pool when nothing else is said.
 DEFAULT_QUEUE_SIZE = 1000
@@ -20,13 +23,17 @@ class BusCounts:
     """What a bus has done so far.
 
     ``published`` counts messages, ``dropped`` those that subscribers lost because too many waited (once for each of
-    them), ``unread`` those sent to a pool and given up because nobody received them, ``failed`` calls of handlers.
+    them), ``unread`` those sent to a pool and given up because nobody received them, ``failed`` calls of handlers that
+    raised. ``refused`` counts what came over the network and was no message, ``missed`` messages that were published
+    while the connection was lost or that the server could not deliver in time.
     """
 
     published: int
     dropped: int
     unread: int
     failed: int
+    refused: int = 0
+    missed: int = 0
 
 
 class Subscription(Protocol):
@@ -73,6 +80,13 @@ class Bus(Protocol):
         Raises:
             UnknownChoice: there is no such message type.
             InvalidField: the message cannot be used; it was not sent.
+        """
+        ...
+
+    async def publish_many(self, messages: Iterable[Message | Mapping[str, Any]]) -> list[Message]:
+        """Send messages in their order, faster than one by one; all are checked before the first is sent.
+
+        Raises like ``publish``.
         """
         ...
 

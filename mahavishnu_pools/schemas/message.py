@@ -20,6 +20,9 @@ from mahavishnu_pools.schemas.task import TaskSpec
 #: Bytes of JSON that a message's payload may take.
 MAX_PAYLOAD_BYTES = 1024 * 1024
 
+#: Characters of a message's JSON text at most: the payload, and what is around it.
+MAX_TEXT = MAX_PAYLOAD_BYTES + 8192
+
 #: The keys under which a dict may hold the body; only one of them at a time.
 BODY_KEYS = ("payload", "task")
 
@@ -90,6 +93,16 @@ def parse_message(given: Message | Mapping[str, Any]) -> Message:
             "payload", f"takes {size} bytes, the limit is {MAX_PAYLOAD_BYTES}", "Send the path of a file instead."
         )
     return message
+
+
+def read_message(text: str) -> Message | None:
+    """Return the message of a JSON text from the network; None when it is none, or too large."""
+    if len(text) > MAX_TEXT:
+        return None
+    try:
+        return Message.model_validate_json(text)
+    except (ValidationError, UnicodeEncodeError):
+        return None
 
 
 def _size(payload: Mapping[str, Any]) -> int:

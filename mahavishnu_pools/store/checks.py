@@ -142,7 +142,7 @@ def look_at_batch(batch: str, *, first: int) -> Call[BatchPiece]:
 
 
 #: Families of keys that must have a lifetime, besides task records.
-MORTAL = ("meta", "log", "affinity", "gone", "idem", "batch")
+MORTAL = ("meta", "log", "affinity", "gone", "idem", "batch", "mailbox")
 
 
 def look_at_lifetimes(keys: Sequence[tuple[str, str]], *, give: float | None = None) -> Call[list[tuple[str, str]]]:

@@ -22,6 +22,7 @@ KEPT = {
     "seq": 1,
     "routed": 10,  # one field a strategy
     "outbox_count": 1,
+    "bus_count": 7,  # one field a type of message
     "sink": 20,  # fields of one; there are as many as memory servers
     "periodic": 20,  # more are dropped
     "dead": 100,  # the dead letters of the test
@@ -35,7 +36,7 @@ CLEANED = {"until closed", "until released or reaped", "until left or forgotten"
 EMPTIED = {"pools", "pool_names", "load", "turns", "affinity_turns"}
 
 LIFETIME = re.compile(
-    r"\d+ (day|minute)s?\b|some seconds|result_expires|with the (task|batch)|lease_ttl|node_lost_after"
+    r"\d+ (day|hour|minute)s?\b|some seconds|result_expires|with the (task|batch)|lease_ttl|node_lost_after"
 )
 
 

@@ -13,20 +13,24 @@ import pytest_asyncio
 from mahavishnu_pools import errors
 from mahavishnu_pools.bus.interface import Bus
 from mahavishnu_pools.bus.local import MessageBus
+from mahavishnu_pools.bus.redis import RedisBus
 from mahavishnu_pools.schemas.message import Message, MessageType
 from tests.waiting import eventually_async
-
-BUSES: dict[str, Callable[[int], Bus]] = {"local": MessageBus}
 
 HEARTBEAT = {"type": "heartbeat", "source_pool_id": "pool_a"}
 
 
+BUSES = ("local", "redis")
+
+
 @pytest_asyncio.fixture(params=BUSES)
-async def make_bus(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Bus]]:
+async def make_bus(
+    request: pytest.FixtureRequest, redis_bus: Callable[..., RedisBus]
+) -> AsyncIterator[Callable[..., Bus]]:
     made: list[Bus] = []
 
     def make(max_queue_size: int = 1000) -> Bus:
-        made.append(BUSES[request.param](max_queue_size))
+        made.append(MessageBus(max_queue_size) if request.param == "local" else redis_bus(max_queue_size))
         return made[-1]
 
     yield make

@@ -2,7 +2,8 @@
 -- are complete. ARGV: 2 lifetime in ms to give them ('' only to look), then {family, what it belongs to}…
 -- Reply: {family, what}…
 local reply = {}
-local families = { meta = k_meta, log = k_log, affinity = k_affinity, gone = k_gone, idem = k_idem, batch = k_batch }
+local families = { meta = k_meta, log = k_log, affinity = k_affinity, gone = k_gone, idem = k_idem, batch = k_batch,
+  mailbox = k_mailbox }
 for i = 3, #ARGV, 2 do
   local family, of = ARGV[i], ARGV[i + 1]
   local key = families[family](of)

@@ -8,6 +8,7 @@ local function face(text)
   local group = cjson.decode(text)
   return group.status .. ' ' .. group.workers
 end
+local beats, now = heard('heartbeat'), clock()
 for i = 5, #ARGV, 2 do
   local pool, text = ARGV[i], ARGV[i + 1]
   local before = call('HGET', k_groups(pool), ARGV[2])
@@ -15,6 +16,10 @@ for i = 5, #ARGV, 2 do
     call('HDEL', k_groups(pool), ARGV[2])
   else
     call('HSET', k_groups(pool), ARGV[2], text)
+    if beats then
+      local group = cjson.decode(text)
+      tell('heartbeat', pool, { node = ARGV[2], status = group.status, workers = group.workers }, now)
+    end
   end
   -- Who waits for a pool to be ready or scaled looks again; routing does not depend on it, so the registry's version stays.
   if face(before) ~= face(text) then call('PUBLISH', k_changed(), pool) end

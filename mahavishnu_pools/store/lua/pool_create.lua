@@ -12,4 +12,5 @@ call('ZADD', k_pools(), turn, id)
 call('ZADD', k_turns(), turn, id)
 call('ZADD', k_affinity_turns(), turn, id)
 changed(id)
+tell('pool_created', id, { name = name, pool_type = ARGV[4], workers = tonumber(ARGV[6]) }, clock())
 return { 'created' }

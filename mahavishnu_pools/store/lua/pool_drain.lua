@@ -12,5 +12,6 @@ if ARGV[3] ~= '' then call('HSET', k_pool(pool), 'drain_until', stamp(clock() + 
 if ARGV[4] == '1' then call('HSET', k_pool(pool), 'works_off', '1') end
 reindex(pool, false)
 changed(pool)
+tell_status(pool, status, 'draining')
 ring(pool)
 return { 'ok' }

@@ -6,9 +6,12 @@ if not status then return { 'unknown' } end
 if ARGV[3] ~= '' and not string.find(',' .. ARGV[3] .. ',', ',' .. status .. ',', 1, true) then return { 'status', status } end
 even_when_full()
 for i = 4, #ARGV, 2 do
+  -- The autoscaler leaves a number that somebody chose alone for a while.
+  if ARGV[i] == 'workers' then call('HSET', k_pool(id), 'chosen_at', stamp(clock())) end
   if ARGV[i + 1] == '' then call('HDEL', k_pool(id), ARGV[i]) else call('HSET', k_pool(id), ARGV[i], ARGV[i + 1]) end
 end
 reindex(id, false)
 changed(id)
+tell_status(id, status, call('HGET', k_pool(id), 'status'))
 ring(id)
 return { 'ok' }

@@ -258,6 +258,107 @@ local function dead_letter(id, pool, cause, message, now)
   end
 end
 
+-- ── the bus. What scripts tell of pools and tasks must never keep them from their work: all of it may fail. ──
+
+-- A mailbox lives so long (ms) after its last message; it takes so many messages of scripts, and so many bytes.
+local MAILBOX_TTL, MAILBOX_MOST, MAILBOX_BYTES = 3600000, 1000, 16 * 1024 * 1024
+
+-- Whether somebody listens to a type of message now. What nobody listens to is not put together.
+local function heard(kind)
+  local found = redis.pcall('PUBSUB', 'NUMSUB', k_bus(kind))
+  return not found.err and found[2] > 0
+end
+
+-- A time as ISO 8601 in UTC.
+local function iso(t)
+  local z = math.floor(t / 86400) + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local s = math.floor((t % 86400) * 1000000) / 1000000
+  return string.format('%04d-%02d-%02dT%02d:%02d:%09.6fZ', yoe + era * 400 + (month <= 2 and 1 or 0), month,
+    doy - math.floor((153 * mp + 2) / 5) + 1, math.floor(s / 3600), math.floor(s % 3600 / 60), s % 60)
+end
+
+-- A message as JSON text. payload is JSON text; seed: what its id is made of.
+local function message_text(kind, source, target, payload, seed, now)
+  local head = cjson.encode({ type = kind, source_pool_id = source, target_pool_id = target, timestamp = iso(now),
+    message_id = 'msg_' .. string.sub(redis.sha1hex(kind .. seed), 1, 16), schema_version = 1 })
+  return string.sub(head, 1, -2) .. ',"payload":' .. payload .. '}'
+end
+
+-- Sends messages of one type to who listens, with the number of the last one: so listeners know how many they missed.
+-- run: redis.call, or redis.pcall where it may fail.
+local function broadcast(run, kind, texts)
+  local last = run('HINCRBY', k_bus_count(), kind, #texts)
+  run('PUBLISH', k_bus(kind), (type(last) == 'number' and last or 0) .. '\n' .. table.concat(texts, '\n'))
+end
+
+-- Puts a message into the mailbox of a pool, and returns how many it displaced.
+local function into_mailbox(run, pool, text, most)
+  local key, gone = k_mailbox(pool), 0
+  local n = run('RPUSH', key, text)
+  if type(n) ~= 'number' then return 0 end
+  run('PEXPIRE', key, MAILBOX_TTL)
+  if n > most then
+    run('LTRIM', key, -most, -1)
+    n, gone = most, n - most
+  end
+  while n > 1 and n * #text > MAILBOX_BYTES do
+    local taken = run('MEMORY', 'USAGE', key, 'SAMPLES', 0)
+    if type(taken) ~= 'number' or taken <= MAILBOX_BYTES then break end
+    run('LPOP', key)
+    n, gone = n - 1, gone + 1
+  end
+  run('PUBLISH', k_mail(pool), '1')
+  return gone
+end
+
+-- News of a pool for who listens. payload: a table.
+local function tell(kind, pool, payload, now)
+  if not heard(kind) then return end
+  local text = cjson.encode(payload)
+  broadcast(redis.pcall, kind, { message_text(kind, pool, nil, text, pool .. stamp(now) .. text, now) })
+end
+
+-- News of a pool's status.
+local function tell_status(pool, before, after)
+  if before ~= after then tell('status_update', pool, { status = after, before = before }, clock()) end
+end
+
+-- Bytes of output and error in an answer to a delegated task that is not sent whole, and the most that is sent whole.
+local SHARED_OUTPUT, SHARED_ERROR, SHARED_WHOLE = 24 * 1024, 4096, 64 * 1024
+
+-- At most so many bytes of a text, not ending within a character.
+local function beginning(text, most)
+  if type(text) ~= 'string' or #text <= most then return text end
+  while most > 0 and string.byte(text, most + 1) >= 128 and string.byte(text, most + 1) < 192 do most = most - 1 end
+  return string.sub(text, 1, most)
+end
+
+-- Answers those who delegated a task: to who listens, and into their mailboxes. asked: a line of JSON for each of them.
+local function share(id, pool, asked, o, now, about)
+  local result, cut = o.outcome ~= '' and o.outcome or '{}', false
+  if #result > SHARED_WHOLE then
+    local good, whole = pcall(cjson.decode, result)
+    if not good or type(whole) ~= 'table' then whole = {} end
+    result, cut = cjson.encode({ status = whole.status, exit_code = whole.exit_code, worker_id = whole.worker_id,
+      output = beginning(whole.output, SHARED_OUTPUT), error = beginning(whole.error, SHARED_ERROR) }), true
+  end
+  for line in string.gmatch(asked, '[^\n]+') do
+    local by = cjson.decode(line)
+    local head = cjson.encode({ in_reply_to = by.message_id, task_id = id, task_type = about.type, status = o.status,
+      duration = about.duration, truncated = cut })
+    local payload = string.sub(head, 1, -2) .. ',"result":' .. string.gsub(result, '\n', ' ') .. '}'
+    local text = message_text('result_share', pool, by.source, payload, by.message_id, now)
+    broadcast(redis.pcall, 'result_share', { text })
+    into_mailbox(redis.pcall, by.source, text, MAILBOX_MOST)
+  end
+end
+
 local settle
 
 -- Puts the task that follows a batch on a queue: of a candidate, else of the fallback, else of any pool that is active.
@@ -351,7 +452,7 @@ end
 -- A completed outcome lives in Celery's result key, any other in the record.
 function settle(id, pool, o, now)
   local key, ttl = k_task(id), math.max(1, math.floor(tonumber(o.ttl)))
-  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed')
+  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed', 'delegated')
   call('HSET', key, 'status', o.status, 'finished', stamp(now))
   if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
   call('HDEL', key, 'retry_at', 'cancel', 'suspect')
@@ -373,6 +474,11 @@ function settle(id, pool, o, now)
     call('LTRIM', k_recent(pool), 0, 999)
   end
   if h[1] then call('PUBLISH', k_client(h[1]), id) end
+  local about = { type = h[5], duration = h[4] and now - tonumber(h[4]) or nil }
+  if h[10] then pcall(share, id, pool, h[10], o, now, about) end
+  if not periodic then
+    tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = h[8], duration = about.duration }, now)
+  end
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
   for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, o.status == 'completed', now, ttl) end
 end

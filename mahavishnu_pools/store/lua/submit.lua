@@ -23,6 +23,13 @@ local function join(id)
   if not STAT[h[1]] or h[1] == 'dead' then call('HSET', k_task(id), 'also', (h[2] and h[2] .. ' ' or '') .. o.batch) end
 end
 
+-- Who delegated it (JSON without line ends) gets the outcome of a task that was known already, unless it has that.
+local function ask(id, by)
+  local h = call('HMGET', k_task(id), 'status', 'delegated')
+  if not by or STAT[h[1]] or string.find('\n' .. (h[2] or '') .. '\n', '\n' .. by .. '\n', 1, true) then return end
+  call('HSET', k_task(id), 'delegated', h[2] and h[2] .. '\n' .. by or by)
+end
+
 for i = 0, count - 1 do
   local at = 3 + i * 8
   local id, kind, spec, bucket, prefix, suffix, idem, more =
@@ -39,6 +46,7 @@ for i = 0, count - 1 do
     end
   end
   if known then
+    if more ~= '' then ask(id, cjson.decode(more).delegated) end
     reply[#reply + 1] = { id, known, '0' }
   else
     if o.targets then o.pool = o.targets[i + 1] end
@@ -55,6 +63,7 @@ for i = 0, count - 1 do
       local m = cjson.decode(more)
       if m.expires then field('expires_at', stamp(now + m.expires)) end
       if m.lost then field('lost', m.lost) end
+      if m.delegated then field('delegated', m.delegated) end
     end
     call('HSET', k_task(id), unpack(record))
     if o.batch then
