@@ -17,7 +17,7 @@ SINKS = ("session_buddy", "akosha")
 START = "0-0"
 
 #: Seconds a deliverer has a sink without a sign of life.
-HOLD_SECONDS = 10.0
+HOLD_SECONDS = 6.0
 
 #: Seconds after the first failure until a sink is tried again, doubled by each further one, and the most.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0

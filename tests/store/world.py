@@ -40,11 +40,10 @@ class World:
 
     # ── pools ──
 
-    def pool(self, name: str, *, workers: int = 1, status: PoolStatus = PoolStatus.RUNNING) -> str:
+    def pool(self, name: str | None = None, *, workers: int = 1, status: PoolStatus = PoolStatus.RUNNING) -> str:
         pool_id = names.new_pool_id()
-        assert (
-            self.run(pools.create_pool(pool_id, PoolConfig(name=name, max_workers=1000, min_workers=workers))) is None
-        )
+        config = PoolConfig(name=name or pool_id.replace("_", "-"), max_workers=1000, min_workers=workers)
+        assert self.run(pools.create_pool(pool_id, config)) is None
         self.run(pools.change_pool(pool_id, status=status))
         return pool_id
 
@@ -112,6 +111,16 @@ class World:
         return leases.finish(
             held, status=status, outcome=json.dumps(outcome), meta=json.dumps(meta), result_ttl=RESULT_TTL
         )
+
+    def finished(self, pool_id: str, count: int, *, status: str = "completed", **fields: Any) -> list[str]:
+        """Have so many tasks run in a pool and end, and return their ids."""
+        fields = {"prompt": "Fix the parser", **fields}
+        ids = [one for start in range(0, count, 100) for one in self.to(pool_id, min(count - start, 100), **fields)]
+        lease = self.lease(pool_id)
+        while claims := self.claim(lease, pool_id, 100):
+            calls = [self.finish_call(self.held(lease, pool_id, claim), status=status) for claim in claims]
+            self.store.run_many(calls)
+        return ids
 
     def reap(self, lease: str, *, cause: Any = "loss") -> leases.Reaped:
         total = leases.Reaped(0, 0, 0, 0)
