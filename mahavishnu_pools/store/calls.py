@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any, Generic, TypeVar
 
 from mahavishnu_pools.store import keys
+from mahavishnu_pools.store.pruning import Definition, definitions, pruned, written_out
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ OUTBOX = OutboxLimits()
 def script(
     name: str, *, dead_letter_expires: float = DEAD_LETTER_EXPIRES, outbox: OutboxLimits | None = OUTBOX
 ) -> Script:
-    """Return a script with the key functions and the prelude before it.
+    """Return a script with what it uses of the key functions and the prelude before it.
 
     Dead letters it writes are kept so long (s); outcomes it writes are noted for the memory, unless ``outbox`` is None.
     """
@@ -67,10 +68,20 @@ def script(
 
 @cache
 def _script(name: str, dead_ttl: int, outbox: OutboxLimits | None) -> Script:
-    folder = resources.files("mahavishnu_pools.store") / "lua"
-    parts = (keys.lua_functions(), (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text())
-    text = f"local NS, DEAD_TTL, OUTBOX = ARGV[1], {dead_ttl}, {_limits(outbox)}\n" + "\n".join(parts)
+    body = _lua(name)
+    head = f"local NS, DEAD_TTL, OUTBOX = ARGV[1], {dead_ttl}, {_limits(outbox)}\n"
+    text = head + pruned(_library(), body) + body
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def _library() -> tuple[Definition, ...]:
+    return definitions(keys.lua_functions() + _lua("prelude"))
+
+
+def _lua(name: str) -> str:
+    text = (resources.files("mahavishnu_pools.store") / "lua" / f"{name}.lua").read_text()
+    return written_out(text, "k_", keys.lua_expression)
 
 
 def _limits(outbox: OutboxLimits | None) -> str:

@@ -158,8 +158,18 @@ def key(name: str, *, prefix: str, of: str = "") -> str:
 def lua_functions() -> str:
     """Return the Lua key functions, one a family: ``k_pool(id)``, ``k_pools()``; they expect the prefix in ``NS``."""
     lines = []
-    for entry in KEYS:
-        head, brace, tail = entry.pattern.partition("{}")
-        argument, expression = ("x", f"NS .. '{head}' .. x .. '{tail}'") if brace else ("", f"NS .. '{head}'")
-        lines.append(f"local function k_{entry.name}({argument}) return {expression} end")
-    return "\n".join(lines)
+    for name in _BY_NAME:
+        argument = "x" if "{}" in _BY_NAME[name].pattern else ""
+        lines.append(f"local function k_{name}({argument}) return {lua_expression(name, argument)} end")
+    return "\n".join(lines) + "\n"
+
+
+def lua_expression(name: str, argument: str) -> str:
+    """Return what a call of a key function stands for; ``argument`` is a Lua expression, or empty.
+
+    Raises:
+        KeyError: there is no such family.
+    """
+    head, brace, tail = _BY_NAME[name].pattern.partition("{}")
+    parts = [f"'{head}'", f"({argument})" if brace else "", f"'{tail}'" if tail else ""]
+    return f"(NS .. {' .. '.join(part for part in parts if part)})"
