@@ -10,6 +10,7 @@ import click
 
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.exit_codes import ExitCode
+from mahavishnu_pools.cli.items import items_from, with_items
 from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
@@ -53,17 +54,26 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
     metavar="NAME",
     help="With map_reduce: how the results become one. [default: analysis for analyze, else concat]",
 )
+@click.option("--items-from", metavar="FILE|-|GLOB", help="The list to split: lines of a file, or matching paths.")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the tasks running.")
 @task_options
 @filter_options
 @live_format_option
 @click.pass_obj
 def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
-    """Split the payload's list into tasks over several pools, and wait for all results."""
+    """Split a list into tasks over several pools, and wait for all results: that of the payload, or --items-from.
+
+    In --prompt and --cwd {item} stands for the item.
+    """
     how = {name: given.pop(name) for name in ("strategy", "split_on", "chunk_size", "reducer")}
     how = {**how, "pools": list(given.pop("pools")) or None, "filters": take_filters(given)}
+    items = given.pop("items_from")
+    if items is not None and given["task_type"] is not None and given["payload"] is None:
+        given["payload"] = "{}"
     work = TaskInput(**given)
     task = work.task(directory=session.directory)
+    if items is not None:
+        task = with_items(task, items_from(items), key=how["split_on"])
 
     async def run(manager: PoolManager) -> ExitCode:
         started = await manager.start_distribution(task, **how)

@@ -13,7 +13,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
-from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
+from mahavishnu_pools.cli.options import SELECTORS, filter_options, live_format_option, task_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
@@ -22,9 +22,6 @@ from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.task import TaskResult
-
-#: What ``--selector`` takes.
-SELECTORS = ("round_robin", "least_loaded", "random", "affinity")
 
 
 @dataclass(frozen=True, slots=True)

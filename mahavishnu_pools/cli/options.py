@@ -14,6 +14,9 @@ from mahavishnu_pools.cli.output import Output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: What ``--selector`` takes.
+SELECTORS = ("round_robin", "least_loaded", "random", "affinity")
+
 _FORMATS = [FormatName.TABLE.value, FormatName.JSON.value, FormatName.MARKDOWN.value]
 
 

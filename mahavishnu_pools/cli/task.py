@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli import task_documents, task_lists
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
+from mahavishnu_pools.cli.following import follow_batch
 from mahavishnu_pools.cli.options import Seconds, format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
@@ -26,13 +27,28 @@ _REASON = "cancelled from the command line"
 
 
 @click.command()
-@click.argument("task_id")
+@click.argument("task_id", required=False)
+@click.option("--batch", "batch_id", metavar="BATCH", help="All tasks of a batch.")
 @click.option("--follow", is_flag=True, help="Show its output while it runs, and wait for its outcome.")
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --follow: wait no longer than this.")
 @format_option
 @click.pass_obj
-def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float | None, output: Output) -> ExitCode:
-    """Show a task, or follow it to its outcome. With --follow the exit code is 1 when it failed."""
+def task(
+    session: Session,
+    /,
+    *,
+    task_id: str | None,
+    batch_id: str | None,
+    follow: bool,
+    wait_timeout: float | None,
+    output: Output,
+) -> ExitCode:
+    """Show a task or a batch, or follow it to its end. With --follow the exit code is 1 when a task failed."""
+    if batch_id is not None and task_id is None:
+        return _batch(session, batch_id, follow=follow, wait_timeout=wait_timeout, output=output)
+    if task_id is None or batch_id is not None:
+        problem = "is missing" if task_id is None else "excludes the other"
+        raise errors.InvalidField.of("TASK_ID or --batch", problem, "Give exactly one of the two.")
 
     async def read(manager: PoolManager) -> TaskResult:
         seen = await manager.task(task_id)
@@ -50,28 +66,47 @@ def task(session: Session, /, *, task_id: str, follow: bool, wait_timeout: float
     return code_of_result(result) if follow else ExitCode.DONE
 
 
+def _batch(session: Session, batch_id: str, *, follow: bool, wait_timeout: float | None, output: Output) -> ExitCode:
+    async def read(manager: PoolManager) -> ExitCode:
+        if follow:
+            return await follow_batch(manager, batch_id, output=output, wait_timeout=wait_timeout)
+        batch = await manager.batch(batch_id)
+        tasks = await manager.tasks(batch=batch_id, limit=batch.total)
+        names = await pool_names_for(manager, output)
+        output.show(with_pool_names(task_lists.batch_details(batch, tasks), names))
+        return ExitCode.DONE
+
+    return session.run(read)
+
+
 @click.command()
 @click.argument("task_id", required=False)
 @click.option("--batch", "batch_id", metavar="BATCH", help="All tasks of a batch.")
 @click.option("--pool", metavar="POOL", shell_complete=pool_names, help="What waits in a pool (id or name).")
-@click.option("--status", type=click.Choice(["queued"]), help="With --pool: only what waits, as it is without this.")
+@click.option("--status", type=click.Choice(["queued"]), help="What waits: in a pool, or without --pool in all.")
 @format_option
 @click.pass_obj
 def cancel(session: Session, /, *, output: Output, status: str | None, **which: str | None) -> None:
     """End a task, or keep it from starting; or all tasks of a batch, or those that wait in a pool."""
     task_id, batch_id, pool = (which[name] for name in ("task_id", "batch_id", "pool"))
     given = [one for one in (task_id, batch_id, pool) if one is not None]
-    if len(given) != 1:
+    if len(given) > 1 or not (given or status):
         problem = "is missing" if not given else "excludes the others"
-        raise errors.InvalidField.of("TASK, --batch or --pool", problem, "Give exactly one of the three.")
-    if status is not None and pool is None:
-        raise errors.InvalidField.of("--status", "goes with --pool alone", "Leave it out, or name a pool.")
+        raise errors.InvalidField.of(
+            "TASK, --batch, --pool or --status", problem, "Give one of them; --status may go with --pool."
+        )
+    if status is not None and given and pool is None:
+        raise errors.InvalidField.of("--status", "goes with --pool, or alone", "Leave it out, or name a pool.")
 
     async def end(manager: PoolManager) -> Document:
         if batch_id is not None:
             return task_documents.batch_cancelled(batch_id, await manager.cancel_batch(batch_id, reason=_REASON))
         if pool is not None:
             return task_documents.queue_cancelled(pool, await manager.cancel_queued(pool, reason=_REASON))
+        if not given:
+            names = [one.name for one in await manager.list_pools()]
+            counts = [await manager.cancel_queued(name, reason=_REASON) for name in names]
+            return task_documents.queue_cancelled("all pools", sum(counts))
         # The manager answers "cancelled" whether it was so before or is so now.
         before = (await manager.task(given[0])).status
         answer = await manager.cancel(given[0], reason=_REASON)

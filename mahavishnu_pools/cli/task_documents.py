@@ -115,6 +115,14 @@ def distribution_accepted(batch_id: str, strategy: str, task_ids: Sequence[str])
     return Document(data, (Note("Distribution queued", good=True), _indented(rows), tasks))
 
 
+def batch_accepted(batch_id: str, task_ids: Sequence[str]) -> Document:
+    """Return the document of a batch that was submitted and is not waited for."""
+    data = {"batch_id": batch_id, "total": len(task_ids), "task_ids": list(task_ids), "status": "queued"}
+    hint = Note(f"  Follow it with: mahavishnu pools task --batch {batch_id} --follow")
+    rows: list[tuple[str, Cell]] = [("Batch", batch_id), ("Tasks", len(task_ids))]
+    return Document(data, (Note("Batch queued", good=True), _indented(rows), hint))
+
+
 def cancelled(task_id: str, answer: str, *, again: bool = False) -> Document:
     """Return the document of ``pools cancel``; ``answer`` is the manager's, ``again``: it was cancelled before."""
     text = _CANCELLED.get(answer, f"Task {{}} had ended before: {answer}").format(task_id)

@@ -15,6 +15,7 @@ from mahavishnu_pools.routing.eligibility import PoolFilter
 from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.schemas.pool import DistributionStrategy
 from mahavishnu_pools.schemas.task import DistributionResult, TaskResult
+from mahavishnu_pools.schemas.task_batch import TaskBatch
 from mahavishnu_pools.store.steps import run_steps
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,13 @@ class BatchVerbs(TaskVerbs):
         except BaseException:
             parts.waiter.forget(ready.ids())
             raise
+
+    async def gather_batch(
+        self, batch: TaskBatch, *, wait_timeout: float | None = None, on_progress: Progress | None = None
+    ) -> DistributionResult:
+        """Wait for all tasks of a batch, whoever sent them; see ``distribute``. The strategy told is ``batch``."""
+        started = Distribution(batch.batch_id, batch.task_ids, "batch", batch.reducer_id)
+        return await self.gather(started, wait_timeout=wait_timeout, on_progress=on_progress)
 
     async def gather(
         self, started: Distribution, *, wait_timeout: float | None = None, on_progress: Progress | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,8 +132,17 @@ def _part(spec: TaskSpec, key: str, piece: Sequence[Any], index: int) -> TaskSpe
     else:
         changes["payload"] = {**spec.payload, key: list(piece)}
     if spec.cwd is not None:
-        changes["cwd"] = spec.cwd.replace(ITEM, text)
+        changes["cwd"] = _directory(spec.cwd, text)
     return spec.model_copy(update=changes)
+
+
+def _directory(template: str, item: str) -> str:
+    """Return the directory of a part; an item that is an absolute path stands for itself, whatever is before it."""
+    before, found, after = template.partition(ITEM)
+    if not found:
+        return template
+    start = posixpath.join(before, item) if before.endswith("/") else before + item
+    return start + after.replace(ITEM, item)
 
 
 def _own_identity(spec: TaskSpec, index: int) -> dict[str, Any]:

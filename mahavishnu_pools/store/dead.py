@@ -10,15 +10,13 @@ from typing import Any, Literal
 
 from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 from mahavishnu_pools.store.calls import Call, pairs
+from mahavishnu_pools.store.task_briefs import summary_of
 
 #: Letters looked at or forgotten in one call, so that the server is never blocked for long.
 CHUNK = 200
 
 #: Letters replayed in one call: their messages may be large.
 REPLAY_CHUNK = 20
-
-#: Characters of a task's summary.
-SUMMARY_LENGTH = 120
 
 #: What became of a letter that was to be replayed: ``gone`` or ``closing`` is its pool.
 Answer = Literal["ok", "unknown", "unreadable", "gone", "closing"]
@@ -67,7 +65,7 @@ def read_letter(letter_id: str) -> Call[DeadLetterDetails | None]:
             attempts=int(task.get("attempts", 0)),
             losses=int(task.get("losses", 0)),
             replayable=bool(task),
-            summary=_summary(spec or "", complete=True),
+            summary=summary_of(spec or "", complete=True),
             spec=spec,
             message=letter["message"],
             output=reply[2] or outcome.get("output") or "",
@@ -110,21 +108,10 @@ def _page(reply: list[Any]) -> Page:
                 attempts=int(attempts),
                 losses=int(losses),
                 replayable=replayable == "1",
-                summary=_summary(head, complete=complete == "1"),
+                summary=summary_of(head, complete=complete == "1"),
             )
         )
     return Page(tuple(letters), None if reply[0] < 0 else int(reply[0]))
-
-
-def _summary(spec: str, *, complete: bool) -> str | None:
-    """Return the prompt or the payload of a specification, or its beginning where only that is known."""
-    text = spec
-    if complete and spec:
-        data = json.loads(spec)
-        text = data.get("prompt") or json.dumps(data.get("payload", {}), ensure_ascii=False)
-    text = " ".join(text.split())
-    cut = text if complete and len(text) <= SUMMARY_LENGTH else text[: SUMMARY_LENGTH - 1] + "…"
-    return cut if spec else None
 
 
 def _moment(text: str) -> datetime:

@@ -1,0 +1,40 @@
+"""Follows a batch to its end: a line for each task that ends, then the table of all."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools.cli import task_lists
+from mahavishnu_pools.cli.exit_codes import ExitCode
+from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
+from mahavishnu_pools.cli.progress import bar
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.cli.output import Output
+    from mahavishnu_pools.manager import PoolManager
+
+
+async def follow_batch(
+    manager: PoolManager, batch_id: str, *, output: Output, wait_timeout: float | None = None
+) -> ExitCode:
+    """Wait for all outcomes of a batch and show them.
+
+    Raises:
+        BatchNotFound: there is no such batch.
+        WaitTimeout: not all was there in time; the tasks go on.
+    """
+    batch = await manager.batch(batch_id)
+    total = batch.total
+    seen = 0
+
+    def tell(done: int, _: int) -> None:
+        nonlocal seen
+        if done > seen:
+            seen = done
+            output.say(f"{done} of {total} tasks have ended.")
+
+    with bar("Batch") if output.live else nullcontext() as advance:
+        result = await manager.gather_batch(batch, wait_timeout=wait_timeout, on_progress=advance or tell)
+    output.show(with_pool_names(task_lists.batch_gathered(result), await pool_names_for(manager, output)))
+    return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED

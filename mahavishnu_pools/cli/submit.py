@@ -1,0 +1,48 @@
+"""The command ``submit``: many tasks of a file at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mahavishnu_pools import names
+from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli.completion import pool_names
+from mahavishnu_pools.cli.exit_codes import ExitCode
+from mahavishnu_pools.cli.following import follow_batch
+from mahavishnu_pools.cli.items import tasks_from
+from mahavishnu_pools.cli.options import SELECTORS, Seconds, filter_options, live_format_option
+from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.task_input import take_filters
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.manager import PoolManager
+
+
+@click.command()
+@click.option("--file", "source", required=True, metavar="FILE|-", help="JSON lines: an object of task fields each.")
+@click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run them on this pool (id or name).")
+@click.option("--selector", type=click.Choice(SELECTORS, case_sensitive=False), help="How each one's pool is chosen.")
+@click.option("--wait", is_flag=True, help="Wait for all outcomes; the exit code is 1 when not all succeeded.")
+@click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --wait: no longer than this.")
+@filter_options
+@live_format_option
+@click.pass_obj
+def submit(session: Session, /, *, source: str, wait: bool, output: Output, **given: Any) -> ExitCode:
+    """Put the tasks of a file on the queues as one batch and return its id. None is sent when one cannot be used."""
+    within = given.pop("wait_timeout")
+    where = {"pool": given.pop("pool"), "pool_selector": given.pop("selector"), "filters": take_filters(given)}
+    tasks = tasks_from(source, directory=session.directory())
+    batch_id = names.new_batch_id()
+
+    async def send(manager: PoolManager) -> ExitCode:
+        sent = await manager.submit_many(tasks, batch_id=batch_id, **where)
+        if wait or output.live:
+            return await follow_batch(manager, batch_id, output=output, wait_timeout=within)
+        ids = [one.task_id for one in sent]
+        output.show(task_documents.batch_accepted(batch_id, ids))
+        return ExitCode.DONE
+
+    return session.run(send)

@@ -1,0 +1,95 @@
+"""Documents about several tasks: lists, batches, tasks that were sent again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
+from mahavishnu_pools.cli.task_documents import distributed
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.task import DistributionResult
+    from mahavishnu_pools.schemas.task_batch import Retried, TaskBatch
+    from mahavishnu_pools.schemas.task_brief import TaskBrief
+
+_COLUMNS = (
+    Column("Task"),
+    Column("Pool"),
+    Column("Status"),
+    Column("Type"),
+    Column("What"),
+    Column("Created"),
+    Column("Duration", "right"),
+)
+
+
+def task_list(tasks: Sequence[TaskBrief], *, limit: int) -> Document:
+    """Return the document of ``pools tasks``; as many as ``limit`` are taken for a part of them."""
+    data = {"tasks": [task.model_dump(mode="json") for task in tasks]}
+    if not tasks:
+        return Document(data, (Note("No tasks."),))
+    table = Table("Tasks", _COLUMNS, tuple(_row(task) for task in tasks))
+    more = (Note(f"There may be more than {limit}; --limit shows more."),) if len(tasks) == limit else ()
+    return Document(data, (table, *more))
+
+
+def retried(done: Retried) -> Document:
+    """Return the document of ``pools retry``."""
+    data = done.model_dump(mode="json")
+    skipped = tuple(Note(f"Not sent again: {task_id} ({why})") for task_id, why in done.skipped.items())
+    if done.batch_id is None:
+        return Document(data, (Note("Nothing had failed; nothing was sent again."), *skipped))
+    count = len(done.retried)
+    blocks: tuple[Block, ...] = (
+        Note(f"{count} {'task was' if count == 1 else 'tasks were'} sent again", good=True),
+        Fields(None, (("Batch", done.batch_id),), indented=True),
+        Note(f"  Follow them with: mahavishnu pools task --batch {done.batch_id} --follow"),
+        Text("Task IDs", "\n".join(done.retried.values())),
+    )
+    return Document(data, (*blocks, *skipped))
+
+
+def batch_details(batch: TaskBatch, tasks: Sequence[TaskBrief]) -> Document:
+    """Return the document of ``pools task --batch``."""
+    data = {**batch.model_dump(mode="json"), "tasks": [task.model_dump(mode="json") for task in tasks]}
+    fields = Fields(
+        None,
+        (
+            ("Batch", batch.batch_id),
+            ("Total", batch.total),
+            ("Successful", batch.successful),
+            ("Failed", batch.failed),
+            ("Open", batch.total - batch.successful - batch.failed),
+        ),
+    )
+    table = Table("Tasks", _COLUMNS, tuple(_row(task) for task in tasks))
+    return Document(data, (fields, table) if tasks else (fields,))
+
+
+def batch_gathered(result: DistributionResult) -> Document:
+    """Return the document of a batch that was followed to its end, or of ``pools submit``."""
+    document = distributed(result)
+    good = result.failed == 0
+    head = Note(
+        f"Batch {result.batch_id} completed" if good else f"Batch {result.batch_id}: not all succeeded", good=good
+    )
+    return Document(document.data, (head, *document.blocks[1:]))
+
+
+def _row(task: TaskBrief) -> tuple[Cell, ...]:
+    duration = None if task.duration is None else f"{task.duration:.2f}s"
+    return (
+        task.task_id,
+        task.pool_id,
+        State(task.status.value),
+        task.task_type,
+        task.summary,
+        _moment(task.created_at),
+        duration,
+    )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

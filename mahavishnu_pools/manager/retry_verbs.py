@@ -1,0 +1,85 @@
+"""What a manager does with tasks that failed: sending them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.manager.listing_verbs import ListingVerbs
+from mahavishnu_pools.routing.task_input import build
+from mahavishnu_pools.schemas.pool import ENDED_STATUSES, PoolStatus
+from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
+from mahavishnu_pools.schemas.task_batch import Retried
+from mahavishnu_pools.schemas.task_brief import TaskBrief
+from mahavishnu_pools.store.pools import read_pools
+from mahavishnu_pools.store.tasks import read_specs
+
+#: Outcomes that ``retry`` takes for failures.
+FAILURES = frozenset({TaskStatus.FAILED, TaskStatus.TIMEOUT, TaskStatus.CANCELLED, TaskStatus.DEAD})
+
+#: Tasks whose specifications are read in one call: each may be a MiB.
+SPEC_CHUNK = 20
+
+_TAKES_NONE = ENDED_STATUSES | {PoolStatus.DRAINING}
+
+
+class RetryVerbs(ListingVerbs):
+    """The verb that sends tasks again."""
+
+    async def retry(
+        self, task_ids: Iterable[str] = (), *, batch: str | None = None, pool: str | None = None
+    ) -> Retried:
+        """Send tasks that failed again, as new tasks of one new batch: those named, and those of a batch that failed.
+
+        Each goes to its own pool, or to one that is chosen when that takes no tasks; ``pool`` sends all there. What
+        has not ended, has completed or was no task of this project (a user's Celery task) is skipped.
+
+        Raises:
+            BatchNotFound, TaskNotFound: there is none.
+            NoPoolAvailable, PoolNotFound, PoolGone: no pool can take them; some may have been sent.
+        """
+        named = list(dict.fromkeys(task_ids))
+        members = [] if batch is None else (await self.batch(batch)).task_ids
+        briefs = await self._briefs(list(dict.fromkeys([*named, *members])))
+        missing = set(named) - {brief.task_id for brief in briefs}
+        if missing:
+            raise errors.TaskNotFound.of(min(missing))
+        failed = [brief for brief in briefs if brief.status in FAILURES]
+        skipped = {
+            brief.task_id: f"it is {brief.status.value}"
+            for brief in briefs
+            if brief.status not in FAILURES and brief.task_id in named
+        }
+        specs = await self._specs([brief.task_id for brief in failed])
+        skipped |= {one.task_id: "its specification is not known" for one in failed if one.task_id not in specs}
+        return await self._send_again([one for one in failed if one.task_id in specs], specs, pool, skipped)
+
+    async def _send_again(
+        self, failed: list[TaskBrief], specs: dict[str, TaskSpec], pool: str | None, skipped: dict[str, str]
+    ) -> Retried:
+        if not failed:
+            return Retried(batch_id=None, retried={}, skipped=skipped)
+        batch_id = names.new_batch_id()
+        registry = (await (await self._connected()).store.run(read_pools())).pools
+        taking = {one.pool_id for one in registry if one.status not in _TAKES_NONE}
+        retried: dict[str, str] = {}
+        for own in dict.fromkeys(brief.pool_id for brief in failed):
+            some = [brief.task_id for brief in failed if brief.pool_id == own]
+            target = pool if pool is not None else own if own in taking else None
+            sent = await self.submit_many([specs[one] for one in some], pool=target, batch_id=batch_id)
+            retried |= dict(zip(some, (one.task_id for one in sent), strict=True))
+        ordered = {brief.task_id: retried[brief.task_id] for brief in failed}
+        return Retried(batch_id=batch_id, retried=ordered, skipped=skipped)
+
+    async def _specs(self, task_ids: list[str]) -> dict[str, TaskSpec]:
+        store = (await self._connected()).store
+        found: dict[str, TaskSpec] = {}
+        for start in range(0, len(task_ids), SPEC_CHUNK):
+            some = task_ids[start : start + SPEC_CHUNK]
+            texts = await store.run(read_specs(some))
+            for task_id, text in zip(some, texts, strict=True):
+                if text is not None:
+                    # With its key the task would be taken for the one that failed.
+                    spec = TaskSpec.model_validate_json(text, extra="ignore")
+                    found[task_id] = build(TaskSpec, {**spec.model_dump(), "idempotency_key": None})
+        return found

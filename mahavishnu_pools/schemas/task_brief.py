@@ -1,0 +1,25 @@
+"""What a list shows of a task."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mahavishnu_pools.schemas.base import MappingValue
+from mahavishnu_pools.schemas.task import TaskStatus
+
+
+class TaskBrief(MappingValue):
+    """A task without what may be long. ``summary`` is the beginning of what is to be done, ``duration`` in seconds."""
+
+    task_id: str
+    pool_id: str | None = None
+    worker_id: str | None = None
+    task_type: str | None = None
+    status: TaskStatus
+    summary: str | None = None
+    attempts: int = 0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration: float | None = None
+    batch_id: str | None = None
