@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -41,6 +41,12 @@ SLIP = 0.8
 Names = Annotated[tuple[str, ...], NoDecode]
 Paths = Annotated[tuple[Path, ...], NoDecode]
 
+
+#: Whether the stack has a part. YAML reads a bare on or off as true or false.
+Switch = Annotated[
+    Literal["auto", "on", "off"],
+    BeforeValidator(lambda value: {True: "on", False: "off"}[value] if isinstance(value, bool) else value),
+]
 
 #: Servers, the name they know the primary by, and its database.
 _SENTINEL_URL = re.compile(r"sentinel://([^@/]*@)?[^/@,?]+(,[^/@,?]+)*/[^/?]+(/\d+)?(\?.*)?")
@@ -78,6 +84,13 @@ class Settings(BaseSettings):
     node_name: str | None = Field(default=None, description="Name of this node; None: the host's name.")
     node_tags: Names = Field(default=(), description="Tags this node announces (pools ask for them in `nodes`).")
     node_region: str = Field(default="default", description="Region this node is in.")
+    only_pool: str | None = Field(
+        default=None,
+        description="Name of the one pool this agent runs, as in each Pod of a Kubernetes deployment; None: any.",
+    )
+    kubernetes_redis_url: SecretStr | None = Field(
+        default=None, description="Redis as the Pods of deployments reach it; None: `redis_url`."
+    )
 
     # pools
     pools_enabled: bool = True
@@ -164,6 +177,12 @@ class Settings(BaseSettings):
     )
     akosha_url: str = "http://localhost:8682/mcp"
     akosha_token: SecretStr | None = Field(default=None, description="Bearer token for `akosha_url`.")
+    embedded_session_buddy: Switch = Field(
+        default="auto", description="Whether the stack has a Session-Buddy; auto: unless its URL names another one."
+    )
+    embedded_akosha: Switch = Field(
+        default="auto", description="Whether the stack has an Akosha; auto: unless its URL names another one."
+    )
 
     # older keys that keep their meaning
     workers_enabled: bool = True
@@ -178,7 +197,7 @@ class Settings(BaseSettings):
             return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "kubernetes_redis_url")
     @classmethod
     def _redis_url_is_usable(cls, value: SecretStr | None) -> SecretStr | None:
         text = "" if value is None else value.get_secret_value()

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import Celery
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names, worker_types
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import SyncStore
@@ -37,6 +37,7 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
     """
     settings, config = start.load_settings(), start.pool_config()
     os.environ["MAHAVISHNU_LEASE"] = start.lease
+    _check_image(start, config, settings)
     import_modules((*settings.imports, *config.imports))
     app = make_app(settings, start.redis_url, user_app=config.celery_app or settings.celery_app)
     with _bridge(start, settings, config) as delegate:
@@ -45,6 +46,20 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
         _install_stop_signals(worker)
         worker.start()
         return int(worker.exitcode or 0)
+
+
+def _check_image(start: GroupStart, config: PoolConfig, settings: Settings) -> None:
+    """Refuse a worker type whose program is missing in the image of a Pod; nobody can install it there."""
+    if not config.is_deployment or config.kubernetes is None or config.worker_type is None:
+        return
+    known = worker_types.load_worker_types(settings.worker_types_file)
+    kind = worker_types.get_worker_type(config.worker_type, known=known)
+    if worker_types.find_program(kind) is None:
+        raise errors.InvalidConfig(
+            f"worker_type: {kind.needs!r}, which worker type {kind.name!r} runs, is not in the image "
+            f"{config.kubernetes.image}. Add it there, or name another image or worker type.",
+            worker_type=kind.name,
+        )
 
 
 @contextmanager
@@ -111,6 +126,7 @@ def _step(
             on_ready=lambda: news("ready", {"workers": start.share}),
             on_exit=stop_worker,
             alone=start.alone,
+            fixed=start.fixed,
         )
 
     return PoolStep.configure(make_store=make_store, make_options=make_options)

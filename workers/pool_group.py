@@ -55,7 +55,8 @@ class Unsigned(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GroupOptions:
-    """How one group works. Times are seconds; ``replicas`` groups share the pool's workers.
+    """How one group works. Times are seconds; ``replicas`` groups share the pool's workers, unless each has a ``fixed``
+    number.
 
     ``keep_alive`` is True where no controller refreshes the lease. ``tick`` is called about once a second. ``alone``
     runs the pool's suspects, one at a time, and ends when there are none. ``untold`` is called while Celery is to be
@@ -74,10 +75,11 @@ class GroupOptions:
     on_exit: Callable[[int], None]
     alone: bool = False
     untold: Callable[[], None] = lambda: None
+    fixed: int | None = None
 
     def share(self, workers: int) -> int:
         """Return how many of the pool's wanted workers this group has."""
-        return 1 if self.alone else -(-workers // max(1, self.replicas))
+        return 1 if self.alone else self.fixed or -(-workers // max(1, self.replicas))
 
 
 class PoolGroup:
@@ -95,7 +97,9 @@ class PoolGroup:
         self.events = TaskEvents(hostname=hostname, pool_id=context.pool_id)
         self.logs = LogWriter(self._log_store, ttl=context.result_ttl, max_bytes=options.max_log_bytes)
         self.lease = Lease(store, options.lease, pool_id=context.pool_id, node=context.node, ttl=options.lease_ttl)
-        config = LoopConfig(options.lease, context.pool_id, hostname, context.result_ttl, alone=options.alone)
+        config = LoopConfig(
+            options.lease, context.pool_id, hostname, context.result_ttl, options.alone, context.worker_type
+        )
         self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
         self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)
@@ -242,6 +246,12 @@ def _store_size(store: SyncStore, options: GroupOptions, *, change: int) -> int:
     pool_id, replicas = options.context.pool_id, max(1, options.replicas)
     record = store.run(read_pools(pool_id)).one(pool_id)
     config, total = record.config, record.workers + change * replicas
+    if options.fixed is not None:
+        raise errors.ScalingNotSupported(
+            f"Each Pod of pool {config.name} has {options.fixed} workers. 'mahavishnu pools scale' changes the "
+            "number of Pods.",
+            pool_type=config.pool_type,
+        )
     if not config.min_workers <= total <= config.max_workers:
         raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
     store.run(change_pool(pool_id, workers=total))

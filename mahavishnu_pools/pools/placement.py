@@ -14,16 +14,30 @@ if TYPE_CHECKING:
 
 
 def misfit(config: PoolConfig, node: NodeInfo) -> str | None:
-    """Return why a pool cannot run on a node, or None. The region ``default`` is any region."""
+    """Return why a pool cannot run on a node, or None. The region ``default`` is any region.
+
+    The Pods of a deployment are nodes that run its pool and nothing else. Region and program of a pool that runs its
+    tasks in a cluster are the cluster's affair.
+    """
     if not node.alive:
         return "its agent does not answer"
+    if config.is_deployment or node.only_pool is not None:
+        return _misfit_of_pod(config, node)
     if config.nodes is not None and node.name not in config.nodes and not set(config.nodes) & set(node.tags):
         return f"it has none of the names or tags {', '.join(config.nodes)}"
+    if config.kubernetes is not None:
+        return None
     if config.region not in ("default", node.region):
         return f"it is in region {node.region}, not {config.region}"
     if config.worker_type is not None and config.worker_type not in node.programs:
         return f"it does not know worker type {config.worker_type}, or its program is not installed there"
     return None
+
+
+def _misfit_of_pod(config: PoolConfig, node: NodeInfo) -> str | None:
+    if node.only_pool is None:
+        return "the workers of a deployment run in Pods of their own"
+    return None if config.is_deployment and node.only_pool == config.name else f"it runs pool {node.only_pool} only"
 
 
 def fitting(config: PoolConfig, nodes: Sequence[NodeInfo]) -> list[str]:

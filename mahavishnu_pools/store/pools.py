@@ -32,7 +32,10 @@ class GroupInfo(Value):
 
 
 class NodeInfo(Value):
-    """One node as its agent reports it; ``programs`` are the worker types whose program was found there."""
+    """One node as its agent reports it; ``programs`` are the worker types whose program was found there.
+
+    ``only_pool`` is the name of the one pool it runs, None: any that fits.
+    """
 
     name: str
     pid: int
@@ -40,6 +43,7 @@ class NodeInfo(Value):
     region: str = "default"
     tags: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    only_pool: str | None = None
     alive: bool = True
 
 
@@ -101,7 +105,7 @@ class PoolRecord:
             region=self.config.region,
             worker_type=self.worker_type,
             tags=self.config.tags,
-            nodes=self.assigned,
+            nodes=tuple(group.node for group in self.groups) if self.config.is_deployment else self.assigned,
             replicas=self.config.replicas,
             allowed_roots=self.config.allowed_roots,
             imports=self.config.imports,

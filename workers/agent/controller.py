@@ -21,6 +21,7 @@ from .group import Group, GroupTable
 from .link import ZygoteLink
 from .news import NewsReader
 from .node import AgentIdentity, NodeFacts, choose_name, read_ready_file
+from .pods import show_life
 from .service import Service
 from .trees import is_alive
 from .zygote import Seat
@@ -66,11 +67,15 @@ class Controller:
         self._link = ZygoteLink(on_exited=self._table.take, on_stop=self._on_stop, on_lost=self._on_lost)
         self._service: Service | None = None
         self._orphans: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Serve until the zygote says stop or is gone; returns the exit code."""
         await self._link.open(self._seat.channel)
         asyncio.get_running_loop().add_reader(self._seat.news_fd, self._read_news)
+        if self._settings.only_pool is not None:
+            signs = show_life(self._settings, lambda: self._service.signs() if self._service else (None, False))
+            self._life = asyncio.create_task(signs, name="signs of life")
         groups = [self._table.add(pid, slot=slot, start=start) for pid, slot, start in await self._link.list_groups()]
         async with AsyncStore.from_settings(self._settings, self._redis_url) as store:
             try:

@@ -23,7 +23,7 @@ from .context import AgentContext
 from .ending import Verdict, drain, end, ended_in_order, reason_of
 from .group import Group
 from .link import ZygoteGone
-from .start import GroupStart, dump_settings, share_of
+from .start import GroupStart, dump_settings, fixed_share, share_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Standing:
         return GroupInfo(
             node=facts.name,
             status=self.state,
-            workers=told if isinstance(told, int) else share_of(record.workers, replicas=record.config.replicas),
+            workers=told if isinstance(told, int) else _share(record),
             pid=group.pid if group else None,
             reason=self.reason or None,
             worker_type=worker_type,
@@ -232,7 +232,12 @@ def _start_data(context: AgentContext, record: PoolRecord, *, alone: bool) -> Gr
         allowed_roots=context.facts.allowed_roots(record.config),
         data_dir=str(context.settings.data_dir),
         alone=alone,
+        fixed=fixed_share(record.config),
     )
+
+
+def _share(record: PoolRecord) -> int:
+    return fixed_share(record.config) or share_of(record.workers, replicas=record.config.replicas)
 
 
 async def _set_status(

@@ -120,6 +120,7 @@ class NodeFacts:
             started=self._me.started,
             region=self._settings.node_region,
             tags=self._settings.node_tags,
+            only_pool=self._settings.only_pool,
             programs=tuple(name for name, kind in self._types.items() if worker_types.find_program(kind)),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 
+from mahavishnu_pools.pools.placement import misfit
 from mahavishnu_pools.schemas.pool import GROUP_TYPES, PoolConfig, PoolStatus
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
 
@@ -25,11 +26,8 @@ class Wish(enum.Enum):
 
 
 def fits(config: PoolConfig, node: NodeInfo) -> bool:
-    """Tell whether a pool may run on a node: its name or a tag is listed, the region is right, the program is there."""
-    listed = config.nodes is None or bool({node.name, *node.tags} & set(config.nodes))
-    near = config.region in ("default", node.region)
-    able = config.worker_type is None or config.worker_type in node.programs
-    return listed and near and able
+    """Tell whether a pool may run on a node that lives."""
+    return misfit(config, node) is None
 
 
 def wish(record: PoolRecord, node: NodeInfo, *, living: Collection[str]) -> Wish:
@@ -38,6 +36,9 @@ def wish(record: PoolRecord, node: NodeInfo, *, living: Collection[str]) -> Wish
         return Wish.LEAVE
     if record.status is PoolStatus.STOPPED:
         return Wish.REMOVE
+    if record.config.is_deployment:
+        # All its Pods run it, however many there are: nobody assigns them.
+        return Wish.RUN if fits(record.config, node) else Wish.LEAVE
     mine = node.name in record.assigned
     if not fits(record.config, node):
         return Wish.GIVE_UP if mine else Wish.LEAVE

@@ -15,6 +15,7 @@ from .group import Group
 from .heartbeat import Heartbeat
 from .keepers import Keepers
 from .node import ready_file
+from .pods import COUNT_PERIOD, PodCount
 from .reaper import Reaper
 from .registry import RegistryFollower
 from .scaling import PERIOD as SCALE_PERIOD
@@ -71,12 +72,20 @@ class Service:
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)
+        if settings.only_pool is not None:
+            self._repeat(PodCount(context, self._keepers).look, period=COUNT_PERIOD)
         self._following = [
             self._repeat(self._follower.listen, period=0.0),
             self._repeat(self._follower.follow, period=0.0),
         ]
         ready_file(settings).write_text(f"{context.me.pid}\n")
         logger.info("Node %s is ready", context.facts.name, extra={"action": "ready"})
+
+    def signs(self) -> tuple[float | None, bool]:
+        """Return when Redis was last heard, and whether a group takes tasks here."""
+        context = self._context
+        ready = any(keeper.group is not None and keeper.group.ready.is_set() for keeper in self._keepers)
+        return context.heard_at, ready and not context.stopping.is_set()
 
     async def finish(self, *, grace: float | None) -> None:
         """End every group (``grace`` seconds each, None: the drain timeout), hand all claims back and leave."""

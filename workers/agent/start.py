@@ -18,8 +18,9 @@ from mahavishnu_pools.settings import Settings
 class GroupStart:
     """Everything a worker group needs to know; it goes through JSON because a group may be started by exec.
 
-    ``workers`` is what the pool wants on all its ``replicas`` nodes together; a group that is ``alone`` has one, for
-    tasks that may have killed their group. ``config`` is the JSON form of the
+    ``workers`` is what the pool wants on all its ``replicas`` nodes together; ``fixed`` is what this group has whatever
+    the pool wants, None: its share. A group that is ``alone`` has one, for tasks that may have killed their group.
+    ``config`` is the JSON form of the
     PoolConfig, ``settings`` that of the Settings without the Redis URL. ``worker_type`` None: no AI program
     is here. ``agent_pid`` is the zygote: a group whose parent is another process has lost its agent and ends itself.
     """
@@ -38,11 +39,12 @@ class GroupStart:
     allowed_roots: tuple[str, ...]
     data_dir: str
     alone: bool = False
+    fixed: int | None = None
 
     @property
     def share(self) -> int:
         """Return how many workers this group is to have now."""
-        return 1 if self.alone else share_of(self.workers, replicas=self.replicas)
+        return 1 if self.alone else self.fixed or share_of(self.workers, replicas=self.replicas)
 
     def pool_config(self) -> PoolConfig:
         """Return the pool's configuration."""
@@ -75,6 +77,11 @@ class GroupFunction(Protocol):
     ) -> int:
         """Run until TERM."""
         ...
+
+
+def fixed_share(config: PoolConfig) -> int | None:
+    """Return how many workers every group of a pool has, None: each has its share of those the pool wants."""
+    return config.kubernetes.workers_per_pod if config.kubernetes is not None and config.is_deployment else None
 
 
 def share_of(workers: int, *, replicas: int) -> int:
