@@ -32,6 +32,8 @@ COMMANDS = {
     "close-all": f"{_HERE}.pool_changes:close_all",
     "rebalance": f"{_HERE}.rebalance:rebalance",
     "health": f"{_HERE}.pool_views:health",
+    "watch": f"{_HERE}.watching.command:watch",
+    "monitor": f"{_HERE}.watching.command:watch",
     "stats": f"{_HERE}.pool_views:stats",
     "search-memory": f"{_HERE}.memory:search_memory",
     "sync": f"{_HERE}.memory:sync",
