@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import Counter
 from functools import partial
 
 from mahavishnu_pools import errors
@@ -32,17 +34,17 @@ def split_frame(data: str) -> tuple[int, list[str]]:
 
 
 class Hearing:
-    """Gives the messages of the types that are subscribed to, to their handlers, and counts what it cannot give."""
+    """Gives messages of the types that are subscribed to to their handlers; ``tally`` counts what it cannot give."""
 
-    def __init__(self, store: AsyncStore, subscriptions: Subscriptions) -> None:
+    def __init__(self, store: AsyncStore, subscriptions: Subscriptions, tally: Counter[str]) -> None:
         self.listener = Listener(store)
-        self.refused = 0
-        self.missed = 0
+        self._tally = tally
         self._store = store
         self._subscriptions = subscriptions
         self._heard: set[MessageType] = set()
         self._last: dict[MessageType, int] = {}
         self._unconfirmed: set[MessageType] = set()
+        self._new: set[MessageType] = set()
         self._all_confirmed = asyncio.Event()
         self._all_confirmed.set()
         self._complained = False
@@ -63,6 +65,7 @@ class Hearing:
         name = keys.key("bus", prefix="", of=kind.value)
         if wanted and kind not in self._heard:
             self._heard.add(kind)
+            self._new.add(kind)
             self._wait_for(kind)
             channel = Channel(partial(self._frame, kind), partial(self._confirmed, kind), partial(self._wait_for, kind))
             self.listener.add([name], channel)
@@ -91,9 +94,16 @@ class Hearing:
                 url=where,
             ) from None
 
+    async def settled(self) -> None:
+        """Wait until types that were never confirmed are; not for ever, and without an error."""
+        if self._new:
+            with contextlib.suppress(errors.RedisUnavailable):
+                await self.ready()
+            self._new.clear()
+
     def refuse(self, text: str, *, place: str) -> None:
         """Count what came and is no message."""
-        self.refused += 1
+        self._tally["refused"] += 1
         level = logging.DEBUG if self._complained else logging.WARNING  # others may send any number of them
         self._complained = True
         logger.log(
@@ -109,6 +119,7 @@ class Hearing:
 
     def _confirmed(self, kind: MessageType) -> None:
         self._unconfirmed.discard(kind)
+        self._new.discard(kind)
         if not self._unconfirmed:
             self._all_confirmed.set()
 
@@ -129,7 +140,7 @@ class Hearing:
         before, self._last[kind] = self._last.get(kind), last
         if before is not None and last - number > before:
             missed = last - number - before
-            self.missed += missed
+            self._tally["missed"] += missed
             logger.warning(
                 "Missed %d messages of type %s while the connection was lost", missed, kind, extra={"action": "miss"}
             )

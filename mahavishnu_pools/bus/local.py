@@ -44,7 +44,7 @@ class MessageBus:
         self._published = 0
         self._unread = 0
         self._delegates: list[Delegate] = []
-        self._listeners: list[Callable[[MessageType], None]] = []
+        self._listeners: list[Callable[[MessageType, bool], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,15 +52,18 @@ class MessageBus:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def attach(self, delegate: Delegate, on_subscribe: Callable[[MessageType], None]) -> None:
-        """Have tasks that are delegated here run by a manager, which learns of the types somebody subscribes to.
+    @property
+    def kinds(self) -> tuple[MessageType, ...]:
+        """Return the types somebody subscribes to."""
+        return self._subscriptions.kinds
 
-        Of several managers the first one runs them.
+    def attach(self, delegate: Delegate, on_change: Callable[[MessageType, bool], None]) -> None:
+        """Have tasks that are delegated here run by a manager. Of several managers the first one runs them.
+
+        ``on_change`` is told of a type with its first subscription (True) and after its last (False).
         """
         self._delegates.append(delegate)
-        self._listeners.append(on_subscribe)
-        for kind in self._subscriptions.kinds:
-            on_subscribe(kind)
+        self._listeners.append(on_change)
 
     def subscribe(self, message_type: MessageType | str, handler: Handler) -> QueuedSubscription:
         """Have the handler, a function or a coroutine function, called with every message of a type from now on.
@@ -139,7 +142,7 @@ class MessageBus:
 
     def _subscribed(self, kind: MessageType) -> None:
         for listener in self._listeners:
-            listener(kind)
+            listener(kind, kind in self.kinds)
 
     def _mailbox(self, pool_id: str) -> _Mailbox:
         if pool_id not in self._mailboxes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -56,8 +57,7 @@ class RedisBus:
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
         self._beginning: asyncio.Task[None] | None = None
-        self._receiving = 0
-        self._past = BusCounts(0, 0, 0, 0)
+        self._tally: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         await self._connected()
@@ -65,6 +65,29 @@ class RedisBus:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the bus was used since it was made or closed."""
+        return self._connection is not None
+
+    async def ready(self) -> None:
+        """Connect, and wait until the server has confirmed all subscriptions.
+
+        Raises:
+            RedisUnavailable: it did not in time.
+        """
+        await (await self._connected()).hearing.ready()
+
+    async def settled(self) -> None:
+        """Wait until the server has confirmed subscriptions that are new, not those it confirmed before a loss.
+
+        A server that does not in time is let be; who publishes is told.
+        """
+        if self._beginning is not None:
+            await asyncio.wait([self._beginning])
+        if self._connection is not None:
+            await self._connection.hearing.settled()
 
     def subscribe(self, message_type: MessageType | str, handler: Handler) -> QueuedSubscription:
         """Have the handler, a function or a coroutine function, called with every message of a type from now on.
@@ -103,7 +126,7 @@ class RedisBus:
                 await self._delegate(message)
         if checked:
             unread = await connection.outbound.send([letter(message) for message in checked])
-            self._past = _plus(self._past, published=len(checked), unread=unread)
+            self._tally.update(published=len(checked), unread=unread)
         return checked
 
     async def receive(self, pool_id: str, timeout: float | None = None) -> Message | None:  # noqa: ASYNC109
@@ -116,13 +139,10 @@ class RedisBus:
 
     def counts(self) -> BusCounts:
         """Return what the bus has done so far in this process."""
-        hearing = self._connection.hearing if self._connection is not None else None
-        return _plus(
-            self._past,
+        return BusCounts(
+            **{name: self._tally[name] for name in ("published", "unread", "refused", "missed")},
             dropped=self._subscriptions.dropped,
             failed=self._subscriptions.failed,
-            refused=hearing.refused if hearing else 0,
-            missed=hearing.missed if hearing else 0,
         )
 
     async def close(self) -> None:
@@ -135,14 +155,12 @@ class RedisBus:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-            hearing = connection.hearing
-            self._past = _plus(self._past, refused=hearing.refused, missed=hearing.missed)
 
     async def _connected(self) -> _Connection:
         async with self._connecting:
             if self._connection is None:
                 store = await self._connect()
-                hearing = Hearing(store, self._subscriptions)
+                hearing = Hearing(store, self._subscriptions, self._tally)
                 mailboxes = Mailboxes(store, hearing.listener, lambda text: hearing.refuse(text, place="a mailbox"))
                 self._connection = _Connection(Outbound(store, mailbox=self._size), hearing, mailboxes)
                 hearing.start()
@@ -166,7 +184,3 @@ class RedisBus:
             logger.warning("The message bus cannot connect: %s", exc, extra={"action": "connect"})
         finally:
             self._beginning = None
-
-
-def _plus(counts: BusCounts, **more: int) -> BusCounts:
-    return BusCounts(**{name: getattr(counts, name) + more.get(name, 0) for name in BusCounts.__dataclass_fields__})

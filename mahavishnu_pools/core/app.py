@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Self
 
-from mahavishnu_pools.bus.local import MessageBus
+from mahavishnu_pools.bus.interface import Bus
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings, load_settings
 
 
 class MahavishnuApp:
-    """A pool manager and a message bus with the same settings (None: those of environment and file).
+    """A pool manager and its message bus with the same settings (None: those of environment and file).
 
     Nothing is connected before the first use; ``async with`` or ``close`` ends the connections.
     """
@@ -19,20 +19,19 @@ class MahavishnuApp:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
 
-    @cached_property
-    def message_bus(self) -> MessageBus:
-        """The bus that the pool manager has too."""
-        return MessageBus()
+    @property
+    def message_bus(self) -> Bus:
+        """The pool manager's bus, which reaches every process with the same Redis."""
+        return self.pool_manager.message_bus
 
     @cached_property
     def pool_manager(self) -> PoolManager:
         """The pool manager; it connects at its first verb."""
-        return PoolManager(message_bus=self.message_bus, settings=self.settings)
+        return PoolManager(settings=self.settings)
 
     async def close(self) -> None:
         """End the connections and the bus; pools stay, except those of a private stack."""
         await self.pool_manager.close()
-        await self.message_bus.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -20,7 +20,8 @@ class PoolManager(MoveVerbs, ReportVerbs, MemoryVerbs, BatchVerbs, CancelVerbs, 
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 
     Without a configured Redis it uses the running local stack, else a private one that lives as long as the manager.
-    ``terminal_manager``, ``session_buddy_client`` and ``message_bus`` are kept for programs that pass them; workers are
+    ``message_bus`` is a bus over Redis that all managers share, unless a ``MessageBus`` is given, which stays inside
+    this process. ``terminal_manager`` and ``session_buddy_client`` are kept for programs that pass them; workers are
     started by node agents.
     """
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Self
 
 from mahavishnu_pools import bootstrap, errors
+from mahavishnu_pools.manager.messages import Messages
 from mahavishnu_pools.pools.interface import Pool
 from mahavishnu_pools.settings import Settings, load_settings
 from mahavishnu_pools.store.pools import PoolRecord, Registry, read_pools
@@ -25,7 +26,8 @@ class Connected:
     ) -> None:
         self.terminal_manager = terminal_manager
         self.session_buddy_client = session_buddy_client
-        self.message_bus = message_bus
+        self._messages = Messages(self._opened)
+        self.message_bus = self._messages.join(message_bus)
         self.settings = bootstrap.with_url(settings or load_settings(), redis_url)
         self._pools: dict[str, Pool] = {}
         self._spawned: set[str] = set()
@@ -42,12 +44,19 @@ class Connected:
         return self
 
     async def close(self) -> None:
-        """Close this client's connections and its private stack; pools of a shared server stay."""
+        """Close this client's connections, its message bus and its private stack; pools of a shared server stay."""
+        await self._messages.close()
         parts, self._parts = self._parts, None
         if parts is not None:
             await parts.close()
 
     async def _connected(self) -> bootstrap.Parts:
+        parts = await self._opened()
+        # Who subscribed before this verb hears what it does.
+        await self._messages.settled()
+        return parts
+
+    async def _opened(self) -> bootstrap.Parts:
         async with self._connecting:
             if self._parts is None:
                 self._parts = await bootstrap.connect(self.settings)

@@ -23,6 +23,7 @@ class Envelope:
     """A task ready to be pushed: its record and its Celery message around the name of the queue.
 
     ``bucket`` is Celery's priority (0 first). ``expires`` is seconds of waiting, ``lost`` is ``fail`` or None.
+    ``delegated`` says who is sent the outcome as a message (``bus.answers.asked_by``).
     """
 
     task_id: str
@@ -34,10 +35,12 @@ class Envelope:
     idempotency_key: str | None = None
     expires: float | None = None
     lost: str | None = None
+    delegated: str | None = None
 
     def arguments(self) -> tuple[Argument, ...]:
         """Return the eight script arguments of this task."""
-        more = {name: value for name, value in (("expires", self.expires), ("lost", self.lost)) if value is not None}
+        pairs = (("expires", self.expires), ("lost", self.lost), ("delegated", self.delegated))
+        more = {name: value for name, value in pairs if value is not None}
         key = self.idempotency_key or ""
         tail = json.dumps(more) if more else ""
         return (self.task_id, self.kind, self.spec, self.bucket, self.prefix, self.suffix, key, tail)

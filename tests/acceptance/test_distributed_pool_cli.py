@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from mahavishnu_pools.bus.redis import RedisBus
 from mahavishnu_pools.core.app import MahavishnuApp
-from mahavishnu_pools.mcp.protocols.message_bus import MessageBus
 from mahavishnu_pools.pools import PoolConfig, PoolManager
 
 
@@ -33,4 +33,5 @@ async def test_troubleshooting_pool_manager_is_there_before_anything_is_connecte
 
         assert isinstance(manager, PoolManager)
         assert manager is maha_app.pool_manager
-        assert isinstance(manager.message_bus, MessageBus)
+        assert isinstance(manager.message_bus, RedisBus)
+        assert maha_app.message_bus is manager.message_bus
