@@ -18,7 +18,7 @@ def token_file_option(setting: str) -> Callable[[Command], Command]:
     """Add ``--token-file``; ``setting`` counts where it is not given."""
     return click.option(
         "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        type=click.Path(path_type=Path, dir_okay=False),
         help=f"File with the bearer token clients must send (default: the setting {setting}).",
     )
 

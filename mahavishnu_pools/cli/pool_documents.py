@@ -51,7 +51,18 @@ def health(found: Mapping[str, Any]) -> Document:
         ),
     )
     pools = tuple(_pool_health(pool) for pool in found["pools"])
-    return Document(dict(found), (head, Fields("Pool Status", pools)) if pools else (head, Note(_NO_POOLS)))
+    told = _memory_notes(found.get("memory_sync", {}).get("sinks", {}))
+    return Document(dict(found), (head, Fields("Pool Status", pools) if pools else Note(_NO_POOLS), *told))
+
+
+def _memory_notes(sinks: Mapping[str, Any]) -> tuple[Note, ...]:
+    """Return a line for each memory server that lost or refused records; one that is merely away gets them later."""
+    lost = {name: (one["dropped"], one["set_aside"]) for name, one in sinks.items()}
+    return tuple(
+        Note(f"Memory of {name}: {dropped} records dropped, {aside} set aside (pools sync --set-aside list)")
+        for name, (dropped, aside) in lost.items()
+        if dropped or aside
+    )
 
 
 def statistics(found: Mapping[str, Any], pools: Sequence[PoolInfo]) -> Document:

@@ -16,16 +16,14 @@ class ReportVerbs(PoolVerbs):
     """The verbs that sum up."""
 
     async def health_check(self, pool: str | None = None) -> dict[str, Any]:
-        """Return the health of all pools, or of one."""
+        """Return the health of all pools, or of one, and how far the memory sync is, which makes no pool unhealthy."""
         infos = await self.list_pools() if pool is None else [await self.pool_info(pool)]
         nodes = await (await self._connected()).store.run(list_nodes())
-        return reports.health(infos, nodes)
+        return {**reports.health(infos, nodes), "memory_sync": await self._memory_sync()}
 
     async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
         """Return figures over all pools, and with ``by_type`` for each type."""
-        states = await (await self._connected()).store.run(read_sinks(*SINKS))
-        memory = reports.memory_sync(dict(zip(SINKS, states, strict=True)))
-        return reports.statistics(await self.list_pools(), by_type=by_type, memory=memory)
+        return reports.statistics(await self.list_pools(), by_type=by_type, memory=await self._memory_sync())
 
     async def aggregate_results(self, pool_ids: Iterable[str] | None = None) -> dict[str, Any]:
         """Return the last results (at most 1000) of pools (None: of all) with counts, by pool id."""
@@ -37,3 +35,7 @@ class ReportVerbs(PoolVerbs):
             known = await self._read_tasks(recent)
             found[info.pool_id] = (info, [result for result in known if result is not None])
         return reports.aggregated(found)
+
+    async def _memory_sync(self) -> dict[str, Any]:
+        states = await (await self._connected()).store.run(read_sinks(*SINKS))
+        return reports.memory_sync(dict(zip(SINKS, states, strict=True)))

@@ -204,6 +204,7 @@ def test_sync_shows_sends_and_forgets_what_was_set_aside(
     synced = pools("sync")
     listed = pools("sync", "--set-aside", "list")
     figures = pools("stats")["memory_sync"]["sinks"]["session_buddy"]
+    assert pools("health", code=1)["memory_sync"]["sinks"]["session_buddy"] == figures
     sink.refuses = {ids[1]}
     sent = pools("sync", "--set-aside", "retry")
     gone = pools("sync", "--set-aside", "purge")

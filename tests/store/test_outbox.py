@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 
-from mahavishnu_pools import names
+import pytest
+
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.memory.records import record_of
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.store import dead, outbox, pools, tasks
-from mahavishnu_pools.store.outbox import Entry, Progress
+from mahavishnu_pools.store.calls import OutboxLimits
+from mahavishnu_pools.store.outbox import Entry, Progress, Refused
+from mahavishnu_pools.store.set_aside import read_aside
+from tests.fixtures.valkey import PrivateValkey
 from tests.store.world import RESULT_TTL, World
 
 
@@ -155,19 +160,100 @@ def test_secrets_of_known_form_are_not_in_a_record(world: World) -> None:
     assert not any(secret in record.content for secret in ("abcdefghij", "hunter2", "abcdefgh1234"))
 
 
+def sink(world: World) -> outbox.SinkState:
+    return world.run(outbox.read_sinks("s"))[0]
+
+
+def take_all(world: World) -> int:
+    """Have the sink take everything there is, and return how much that was."""
+    assert world.run(outbox.take_sink("s", owner="a"))
+    total = 0
+    while found := entries(world, sink(world).cursor):
+        state, last = sink(world), found[-1]
+        dropped = last.number - state.number - len(found)
+        moved = Progress(state.cursor, last.entry, last.number, len(found), dropped, last.entry)
+        assert world.run(outbox.confirm("s", moved, owner="a"))
+        total += len(found)
+    return total
+
+
+def test_of_more_outcomes_than_the_outbox_holds_the_oldest_are_dropped_and_counted(world: World) -> None:
+    world.store.outbox = OutboxLimits(entries=200)
+    world.finished(world.pool("p"), 1000)
+
+    before = sink(world)
+    taken = take_all(world)
+    after = sink(world)
+
+    assert 200 <= taken <= 400  # Redis cuts a stream in whole pieces
+    assert (before.pending, before.dropped) == (taken, 1000 - taken)
+    assert (after.pending, after.delivered, after.dropped) == (0, taken, 1000 - taken)
+
+
 def test_an_outbox_that_takes_too_much_memory_loses_its_oldest_entries(world: World) -> None:
-    limit, key = 256 * 1024 * 1024, world.key("outbox")
-    for number in range(280):
-        world.redis.xadd(key, {"n": number, "filling": "x" * 1024 * 1024})
-    world.redis.set(world.key("outbox_count"), 255)
-    assert world.redis.memory_usage(key) > limit
-    pool = world.pool("p")
-    world.to(pool, 1)
+    world.store.outbox = OutboxLimits(size=1024 * 1024)
+    key, pool = world.key("outbox"), world.pool("p")
+    world.to(pool, 512)
+    lease = world.lease(pool)
+    for _ in range(6):
+        for claim in world.claim(lease, pool, 100):
+            world.run(world.finish_call(world.held(lease, pool, claim), output="x" * 8000))
 
-    finish_all(world, pool)
-
-    assert limit / 2 < world.redis.memory_usage(key) <= limit
+    assert world.redis.memory_usage(key, samples=0) <= 1024 * 1024
     ((_, newest),) = world.redis.xrevrange(key, count=1)
-    assert newest["n"] == "256"
-    assert world.redis.ttl(key) > 6 * 86400
-    world.redis.delete(key)
+    kept = world.redis.xlen(key)
+    assert (newest["n"], sink(world).pending, sink(world).dropped) == ("512", kept, 512 - kept)
+    assert 6 * 86400 < world.redis.ttl(key) <= 7 * 86400
+
+
+def test_what_is_older_than_a_week_is_dropped_and_counted(world: World) -> None:
+    pool, key = world.pool("p"), world.key("outbox")
+    week = 7 * 86400 * 1000
+    old = int(world.redis.time()[0]) * 1000 - week - 3_600_000
+    for number in range(1, 251):
+        world.redis.xadd(key, {"n": number, "task": f"t{number}"}, id=f"{old}-{number}")
+    world.redis.set(world.key("outbox_count"), 250)
+    world.finished(pool, 2)
+
+    kept = len(entries(world))
+    assert 2 <= kept <= 102  # Redis cuts a stream in whole pieces
+    assert (sink(world).pending, sink(world).dropped) == (kept, 252 - kept)
+
+
+def test_an_outbox_that_was_left_alone_until_it_expired_counts_as_dropped(world: World) -> None:
+    world.finished(world.pool("p"), 5)
+    world.redis.delete(world.key("outbox"))
+
+    assert (sink(world).pending, sink(world).dropped) == (0, 5)
+    world.finished(world.pool("q"), 1)
+    assert (sink(world).pending, sink(world).dropped) == (1, 5)
+    assert take_all(world) == 1
+    assert (sink(world).pending, sink(world).dropped) == (0, 5)
+
+
+def test_a_full_server_takes_outcomes_into_the_outbox_and_lets_them_be_delivered(
+    own_valkey_server: PrivateValkey,
+) -> None:
+    world = World(own_valkey_server.url, "")
+    pool = world.pool("p")
+    world.to(pool, 20)
+    lease = world.lease(pool)
+    claims = world.claim(lease, pool, 20)
+    world.redis.config_set("maxmemory", world.redis.info("memory")["used_memory"] // 2)
+    with pytest.raises(errors.RedisFull):
+        world.to(pool, 1)
+
+    for claim in claims:
+        world.run(world.finish_call(world.held(lease, pool, claim)))
+    assert world.run(outbox.read_outbox_id()) == world.run(outbox.read_outbox_id())
+    first, *others = entries(world)
+    assert world.run(outbox.take_sink("s", owner="a"))
+    refused = [Refused("m", "odd", "{}")]
+    moved = Progress(outbox.START, first.entry, first.number, 0, 0, "", refused)
+    assert world.run(outbox.confirm("s", moved, owner="a"))
+    assert world.run(outbox.fail("s", "down", owner="a"))
+
+    assert len(others) == 19
+    assert [one.memory_id for one in world.run(read_aside("s", outbox.START, most=10))] == ["m"]
+    assert (sink(world).pending, sink(world).aside) == (19, 1)
+    world.store.close()
