@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @format_option
 @click.pass_obj
 def check(session: Session, /, *, repair: bool, output: Output) -> int:
-    """Look for inconsistencies between queues, leases, records and batches, and for limits that are too low.
+    """Look for inconsistencies between queues, leases and records, and for limits that are too low.
 
     The exit code is 0 when nothing is wrong, 1 when something was found (repaired or not), 4 when nothing can be
     reached.

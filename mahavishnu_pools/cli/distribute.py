@@ -61,9 +61,9 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
 @live_format_option
 @click.pass_obj
 def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
-    """Split a list into tasks over several pools, and wait for all results: that of the payload, or --items-from.
+    """Split a list into tasks over several pools, and wait for all results.
 
-    In --prompt and --cwd {item} stands for the item.
+    The list is that of the payload, or --items-from. In --prompt and --cwd {item} stands for the item.
     """
     how = {name: given.pop(name) for name in ("strategy", "split_on", "chunk_size", "reducer")}
     how = {**how, "pools": list(given.pop("pools")) or None, "filters": take_filters(given)}

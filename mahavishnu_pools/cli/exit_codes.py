@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ def failure_of(exc: BaseException) -> Failure | None:
     """Return how an error is told; None for one that nobody foresaw."""
     if isinstance(exc, errors.MahavishnuError):
         return Failure(_code_of(exc), exc.code, exc.message, exc.details())
-    if isinstance(exc, (click.Abort, KeyboardInterrupt, asyncio.CancelledError)):
+    if isinstance(exc, (click.Abort, KeyboardInterrupt)) or _is_cancelled(exc):
         return Failure(ExitCode.INTERRUPTED, "interrupted", "Interrupted.")
     if isinstance(exc, click.UsageError):
         return Failure(ExitCode.BAD_INPUT, "usage", exc.format_message(), _usage_details(exc))
@@ -70,6 +70,12 @@ def failure_of(exc: BaseException) -> Failure | None:
 def code_of_result(result: TaskResult) -> ExitCode:
     """Return the exit code for a task's outcome."""
     return ExitCode.DONE if result.ok else ExitCode.TASK_FAILED
+
+
+def _is_cancelled(exc: BaseException) -> bool:
+    # Who has not imported asyncio, which takes its time, has cancelled nothing.
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(exc, asyncio.CancelledError)
 
 
 def _code_of(exc: errors.MahavishnuError) -> ExitCode:

@@ -15,6 +15,7 @@ from mahavishnu_pools.cli.lazy_group import LazyGroup
 from mahavishnu_pools.cli.output import tell, tolerate_odd_characters, wants_json
 from mahavishnu_pools.cli.pool_reading import read_pools
 from mahavishnu_pools.cli.session import Session, submitter_directory
+from mahavishnu_pools.cli.summaries import PROGRAM
 
 _HERE = "mahavishnu_pools.cli"
 
@@ -40,7 +41,13 @@ COMMANDS = {
 }
 
 
-@click.group("mahavishnu", cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["--help", "-h"]})
+@click.group(
+    "mahavishnu",
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    summaries=PROGRAM,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 def mahavishnu() -> None:
     """Run AI-agent, command and container tasks on pools of workers."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -79,6 +78,8 @@ class Session:
 
     def run(self, action: Callable[[PoolManager], Awaitable[T]]) -> T:
         """Return what ``action`` returns for a fresh manager, which is closed afterwards."""
+        import asyncio  # takes its time, which commands that run nothing are spared
+
         manager = self._open()
         try:
             return asyncio.run(_closing(manager, action))

@@ -87,9 +87,10 @@ def retry(
     pool: str | None,
     output: Output,
 ) -> None:
-    """Send tasks that failed again, as new tasks of one new batch: on their own pools, or on others if those are gone.
+    """Send tasks that failed again, as new tasks of one new batch.
 
-    Failed are also those that timed out, were cancelled or given up.
+    They go to their own pools, or to others if those are gone. Failed are also those that timed out, were cancelled or
+    given up.
     """
     if not task_ids and batch is None:
         raise errors.InvalidField.of("TASK or --batch", "is missing", "Name tasks, or a batch of which some failed.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from mahavishnu_pools.cli.lazy_group import summary_of
 from mahavishnu_pools.cli.main import mahavishnu
+from mahavishnu_pools.cli.pools import pools
 from mahavishnu_pools.store.keys import KEYS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -75,8 +78,35 @@ def generated(document: Path) -> str:
     return found.group().strip()
 
 
+#: What the help of the groups shows of commands, so that it need not import them.
+SUMMARIES = DOCS.parent / "mahavishnu_pools" / "cli" / "summaries.py"
+
+_SUMMARIES_HEAD = '''"""The lines that ``--help`` shows of commands. Written by ``python -m tests.docs.reference``."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+'''
+
+
+def summaries() -> str:
+    """Return the module with the first sentences of all commands' help."""
+    parts = [_SUMMARIES_HEAD]
+    for name, group in (("PROGRAM", mahavishnu), ("POOLS", pools)):
+        context = click.Context(group)
+        lines = [f"{name} = {{"]
+        for command_name in group.list_commands(context):
+            command = group.get_command(context, command_name)
+            assert command is not None
+            text = summary_of(command)
+            quoted = repr(text) if '"' in text else json.dumps(text, ensure_ascii=False)
+            lines.append(f"    {json.dumps(command_name)}: {quoted},")
+        parts.append("\n".join([*lines, "}"]) + "\n")
+    return "\n".join(parts)
+
+
 def write() -> None:
     """Write the generated parts anew."""
+    SUMMARIES.write_text(summaries(), encoding="utf-8")
     for name, make in PARTS.items():
         path = DOCS / name
         text = path.read_text(encoding="utf-8")

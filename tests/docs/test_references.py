@@ -44,6 +44,10 @@ def parse(arguments: list[str]) -> None:
     command.make_context(name, rest, parent=context.parent)
 
 
+def test_the_lines_that_help_shows_of_commands_are_those_of_the_commands() -> None:
+    assert reference.SUMMARIES.read_text(encoding="utf-8") == reference.summaries()
+
+
 @pytest.mark.parametrize("arguments", LINES)
 def test_every_command_line_in_a_block_parses(arguments: list[str]) -> None:
     parse(arguments)

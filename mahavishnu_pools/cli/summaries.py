@@ -1,0 +1,57 @@
+"""The lines that ``--help`` shows of commands. Written by ``python -m tests.docs.reference``."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+PROGRAM = {
+    "up": "Start the local stack, or repair a running one.",
+    "down": "Stop the local stack; pools and waiting tasks are kept for the next start.",
+    "status": "Show every part of the local stack, and why one is not healthy.",
+    "logs": "Print the last lines a PART of the stack wrote, or those of all parts.",
+    "run": "Run one prompt, or after -- one command, and show its output as it comes.",
+    "shell": "Start Python with maha_app, PoolManager, PoolConfig, PoolSelector and MessageBus at hand; await works.",
+    "check": "Look for inconsistencies between queues, leases and records, and for limits that are too low.",
+    "validate-production": "Look for inconsistencies between queues, leases and records, and for limits that are too low.",
+    "pools": "Make pools of workers, look at them, and run tasks on them.",
+    "pool": "Make pools of workers, look at them, and run tasks on them.",
+    "workers": "Use workers without thinking of pools (older commands; `pools` does the same and more).",
+    "nodes": "List the nodes: the machines with an agent, what they have, and the pools they run.",
+    "agent": "Run worker groups on this machine for the pools of a Redis, until Ctrl-C or SIGTERM.",
+    "config": "Look at the configuration.",
+    "completion": "Print the script that makes a SHELL complete commands, options and the names of pools.",
+    "session-buddy": "Serve pools of three workers and a memory as MCP tools, until Ctrl-C or SIGTERM.",
+    "akosha": "Serve the embedded Akosha: memory and patterns of all pools, for MCP clients.",
+    "version": "Print the versions of this program and of what it stands on.",
+}
+
+POOLS = {
+    "list": "List the pools.",
+    "get": "Show one POOL (id or name) and its figures.",
+    "register": "Make a pool and wait until its workers are ready; an equal one that exists is taken.",
+    "spawn": "Make a pool and wait until its workers are ready; an equal one that exists is taken.",
+    "execute": "Run one task on a POOL (id or name), or on the best one, and wait for its result.",
+    "route": "Run one task on the pool the selector chooses, and wait for its result.",
+    "distribute": "Split a list into tasks over several pools, and wait for all results.",
+    "submit": "Put the tasks of a file on the queues as one batch and return its id.",
+    "task": "Show a task or a batch, or follow it to its end.",
+    "tasks": "List tasks that wait, run, or were the last of their pool to end, the newest first.",
+    "logs": "Print what a TASK has printed, its errors too.",
+    "cancel": "End a task, or keep it from starting; or all tasks of a batch, or those that wait in a pool.",
+    "retry": "Send tasks that failed again, as new tasks of one new batch.",
+    "dead": "Look at tasks that were given up, run them again, or forget them.",
+    "scale": "Change the number of workers of a POOL (id or name).",
+    "pause": "Keep a POOL (id or name) from starting tasks; running ones go on, others wait.",
+    "resume": "Let a paused POOL (id or name) start tasks again.",
+    "drain": "Give a POOL (id or name) no new tasks and start none; running ones end, others wait.",
+    "close": "Close a POOL (id or name); its name is free afterwards.",
+    "close-all": "Close all pools, also those others have made, and cancel their tasks.",
+    "rebalance": "Move waiting tasks between pools until their loads are even.",
+    "health": "Check the pools.",
+    "watch": "Watch the pools: a table over the whole screen; lines where the output is no terminal.",
+    "monitor": "Watch the pools: a table over the whole screen; lines where the output is no terminal.",
+    "limits": "Show what holds tasks back: worker types that cool down, rate limits, budgets.",
+    "usage": "Show the tokens and the cost that AI programs reported, by day (UTC), pool and task type.",
+    "stats": "Show figures over all pools.",
+    "search-memory": 'Search what finished tasks were asked and put out: words, "a phrase" or begin*.',
+    "sync": "Deliver the outcomes of tasks to Session-Buddy and Akosha now.",
+}
