@@ -51,7 +51,7 @@ async def _reaches(seen: list[Any], number: int) -> None:
     async def look() -> int:
         return len(seen)
 
-    await eventually_async(look, until=lambda count: count >= number)
+    await eventually_async(look, until=lambda count: count >= number, within=60.0)
 
 
 def _numbered(number: int) -> dict[str, Any]:
@@ -284,6 +284,51 @@ async def test_closing_ends_handlers_at_work_and_receivers(bus: Bus) -> None:
     assert (await receiver, ended) == (None, [True])
 
 
+async def test_many_messages_are_sent_at_once_in_their_order(bus: Bus) -> None:
+    seen: list[Message] = []
+    bus.subscribe(MessageType.HEARTBEAT, seen.append)
+
+    sent = await bus.publish_many({**_numbered(number), "target_pool_id": "pool_b"} for number in range(700))
+    await _reaches(seen, 700)
+    received = [await bus.receive("pool_b", timeout=5.0) for _ in range(700)]
+
+    assert seen == sent == received
+    assert _numbers(sent) == list(range(700))
+    assert await bus.publish_many([]) == []
+
+
+async def test_of_many_messages_none_is_sent_when_one_is_refused(bus: Bus) -> None:
+    with pytest.raises(errors.UnknownChoice):
+        await bus.publish_many([HEARTBEAT, {**HEARTBEAT, "type": "heart_beat"}])
+
+    assert bus.counts().published == 0
+
+
+async def test_a_handler_with_a_turn_for_each_message_loses_nothing_of_a_large_number(bus: Bus) -> None:
+    seen: list[Message] = []
+
+    async def handler(message: Message) -> None:
+        await _one_turn()
+        seen.append(message)
+
+    bus.subscribe(MessageType.HEARTBEAT, handler)
+    await bus.publish_many(_numbered(number) for number in range(3000))
+    await _reaches(seen, 3000)
+
+    assert bus.counts().dropped == 0
+
+
+async def test_publishers_at_the_same_time_all_get_their_answers(bus: Bus) -> None:
+    seen: list[Message] = []
+    bus.subscribe(MessageType.HEARTBEAT, seen.append)
+
+    sent = await asyncio.gather(*(bus.publish(_numbered(number)) for number in range(600)))
+    await _reaches(seen, 600)
+
+    assert _numbers(list(sent)) == list(range(600))
+    assert sorted(_numbers(seen)) == list(range(600))
+
+
 async def test_ten_subscribers_that_keep_up_lose_nothing(bus: Bus) -> None:
     counts = [0] * 10
 
@@ -303,6 +348,6 @@ async def test_ten_subscribers_that_keep_up_lose_nothing(bus: Bus) -> None:
     async def lowest() -> int:
         return min(counts)
 
-    await eventually_async(lowest, until=lambda count: count == 5000)
+    await eventually_async(lowest, until=lambda count: count == 5000, within=60.0)
     assert bus.counts().dropped == 0
     print(f"{5000 / took:.0f} messages/s to 10 subscribers")
