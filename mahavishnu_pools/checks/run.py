@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.checks import batches, leases, nodes, pools, tasks
@@ -44,28 +45,39 @@ class CheckReport(Value):
     nodes: tuple[NodeState, ...]
 
 
-async def check(store: AsyncStore, settings: Settings, *, repair: bool = False) -> CheckReport:
-    """Look at everything; with ``repair`` mend what can be mended.
+#: What a check may be limited to: what is stored, or what it all runs on (server, clocks, nodes, limits, programs).
+Part = Literal["state", "configuration"]
+
+
+async def check(
+    store: AsyncStore, settings: Settings, *, repair: bool = False, part: Part | None = None
+) -> CheckReport:
+    """Look at everything, or (``part``) at one half of it; with ``repair`` mend what can be mended.
 
     Raises:
         RedisUnavailable: the server does not answer.
     """
     site = Site(store, settings)
-    inventory = await take_inventory(store)
     registry = (await store.run(read_pools())).pools
-    found = await _stored(site, inventory, registry)
+    keys: dict[str, int] = {}
+    found: list[Found] = []
+    if part != "configuration":
+        inventory = await take_inventory(store)
+        keys = dict(sorted(inventory.counts.items()))
+        found = await _stored(site, inventory, registry)
     facts, skew = await read_server_facts(store), await nodes.own_skew(site)
     known, answers = await nodes.ask(site)
-    found += odd_server(facts, groups=sum(pool.config.replicas for pool in registry), nodes=len(known))
-    found += odd_clock("this machine", skew)
-    found += nodes.odd_nodes(known, answers, registry)
+    if part != "state":
+        found += odd_server(facts, groups=sum(pool.config.replicas for pool in registry), nodes=len(known))
+        found += odd_clock("this machine", skew)
+        found += nodes.odd_nodes(known, answers, registry)
     findings = [await _mended(site, one) if repair else one.finding for one in found]
     return CheckReport(
         status="degraded" if any(one.level is Level.FAULT for one in findings) else "healthy",
         findings=tuple(_listed(findings)),
         found=dict(Counter(one.kind for one in findings)),
         repaired=dict(Counter(one.kind for one in findings if one.repaired)),
-        keys=dict(sorted(inventory.counts.items())),
+        keys=keys,
         clock_skew=skew,
         server=facts,
         nodes=tuple(NodeState(name=one.name, alive=one.alive, report=answers.get(one.name)) for one in known),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -13,16 +13,24 @@ from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.which_stack import with_data_dir
 
 if TYPE_CHECKING:
-    from mahavishnu_pools.checks.run import CheckReport
+    from mahavishnu_pools.checks.run import CheckReport, Part
     from mahavishnu_pools.manager import PoolManager
 
 
 @with_data_dir
 @click.command("check")
 @click.option("--repair", is_flag=True, help="Mend what can be mended; without it nothing is changed.")
+@click.option(
+    "--check",
+    "part",
+    type=click.Choice(["all", "configuration", "state"]),
+    default="all",
+    show_default=True,
+    help="configuration: server, clocks, nodes, limits, programs; state: what is stored.",
+)
 @format_option
 @click.pass_obj
-def check(session: Session, /, *, repair: bool, output: Output) -> int:
+def check(session: Session, /, *, repair: bool, part: str, output: Output) -> int:
     """Look for inconsistencies between queues, leases and records, and for limits that are too low.
 
     The exit code is 0 when nothing is wrong, 1 when something was found (repaired or not), 4 when nothing can be
@@ -31,7 +39,7 @@ def check(session: Session, /, *, repair: bool, output: Output) -> int:
     from mahavishnu_pools.cli.check_documents import check_report
 
     async def look(manager: PoolManager) -> CheckReport:
-        return await manager.check(repair=repair)
+        return await manager.check(repair=repair, part=None if part == "all" else cast("Part", part))
 
     report = session.run(look)
     output.show(check_report(report, repair=repair))

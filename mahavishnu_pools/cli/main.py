@@ -23,7 +23,7 @@ COMMANDS = {
     "up": f"{_HERE}.stack:up",
     "down": f"{_HERE}.stack:down",
     "status": f"{_HERE}.stack:status",
-    "logs": f"{_HERE}.stack:logs",
+    "logs": f"{_HERE}.stack_logs:logs",
     "run": f"{_HERE}.run:run",
     "shell": f"{_HERE}.shell:shell",
     "check": f"{_HERE}.check:check",

@@ -1,4 +1,4 @@
-"""Commands for the local stack: ``up``, ``down``, ``status``, ``logs``."""
+"""Commands for the local stack: ``up``, ``down``, ``status``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def up(*, detach: bool, data_dir: Path | None, output: Output) -> None:
     """Start the local stack, or repair a running one."""
     from mahavishnu_pools.embedded import health, stack
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     already = health.examine(stack.data_dir_of(settings))
     if already is not None and any(part.is_stopping for part in already.parts):
         click.echo("It is being stopped just now. Waiting for its end; then it is started again.", err=True)
@@ -69,7 +69,7 @@ def down(*, data_dir: Path | None) -> None:
     """Stop the local stack; pools and waiting tasks are kept for the next start."""
     from mahavishnu_pools.embedded import stack
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     where = stack.data_dir_of(settings)
     _say_what_is_waited_for(settings)
     stopped = stack.stop(where, drain_seconds=settings.drain_timeout)
@@ -89,7 +89,7 @@ def status(context: click.Context, *, data_dir: Path | None, output: Output) -> 
     """
     from mahavishnu_pools.embedded import health, stack
 
-    where = stack.data_dir_of(_settings(data_dir))
+    where = stack.data_dir_of(settings_of(data_dir))
     state = health.examine(where)
     if state is None:
         raise errors.StackNotRunning(
@@ -97,27 +97,6 @@ def status(context: click.Context, *, data_dir: Path | None, output: Output) -> 
         )
     output.show(_document(state))
     context.exit(EXIT_CODES[health.health_of(state).value])
-
-
-@click.command()
-@click.argument("part", required=False)
-@click.option("--lines", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="Lines of each part.")
-@data_dir_option
-def logs(*, part: str | None, lines: int, data_dir: Path | None) -> None:
-    """Print the last lines a PART of the stack wrote, or those of all parts."""
-    from mahavishnu_pools.embedded import output, stack
-
-    where = stack.data_dir_of(_settings(data_dir))
-    files = {path.stem: path for path in sorted((where / "logs").glob("*.log"))}
-    if not files:
-        raise errors.StackNotRunning(f"There are no logs in {where}. Start a stack with 'mahavishnu up'.")
-    if part is not None and part not in files:
-        raise errors.UnknownChoice.of("part", part, list(files))
-    for name in [part] if part else files:
-        if not part:
-            click.echo(f"==> {name} <==")
-        for line in output.tail(files[name], lines=lines):
-            click.echo(line)
 
 
 class _Foreground:
@@ -166,7 +145,7 @@ def _say_how_to_reach(settings: Settings, state: StackState, *, again: str) -> N
             f"'mahavishnu down{again}' and 'mahavishnu up{again}' apply yours.",
             err=True,
         )
-    if state.data_dir != stack.data_dir_of(_settings(None)):
+    if state.data_dir != stack.data_dir_of(settings_of(None)):
         where = shlex.quote(str(state.data_dir))
         click.echo(f"Other commands find it with: export MAHAVISHNU_DATA_DIR={where}", err=True)
 
@@ -192,7 +171,8 @@ def _say_what_is_waited_for(settings: Settings) -> None:
     )
 
 
-def _settings(data_dir: Path | None) -> Settings:
+def settings_of(data_dir: Path | None) -> Settings:
+    """Return the settings with another data directory (None: the configured one)."""
     from mahavishnu_pools.settings import load_settings
 
     return load_settings(**({"data_dir": data_dir} if data_dir else {}))
