@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mahavishnu_pools.cli.lazy_group import LazyGroup
+from mahavishnu_pools.cli.summaries import POOLS
 from mahavishnu_pools.cli.which_stack import with_data_dir
 
 _HERE = "mahavishnu_pools.cli"
@@ -30,6 +31,7 @@ COMMANDS = {
     "drain": f"{_HERE}.pool_changes:drain",
     "close": f"{_HERE}.pool_changes:close",
     "close-all": f"{_HERE}.pool_changes:close_all",
+    "discover": f"{_HERE}.discover:discover",
     "rebalance": f"{_HERE}.rebalance:rebalance",
     "health": f"{_HERE}.pool_views:health",
     "watch": f"{_HERE}.watching.command:watch",
@@ -40,6 +42,6 @@ COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, finish=with_data_dir)
+@click.group(cls=LazyGroup, lazy=COMMANDS, summaries=POOLS, finish=with_data_dir)
 def pools() -> None:
     """Make pools of workers, look at them, and run tasks on them."""
