@@ -29,6 +29,7 @@ COMMANDS = {
     "pause": f"{_HERE}.pool_changes:pause",
     "resume": f"{_HERE}.pool_changes:resume",
     "drain": f"{_HERE}.pool_changes:drain",
+    "restart": f"{_HERE}.restart:restart",
     "close": f"{_HERE}.pool_changes:close",
     "close-all": f"{_HERE}.pool_changes:close_all",
     "discover": f"{_HERE}.discover:discover",

@@ -11,12 +11,15 @@ from mahavishnu_pools.manager.dead_verbs import DeadVerbs
 from mahavishnu_pools.manager.memory_verbs import MemoryVerbs
 from mahavishnu_pools.manager.move_verbs import MoveVerbs
 from mahavishnu_pools.manager.report_verbs import ReportVerbs
+from mahavishnu_pools.manager.restart_verbs import RestartVerbs
 from mahavishnu_pools.manager.retry_verbs import RetryVerbs
 
 __all__ = ["PoolManager"]
 
 
-class PoolManager(MoveVerbs, ReportVerbs, MemoryVerbs, BatchVerbs, CancelVerbs, CheckVerbs, DeadVerbs, RetryVerbs):
+class PoolManager(
+    MoveVerbs, RestartVerbs, ReportVerbs, MemoryVerbs, BatchVerbs, CancelVerbs, CheckVerbs, DeadVerbs, RetryVerbs
+):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 
     Without a configured Redis it uses the running local stack, else a private one that lives as long as the manager.

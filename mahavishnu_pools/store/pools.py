@@ -29,6 +29,7 @@ class GroupInfo(Value):
     memory_mb: float | None = None
     cpu_percent: float | None = None
     restarts: int = 0
+    generation: str = ""
 
 
 class NodeInfo(Value):
@@ -55,6 +56,7 @@ class PoolRecord:
     ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
     the ``queued`` tasks that may have killed their worker group and wait to run alone. ``works_off`` is True while it
     is drained and still starts what waits. ``scaled_because`` is why the autoscaler last changed its workers.
+    ``generation`` changes when it is restarted: groups of another one are replaced.
     """
 
     pool_id: str
@@ -75,6 +77,7 @@ class PoolRecord:
     suspects: int = 0
     works_off: bool = False
     scaled_because: str | None = None
+    generation: str = ""
 
     @property
     def ready_workers(self) -> int:
@@ -264,5 +267,6 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         celery_tasks=frozenset(json.loads(h["celery_tasks"])) if "celery_tasks" in h else None,
         suspects=suspects,
         works_off=h.get("works_off") == "1",
+        generation=h.get("generation", ""),
         scaled_because=h.get("scaled_because"),
     )

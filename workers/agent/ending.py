@@ -35,6 +35,7 @@ class Verdict(enum.Enum):
     REFUSED = "its lease was taken over"
     CUT_OFF = "this node was cut off from Redis"
     STOPPED = "it was told to"
+    RENEWED = "its pool is restarted"
 
     @property
     def is_failure(self) -> bool:

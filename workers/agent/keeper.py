@@ -71,6 +71,7 @@ class Standing:
             memory_mb=group.memory_mb if group else None,
             cpu_percent=group.cpu_percent if group else None,
             restarts=self.restarts,
+            generation=group.start.generation if group else record.generation,
         )
 
 
@@ -122,6 +123,8 @@ class Keeper:
         self._record = record
         if scaled and self.group is not None:
             self.group.told.pop("workers", None)
+        if self.group is not None and not self._alone and record.generation != self.group.start.generation:
+            self.condemn(self.group, Verdict.RENEWED)
         return scaled
 
     def info(self) -> GroupInfo:
@@ -145,10 +148,11 @@ class Keeper:
             logger.info(
                 "Worker group %d of %s ends: %s", group.pid, self.pool_id, verdict.value, extra=self._extra("end")
             )
-            if verdict is Verdict.STOPPED:
+            if verdict in (Verdict.STOPPED, Verdict.RENEWED):
                 self._standing.state = "stopping"
                 await self._tell(self.pool_id)
-                await drain(self._context, group, grace=self._grace, condemned=self._condemned)
+                condemned = self._condemned if verdict is Verdict.STOPPED else None
+                await drain(self._context, group, grace=self._grace, condemned=condemned)
             await end(self._context, group, verdict)
             self.group = None
             if self._alone and ended_in_order(group, verdict):
@@ -232,6 +236,7 @@ def _start_data(context: AgentContext, record: PoolRecord, *, alone: bool) -> Gr
         allowed_roots=context.facts.allowed_roots(record.config),
         data_dir=str(context.settings.data_dir),
         alone=alone,
+        generation=record.generation,
         fixed=fixed_share(record.config),
     )
 

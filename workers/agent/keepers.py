@@ -131,4 +131,5 @@ def _record_of(group: Group) -> PoolRecord:
         running=0,
         groups=(),
         counts={},
+        generation=start.generation,
     )

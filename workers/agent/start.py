@@ -39,6 +39,7 @@ class GroupStart:
     allowed_roots: tuple[str, ...]
     data_dir: str
     alone: bool = False
+    generation: str = ""
     fixed: int | None = None
 
     @property
