@@ -43,6 +43,7 @@ class LoopConfig:
     worker: str
     result_ttl: float
     alone: bool = False
+    worker_type: str | None = None
 
 
 class ClaimLoop:
@@ -157,7 +158,7 @@ class ClaimLoop:
         if asked is None:
             return None
         c = self._config
-        by = leases.Claimant(c.lease, c.pool_id, c.worker, alone=c.alone)
+        by = leases.Claimant(c.lease, c.pool_id, c.worker, c.alone, c.worker_type)
         return leases.claim(by, most=asked.most, request=asked.request_id, result_ttl=c.result_ttl)
 
     def _claimed(self, reply: leases.Claimed | None) -> bool:

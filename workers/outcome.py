@@ -12,6 +12,8 @@ from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 
+from .executors.usage import told
+
 #: Retries of a cause that another attempt may cure, when the task does not say how many.
 DEFAULT_RETRIES = 3
 
@@ -51,15 +53,17 @@ def may_retry(outcome: Outcome, spec: TaskSpec, retries: int) -> bool:
 
 def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: float) -> Call[leases.Ending]:
     """Return the call that ends the claim: a retry, or the task's one outcome."""
+    besides = told(outcome, attempt.task_type, now=attempt.started + attempt.duration) if outcome.metadata else ""
     if may_retry(outcome, spec, attempt.retries):
-        delay = retry_delay(attempt.retries)
-        return leases.retry(attempt.held, outcome=_ours(outcome, attempt), delay=delay, result_ttl=result_ttl)
+        delay, ours = retry_delay(attempt.retries), _ours(outcome, attempt)
+        return leases.retry(attempt.held, outcome=ours, delay=delay, result_ttl=result_ttl, told=besides)
     return leases.finish(
         attempt.held,
         status=outcome.status,
         outcome=_ours(outcome, attempt),
         meta=celery_meta(outcome, attempt),
         result_ttl=result_ttl,
+        told=besides,
     )
 
 

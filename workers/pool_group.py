@@ -97,9 +97,8 @@ class PoolGroup:
         self.events = TaskEvents(hostname=hostname, pool_id=context.pool_id)
         self.logs = LogWriter(self._log_store, ttl=context.result_ttl, max_bytes=options.max_log_bytes)
         self.lease = Lease(store, options.lease, pool_id=context.pool_id, node=context.node, ttl=options.lease_ttl)
-        config = LoopConfig(
-            options.lease, context.pool_id, hostname, context.result_ttl, options.alone, context.worker_type
-        )
+        whose = (options.lease, context.pool_id, hostname)
+        config = LoopConfig(*whose, context.result_ttl, options.alone, context.worker_type)
         self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
         self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)

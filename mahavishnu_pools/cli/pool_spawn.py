@@ -45,6 +45,14 @@ _EXTRA = ("namespace", "container_image")
     metavar="DIR",
     help="Directory its tasks may run in (may be repeated).",
 )
+@click.option("--rate-limit", metavar="RATE", help="Tasks it may start: 2/s, 30/m or 100/h.")
+@click.option("--budget-usd", type=float, metavar="USD", help="It pauses when its AI tasks have spent so much.")
+@click.option("--budget-tokens", type=int, metavar="N", help="It pauses when they have read and written so many.")
+@click.option(
+    "--budget-per",
+    type=click.Choice(["day", "life"]),
+    help="A budget is of each day (UTC) or of its life. [default: day]",
+)
 @click.option("--endpoint", metavar="URL", help="Session-Buddy server (type session-buddy).")
 @click.option("--namespace", metavar="NAME", help="Namespace (type kubernetes).")
 @click.option("--container-image", metavar="IMAGE", help="Image (type kubernetes, worker type container).")
@@ -76,6 +84,9 @@ def _config(fields: dict[str, Any]) -> PoolConfig:
         }
     settings = load_settings()
     given = {name: value for name, value in fields.items() if value not in (None, ())}
+    budget = {name: given.pop(f"budget_{name}") for name in ("usd", "tokens", "per") if f"budget_{name}" in given}
+    if budget:
+        given["budget"] = budget
     kind = given.pop("pool_type", None)
     if (kind or settings.default_pool_type) != KUBERNETES:
         given["extra_config"] = {name: given.pop(name) for name in _EXTRA if name in given}

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.base import MappingValue, Value
 from mahavishnu_pools.schemas.kubernetes import KUBERNETES, KubernetesConfig, gathered
+from mahavishnu_pools.schemas.limits import Budget, Rate
 from mahavishnu_pools.wording import short
 
 
@@ -80,6 +81,7 @@ class PoolConfig(Value):
     gemini). ``nodes`` lists node names or node tags the pool may run on; None is any node, the spawning one first.
     ``replicas`` is the number of nodes that run a worker group of the pool at once. ``imports`` and ``celery_app`` name
     modules of the user that the worker group loads. ``allowed_roots`` (None: those of the node) limits ``cwd``.
+    ``rate_limit`` is how many tasks it may start (``30/m``), ``budget`` what its AI tasks may spend before it pauses.
     ``endpoint`` is the server a pool delegates to (None: the one in the settings). ``kubernetes`` says where the Pods
     of a pool of that type run; its fields may also be given beside the others, or in ``extra_config``.
     """
@@ -101,6 +103,8 @@ class PoolConfig(Value):
     imports: tuple[str, ...] = ()
     celery_app: str | None = None
     endpoint: str | None = None
+    rate_limit: Rate | None = None
+    budget: Budget | None = None
     kubernetes: KubernetesConfig | None = None
     extra_config: dict[str, Any] = Field(default_factory=dict)
 

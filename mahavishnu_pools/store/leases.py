@@ -67,12 +67,16 @@ def refresh_leases(leases: Sequence[str], *, ttl: float) -> Call[list[bool]]:
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who claims: a worker group by its lease, pool and Celery node name. ``alone`` takes one suspect at a time."""
+    """Who claims: a worker group by its lease, pool and Celery node name.
+
+    ``alone`` takes one suspect at a time. ``worker_type`` is what prompts that name none are run with.
+    """
 
     lease: str
     pool_id: str
     worker: str
     alone: bool = False
+    worker_type: str | None = None
 
 
 def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[Claimed | None]:
@@ -89,7 +93,7 @@ def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[C
         return Claimed(*head, more=bool(reply[6]), due_in=due_in, untold=bool(reply[8]))
 
     head = (by.lease, by.pool_id, most, request, by.worker, int(result_ttl * 1000))
-    return Call("claim", (*head, "1" if by.alone else "0"), parse)
+    return Call("claim", (*head, "1" if by.alone else "0", by.worker_type or ""), parse)
 
 
 def next_untold(app: str, *, by: str, told: str = "") -> Call[str]:
@@ -113,19 +117,23 @@ class Held:
     pool_id: str
 
 
-def finish(held: Held, *, status: str, outcome: str, meta: str, result_ttl: float) -> Call[Ending]:
-    """Write the task's one outcome and release the claim. ``outcome`` and ``meta`` are JSON (ours, Celery's)."""
-    head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "outcome", status, outcome, meta, int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
+def finish(held: Held, *, status: str, outcome: str, meta: str, result_ttl: float, told: str = "") -> Call[Ending]:
+    """Write the task's one outcome and release the claim. ``outcome`` and ``meta`` are JSON (ours, Celery's).
 
-
-def retry(held: Held, *, outcome: str, delay: float, result_ttl: float = RESULT_TTL) -> Call[Ending]:
-    """Release the claim and run the task again after ``delay`` seconds; ``outcome`` tells why (JSON).
-
-    A task whose cancellation was asked for meanwhile is cancelled instead; so it is with ``hand_back``.
+    ``told`` is what the run told besides, as JSON: usage, and that the provider wants to be left alone (finish.lua).
     """
     head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "retry", "", outcome, "", int(result_ttl * 1000), delay), str)  # type: ignore[arg-type]
+    return Call("finish", (*head, "outcome", status, outcome, meta, int(result_ttl * 1000), 0, told), str)  # type: ignore[arg-type]
+
+
+def retry(held: Held, *, outcome: str, delay: float, result_ttl: float = RESULT_TTL, told: str = "") -> Call[Ending]:
+    """Release the claim and run the task again after ``delay`` seconds; ``outcome`` tells why (JSON).
+
+    ``told`` is as for ``finish``. A task whose cancellation was asked for meanwhile is cancelled instead; so it is
+    with ``hand_back``.
+    """
+    head = (held.lease, held.number, held.task_id, held.pool_id)
+    return Call("finish", (*head, "retry", "", outcome, "", int(result_ttl * 1000), delay, told), str)  # type: ignore[arg-type]
 
 
 def hand_back(held: Held, *, result_ttl: float = RESULT_TTL) -> Call[Ending]:

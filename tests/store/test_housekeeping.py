@@ -22,6 +22,7 @@ KEPT = {
     "seq": 1,
     "routed": 10,  # one field a strategy
     "outbox_count": 1,
+    "outbox_id": 1,
     "bus_count": 7,  # one field a type of message
     "sink": 20,  # fields of one; there are as many as memory servers
     "periodic": 20,  # more are dropped

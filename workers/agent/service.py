@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.pools import GroupInfo, node_leave, reindex
 
+from .budgets import BudgetKeeper
 from .context import AgentContext
 from .failover import Failover
 from .group import Group
@@ -31,6 +32,9 @@ REAP_PERIOD = 0.5
 #: How often the load index is checked against the truth, and figures are measured, in seconds.
 REINDEX_PERIOD = 5.0
 MEASURE_PERIOD = 10.0
+
+#: How often pools that have spent a day's budget are looked at, in seconds.
+BUDGET_PERIOD = 10.0
 
 #: Pause between two tries of something that must succeed before anything else, in seconds.
 _SETTLE_PAUSE = 0.5
@@ -69,6 +73,7 @@ class Service:
         failover = Failover(context, lambda: self._follower.records)
         self._repeat(failover.look, period=REAP_PERIOD)
         self._repeat(PoolScaler(context, lambda: self._follower.records).look, period=SCALE_PERIOD)
+        self._repeat(BudgetKeeper(context, lambda: self._follower.records).look, period=BUDGET_PERIOD)
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)

@@ -67,7 +67,8 @@ def _text_outcome(workspace: Workspace, finished: Finished, *, worker_type: Work
     outcome = workspace.outcome(finished)
     if outcome.status != "failed" or not worker_type.ai:
         return outcome
-    return outcome.model_copy(update={"retryable": cause_of(outcome.error or "")})
+    metadata = {**outcome.metadata, "worker_type": worker_type.name}
+    return outcome.model_copy(update={"retryable": cause_of(outcome.error or ""), "metadata": metadata})
 
 
 def _answer_outcome(workspace: Workspace, finished: Finished, *, answer: Answer, worker_type: WorkerType) -> Outcome:

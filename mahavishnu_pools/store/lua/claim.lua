@@ -1,11 +1,11 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms, 8 '1' to
--- take a suspect, which runs alone, and nothing else
+-- take a suspect, which runs alone, and nothing else, 9 worker type of the group or ''
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
 -- 'ok', bell id, next due ('' if none), pool status ('handback': drained, and its time is over), wanted workers, {task ids to
 -- cancel}, 1 when there may be more, seconds until the next due, 1 when Celery is to be told of tasks, {claim, attempt, task id, message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
-local alone = ARGV[8] == '1'
+local alone, own_type = ARGV[8] == '1', ARGV[9]
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
 if call('EXISTS', k_lease(lease)) == 0 then return { 'late' } end
 local now = clock()
@@ -49,12 +49,16 @@ local function drained()
   return over or not p[2], over, deadline
 end
 
+-- When the pool's rate limit lets the next task start, if it holds any back.
+local token_at
+
 local function reply_with(claims)
   local p = call('HMGET', k_pool(pool), 'status', 'workers')
   local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
   local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
   -- What is due already waits for a free worker, or for the end of a pause, not for its time.
   if due[2] and tonumber(due[2]) <= now then due[2] = nil end
+  if token_at and messages_of(pool) > 0 then due[2] = stamp(math.min(token_at, tonumber(due[2]) or token_at)) end
   if p[1] == 'draining' then
     local _, over, deadline = drained()
     if over then p[1] = 'handback' elseif deadline then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
@@ -80,8 +84,39 @@ if last[1] == request then
   return reply_with(claims)
 end
 
-local status = call('HGET', k_pool(pool), 'status')
+local p = call('HMGET', k_pool(pool), 'status', 'rate', 'tokens', 'tokens_at')
+local status, rate = p[1], tonumber(p[2])
 if status == 'paused' or status == 'stopped' or (status == 'draining' and (drained())) then most = 0 end
+
+-- A rate limit is a bucket of tokens, one a start, that holds those of a second and at least one.
+local tokens
+if rate and most > 0 then
+  local full = math.max(1, math.ceil(rate))
+  tokens = math.min(full, (tonumber(p[3]) or full) + math.max(0, now - (tonumber(p[4]) or now)) * rate)
+  most = math.min(most, math.floor(tokens))
+end
+
+-- Worker types whose provider answered "too many requests", by the time they cool down until.
+local cooling
+if most > 0 then
+  local all = call('HGETALL', k_cooldowns())
+  for i = 1, #all, 2 do
+    local ends = cjson.decode(all[i + 1]).ends
+    if ends > now then
+      cooling = cooling or {}
+      cooling[all[i]] = ends
+    end
+  end
+end
+
+-- Until when a prompt has to wait for its worker type, if it has to.
+local function cools_until(key)
+  local h = call('HMGET', key, 'type', 'spec')
+  if h[1] ~= 'prompt' then return nil end
+  local good, spec = pcall(cjson.decode, h[2] or '')
+  local named = good and type(spec) == 'table' and type(spec.worker_type) == 'string' and spec.worker_type
+  return cooling[named or own_type]
+end
 
 -- What is due comes first in its bucket.
 if most > 0 and not alone then
@@ -140,6 +175,11 @@ local function take(bucket, message)
     call('ZADD', k_delayed(pool), stamp(eta), value_of(id, bucket, message))
     return
   end
+  local cool = cooling and cools_until(key)
+  if cool then
+    call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
+    return
+  end
   local n = call('HINCRBY', k_reply(lease), 'counter', 1)
   local attempt = call('HINCRBY', key, 'attempts', 1)
   call('HSET', key, 'status', 'running', 'pool', pool, 'worker', worker, 'claim', lease .. ':' .. n, 'started', stamp(now))
@@ -182,7 +222,12 @@ if #claims < most and call('LLEN', k_periodic()) > 0 then
 end
 -- A claim that brought nothing leaves no trace: idle groups do not write.
 if #numbers > 0 then
+  if tokens then call('HSET', k_pool(pool), 'tokens', stamp(tokens - #numbers), 'tokens_at', stamp(now)) end
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
+end
+if tokens then
+  tokens = tokens - #numbers
+  if tokens < 1 then token_at, wanted = now + (1 - tokens) / rate, 0 end
 end
 if moved then
   if messages_of(pool) == 0 then call('DEL', k_ended(pool)) end

@@ -1,6 +1,7 @@
 -- Ends one claim: with the task's outcome, with a retry, or by handing it back. Fenced by the claim.
 -- ARGV: 2 lease, 3 claim, 4 task, 5 pool, 6 action (outcome | retry | handback | release), 7 status, 8 outcome JSON, 9 Celery
--- meta JSON, 10 result lifetime in ms, 11 seconds until the retry. Of a release 7 and 8 are for a task that does not run again here
+-- meta JSON, 10 result lifetime in ms, 11 seconds until the retry. Of a release 7 and 8 are for a task that does not run again here,
+-- 12 what the run told besides, as JSON or '': {type: task type, usage: {input, output, usd}, cool: {worker, why, seconds or nil}}
 -- Reply: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
 local lease, claim, id, pool, action = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local value = call('HGET', k_claims(lease), claim)
@@ -23,6 +24,63 @@ if STAT[call('HGET', key, 'status') or ''] then
   return 'fenced'
 end
 call('HSET', key, 'finished_by', own)
+
+-- Seconds that a worker type cools down: the first time, and the most that doubling leads to.
+local COOL_FIRST, COOL_MOST = 10, 900
+
+-- No prompt starts with this worker type, in any pool, for a while; longer each time, when it happens again at once.
+local function cool_down(c)
+  local old = call('HGET', k_cooldowns(), c.worker)
+  local e = old and cjson.decode(old)
+  if e and e.ends > now and not (c.seconds and now + c.seconds > e.ends) then return e.ends end
+  local again = e and now < e.ends + e.length
+  local length = c.seconds or again and math.min(COOL_MOST, 2 * e.length) or COOL_FIRST
+  local name = call('HGET', k_pool(pool), 'name') or pool
+  local ends = math.floor((now + length) * 1000) / 1000 -- JSON keeps 14 digits
+  call('HSET', k_cooldowns(), c.worker, cjson.encode({ ends = ends, length = length, why = c.why, pool = name }))
+  call('PEXPIRE', k_cooldowns(), math.max(call('PTTL', k_cooldowns()), math.ceil(length * 2000)))
+  return ends
+end
+
+local USAGE_TTL = 400 * 86400000
+
+-- Counts what a run used, and pauses the pool when its budget is spent.
+local function used(kind, u)
+  local about = call('HMGET', k_pool(pool), 'name', 'config', 'paid_for', 'status')
+  local day = math.floor(now / 86400)
+  local usage = k_usage(tostring(day))
+  local function add(what, number)
+    if number <= 0 then return end
+    call('HINCRBYFLOAT', usage, (about[1] or pool) .. '\n' .. kind .. '\n' .. what, string.format('%.9g', number))
+    call('HINCRBYFLOAT', k_spent(pool), day .. ' ' .. what, string.format('%.9g', number))
+    call('HINCRBYFLOAT', k_spent(pool), 'life ' .. what, string.format('%.9g', number))
+  end
+  add('runs', 1)
+  add('input', u.input or 0)
+  add('output', u.output or 0)
+  add('usd', u.usd or 0)
+  call('PEXPIRE', usage, USAGE_TTL)
+  call('PEXPIRE', k_spent(pool), USAGE_TTL)
+  local budget = about[2] and cjson.decode(about[2]).budget
+  if type(budget) ~= 'table' or (about[4] ~= 'running' and about[4] ~= 'degraded') then return end
+  local span = budget.per == 'life' and 'life' or tostring(day)
+  if about[3] == span then return end -- somebody resumed it although it was spent
+  local s = call('HMGET', k_spent(pool), span .. ' usd', span .. ' input', span .. ' output')
+  local usd, tokens = tonumber(s[1] or 0), tonumber(s[2] or 0) + tonumber(s[3] or 0)
+  local over
+  if type(budget.usd) == 'number' and usd >= budget.usd then over = string.format('$%.2f of $%.2f', usd, budget.usd) end
+  if type(budget.tokens) == 'number' and tokens >= budget.tokens then over = string.format('%d of %d tokens', tokens, budget.tokens) end
+  if not over then return end
+  local until_when = span == 'life' and 'it is resumed' or 'tomorrow (UTC)'
+  call('HSET', k_pool(pool), 'status', 'paused', 'paid_for', span, 'spent_on', span,
+    'reason', 'Its budget is spent, ' .. over .. ': it is paused until ' .. until_when .. '.')
+  tell_status(pool, about[4], 'paused')
+  changed(pool)
+end
+
+local told = ARGV[12] and ARGV[12] ~= '' and cjson.decode(ARGV[12]) or {}
+local cool_until = told.cool and cool_down(told.cool)
+if told.usage then used(told.type, told.usage) end
 if action ~= 'release' then call('HDEL', key, 'again') end
 local cancelled = (action == 'retry' or action == 'handback') and call('HGET', key, 'cancel')
 if cancelled then
@@ -36,7 +94,7 @@ elseif action == 'outcome' then
   settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = ARGV[9], ttl = ARGV[10] }, now)
   if ARGV[7] == 'dead' then dead_letter(id, pool, cjson.decode(ARGV[8]).error or 'It was given up.', message, now) end
 elseif action == 'retry' then
-  local due = now + tonumber(ARGV[11])
+  local due = math.max(now + tonumber(ARGV[11]), cool_until or 0)
   call('HINCRBY', key, 'retries', 1)
   call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', ARGV[8])
   call('HDEL', key, 'claim', 'suspect')

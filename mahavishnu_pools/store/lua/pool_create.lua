@@ -7,6 +7,9 @@ call('DEL', k_gone(name))
 call('HSET', k_pool_names(), name, id)
 call('HSET', k_pool(id), 'name', name, 'type', ARGV[4], 'config', ARGV[5], 'workers', ARGV[6], 'status', 'initializing',
   'created', stamp(clock()), 'prefer', ARGV[7])
+local limit = cjson.decode(ARGV[5]).rate_limit
+local n, unit = string.match(type(limit) == 'string' and limit or '', '^([%d.]+)/([smh])$')
+if n then call('HSET', k_pool(id), 'rate', string.format('%.9g', tonumber(n) / ({ s = 1, m = 60, h = 3600 })[unit])) end
 local turn = next_turn()
 call('ZADD', k_pools(), turn, id)
 call('ZADD', k_turns(), turn, id)

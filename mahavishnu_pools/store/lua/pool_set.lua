@@ -8,6 +8,7 @@ even_when_full()
 for i = 4, #ARGV, 2 do
   -- The autoscaler leaves a number that somebody chose alone for a while.
   if ARGV[i] == 'workers' then call('HSET', k_pool(id), 'chosen_at', stamp(clock())) end
+  if ARGV[i] == 'status' then call('HDEL', k_pool(id), 'spent_on') end -- it is not the budget any more that pauses it
   if ARGV[i + 1] == '' then call('HDEL', k_pool(id), ARGV[i]) else call('HSET', k_pool(id), ARGV[i], ARGV[i + 1]) end
 end
 reindex(id, false)

@@ -1,0 +1,65 @@
+"""What a manager does about limits: cool-downs of worker types, rates, budgets, usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.manager.pool_verbs import PoolVerbs
+from mahavishnu_pools.schemas.limits import Budget, UsageRow
+from mahavishnu_pools.store import limits
+from mahavishnu_pools.store.pools import PoolRecord, read_pools
+
+
+class LimitVerbs(PoolVerbs):
+    """The verbs about limits."""
+
+    async def limits(self) -> dict[str, Any]:
+        """Return what holds tasks back: ``cool_downs`` of worker types, and ``pools`` with a rate limit or a budget.
+
+        What was spent of a budget (``spent_usd``, ``spent_tokens``) is that of today (UTC) or of the pool's life.
+        """
+        store = (await self._connected()).store
+        limited = [one for one in (await store.run(read_pools())).pools if one.config.rate_limit or one.config.budget]
+        seen = await store.run(limits.read_limits(*(one.pool_id for one in limited)))
+        pools = [_limited(one, *spent) for one, *spent in zip(limited, seen.today, seen.life, strict=True)]
+        return {"cool_downs": [one.model_dump(mode="json") for one in seen.cool_downs], "pools": pools}
+
+    async def end_cool_down(self, worker_type: str) -> int:
+        """Let prompts start with a worker type again, before its time; returns how many tasks had waited for it.
+
+        Raises:
+            InvalidField: it does not cool down.
+        """
+        run = (await self._connected()).store.run
+        cooling = {one.worker_type: one for one in (await run(limits.read_limits())).cool_downs}
+        if worker_type not in cooling:
+            now = f"These do: {', '.join(cooling)}." if cooling else "None does now."
+            raise errors.InvalidField.of("worker_type", f"{worker_type!r} does not cool down", now)
+        await run(limits.end_cool_down(cooling[worker_type]))
+        freed = 0
+        for pool in (await run(read_pools())).pools:
+            while count := await run(limits.free_cooling(cooling[worker_type], pool.pool_id)):
+                freed += count
+        return freed
+
+    async def usage(self, *, days: int = 30, pool: str | None = None) -> tuple[UsageRow, ...]:
+        """Return what AI tasks used, newest day first, of the last 1 to 400 days (UTC), by pool and task type.
+
+        ``pool`` is a pool's name, also of one that was closed since.
+        """
+        if not 1 <= days <= limits.USAGE_DAYS:
+            raise errors.InvalidField.of("days", f"is {days}", f"Choose 1 to {limits.USAGE_DAYS}.")
+        rows = await (await self._connected()).store.run(limits.read_usage(days=days))
+        return tuple(row for row in rows if pool is None or row.pool == pool)
+
+
+def _limited(record: PoolRecord, today: limits.Spent, life: limits.Spent) -> dict[str, Any]:
+    config = record.config
+    found: dict[str, Any] = {"pool_id": record.pool_id, "name": config.name, "rate_limit": config.rate_limit}
+    return found | {"budget": _budget(config.budget, today, life) if config.budget else None}
+
+
+def _budget(budget: Budget, today: limits.Spent, life: limits.Spent) -> dict[str, Any]:
+    spent = life if budget.per == "life" else today
+    return {**budget.model_dump(), "spent_usd": spent.usd, "spent_tokens": spent.tokens}

@@ -1,0 +1,97 @@
+"""Calls about limits: cool-downs of worker types, what was used, budgets that are renewed."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mahavishnu_pools.schemas.limits import CoolDown, UsageRow
+from mahavishnu_pools.store.calls import Call, pairs
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: Days of usage that are kept.
+USAGE_DAYS = 400
+
+#: Field of the store: name of the value.
+_FIGURES = {"input": "input_tokens", "output": "output_tokens", "usd": "cost_usd", "runs": "runs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a pool has used: US dollars and tokens."""
+
+    usd: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSeen:
+    """The worker types that cool down now, and what the pools asked for have used today (UTC) and in their life."""
+
+    cool_downs: tuple[CoolDown, ...]
+    today: tuple[Spent, ...]
+    life: tuple[Spent, ...]
+
+
+def read_limits(*pool_ids: str) -> Call[LimitsSeen]:
+    """Read cool-downs, and what these pools have used, in their order."""
+
+    def parse(reply: list[Any]) -> LimitsSeen:
+        cooling, *spent = reply
+        return LimitsSeen(
+            tuple(sorted((_cool_down(*item) for item in pairs(cooling).items()), key=lambda one: one.worker_type)),
+            tuple(Spent(float(one[0]), int(one[1])) for one in spent),
+            tuple(Spent(float(one[2]), int(one[3])) for one in spent),
+        )
+
+    return Call("limits_read", pool_ids, parse)
+
+
+def end_cool_down(cooling: CoolDown) -> Call[bool]:
+    """Let prompts start with a worker type again; False when it did not cool down."""
+    return Call("cooldown_end", (cooling.worker_type, cooling.ends, ""), bool)
+
+
+def free_cooling(cooling: CoolDown, pool_id: str) -> Call[int]:
+    """Have tasks of a pool that waited for the end of a cool-down looked at now; repeat until 0 are."""
+    return Call("cooldown_end", (cooling.worker_type, f"{cooling.ends:.6f}", pool_id), int)
+
+
+def read_usage(*, days: int) -> Call[tuple[UsageRow, ...]]:
+    """Read what was used today and on the days before (1 to 400 in all), newest first, by pool and task type."""
+
+    def parse(reply: list[Any]) -> tuple[UsageRow, ...]:
+        rows: list[UsageRow] = []
+        for day, flat in zip(reply[::2], reply[1::2], strict=True):
+            rows.extend(_rows(int(day), pairs(flat)))
+        return tuple(rows)
+
+    return Call("usage_read", ("", min(max(1, days), USAGE_DAYS)), parse)
+
+
+def renew_budget(pool_id: str) -> Call[bool]:
+    """Let a pool go on that was paused because a day's budget was spent, when that day is over; True when it does."""
+    return Call("budget_renew", (pool_id,), bool)
+
+
+def _cool_down(worker_type: str, text: str) -> CoolDown:
+    entry = json.loads(text)
+    return CoolDown(worker_type=worker_type, ends=entry["ends"], because=entry["why"], pool=entry["pool"])
+
+
+def _rows(day: int, fields: dict[str, str]) -> list[UsageRow]:
+    found: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+    for name, value in fields.items():
+        pool, task_type, figure = name.split("\n")
+        if figure in _FIGURES:
+            number = float(value)
+            found[pool, task_type][_FIGURES[figure]] = number if figure == "usd" else round(number)
+    date = (_EPOCH + timedelta(days=day)).date()
+    return [
+        UsageRow(day=date, pool=pool, task_type=task_type, **figures)
+        for (pool, task_type), figures in sorted(found.items())
+    ]

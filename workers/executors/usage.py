@@ -1,0 +1,55 @@
+"""What a run tells besides its outcome: tokens and cost, and that a provider wants to be left alone. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mahavishnu_pools.schemas.task import Outcome
+
+#: Longest time (s) that a provider's word about its limit is believed for.
+_FARTHEST = 7 * 86400.0
+
+#: Characters kept of what the provider said.
+_WHY_MOST = 300
+
+#: Tokens that were read from a cache, or written to one, were read all the same.
+_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+def told(outcome: Outcome, task_type: str, *, now: float) -> str:
+    """Return what the store is to be told of a run besides its outcome, as JSON; '' when there is nothing.
+
+    ``now`` is the time in epoch seconds.
+    """
+    found: dict[str, Any] = {}
+    usage = usage_of(outcome.metadata)
+    if usage:
+        found["usage"] = usage
+    worker_type = outcome.metadata.get("worker_type")
+    if outcome.retryable == "rate_limit" and isinstance(worker_type, str):
+        found["cool"] = {"worker": worker_type, "why": (outcome.error or "too many requests")[:_WHY_MOST]}
+        resets = outcome.metadata.get("limit_resets_at")
+        if isinstance(resets, int) and 0 < resets - now <= _FARTHEST:
+            found["cool"]["seconds"] = round(resets - now, 3)
+    return json.dumps({"type": task_type, **found}) if found else ""
+
+
+def usage_of(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """Return tokens (``input``, ``output``) and US dollars (``usd``) of a run; empty when its program told none.
+
+    claude and qwen report ``usage`` and ``total_cost_usd``, codex ``usage``, gemini ``stats``.
+    """
+    reported = metadata.get("usage") or metadata.get("stats")
+    tokens = reported if isinstance(reported, dict) else {}
+    numbers = {
+        "input": sum(_number(tokens.get(name)) for name in _INPUT),
+        "output": _number(tokens.get("output_tokens")),
+        "usd": _number(metadata.get("total_cost_usd")),
+    }
+    return {name: number for name, number in numbers.items() if number}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e12 else 0
