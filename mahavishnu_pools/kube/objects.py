@@ -24,7 +24,7 @@ NAME_LABEL, MANAGER_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/managed
 APP = "mahavishnu"
 
 #: The longest name of a Deployment whose Pods' names (with two suffixes) fit into a host's name.
-LONGEST_DEPLOYMENT = 44
+LONGEST_DEPLOYMENT = 40
 
 
 def kubernetes_of(config: PoolConfig) -> KubernetesConfig:

@@ -14,6 +14,11 @@ TEMPORARY = "/tmp"  # noqa: S108 - a path in a container
 _KEYS = {"secret": "secretRef", "configmap": "configMapRef"}
 
 
+def literal(text: str) -> str:
+    """Return a text for ``env`` or ``args`` that arrives in the container as it is: ``$(NAME)`` would be replaced."""
+    return text.replace("$", "$$")
+
+
 def pod_security(config: KubernetesConfig) -> Manifest:
     """Return the Pod's part of what its processes are allowed."""
     given = config.security_context

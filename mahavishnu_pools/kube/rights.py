@@ -25,12 +25,13 @@ JOB_RIGHTS = (
     Right("", "pods/log", ("get",)),
 )
 
-#: What applying, changing and removing an object takes.
-_APPLY = ("get", "create", "patch", "delete")
+#: What applying, changing and removing an object takes; and the same where its status is looked at, too.
+_APPLY = ("create", "patch", "delete")
+_APPLY_AND_SEE = ("get", *_APPLY)
 
 #: What spawns, scales and closes pools whose workers are a Deployment.
 DEPLOYMENT_RIGHTS = (
-    Right("apps", "deployments", _APPLY),
+    Right("apps", "deployments", _APPLY_AND_SEE),
     Right("", "configmaps", _APPLY),
     Right("", "serviceaccounts", _APPLY),
     Right("policy", "poddisruptionbudgets", _APPLY),
@@ -38,8 +39,8 @@ DEPLOYMENT_RIGHTS = (
 )
 
 _SECRETS = Right("", "secrets", _APPLY)
-_HPA = Right("autoscaling", "horizontalpodautoscalers", _APPLY)
-_KEDA = Right("keda.sh", "scaledobjects", _APPLY)
+_HPA = Right("autoscaling", "horizontalpodautoscalers", _APPLY_AND_SEE)
+_KEDA = Right("keda.sh", "scaledobjects", _APPLY_AND_SEE)
 _NAMESPACES = Right("", "namespaces", ("get", "create"), everywhere=True)
 
 

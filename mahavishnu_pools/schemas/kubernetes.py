@@ -40,6 +40,12 @@ DEFAULT_JOB_IMAGE = "python:3.13-slim"
 #: Labels and annotations of this project begin with this; nobody else may set them.
 OWN_PREFIX = "mahavishnu.io/"
 
+#: Variables of Pods that this program sets, and what to do instead of setting them.
+_OURS = {
+    "MAHAVISHNU_REDIS_URL": "name a Secret with it in redis_url_secret",
+    **dict.fromkeys(("MAHAVISHNU_NODE_NAME", "MAHAVISHNU_ONLY_POOL", "MAHAVISHNU_DATA_DIR"), "leave it out"),
+}
+
 #: A day in seconds.
 _DAY = 86400
 
@@ -56,10 +62,11 @@ class KubernetesConfig(Value):
     ``ttl_seconds_after_finished`` is how long a Job stays when nobody removed it; ``start_timeout`` is how long a Pod
     may wait for a node and its image. ``repo`` is cloned into ``workdir``.
 
-    For deployments: each Pod has ``workers_per_pod`` workers. ``metric`` is what the autoscaler looks at: the
-    CPU (``target_cpu`` per cent of what is requested) or waiting and running tasks (``target_load`` per worker), which it
-    finds as ``queue_metric`` among the external metrics, or (``autoscaling: keda``) at ``prometheus_url``.
-    ``max_unavailable`` is how many Pods may be evicted at once. ``redis_url_secret`` names a Secret with the URL of Redis as Pods reach it (None: a Secret is made).
+    For deployments: each Pod has ``workers_per_pod`` workers. ``metric`` is what the autoscaler looks at: the CPU
+    (``target_cpu`` per cent of what is requested), or waiting and running tasks (``target_load`` per worker), which it
+    finds as ``queue_metric`` among the external metrics, or with ``autoscaling: keda`` at ``prometheus_url``.
+    ``max_unavailable`` is how many Pods may be evicted at once. ``redis_url_secret`` names a Secret with the URL of
+    Redis as Pods reach it (None: a Secret is made).
     """
 
     mode: Literal["job", "deployment"] = "job"
@@ -107,6 +114,8 @@ class KubernetesConfig(Value):
     @classmethod
     def _holds_no_secrets(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in value.items():
+            if name in _OURS:
+                raise ValueError(f"{name} is set by this program; {_OURS[name]}")
             if looks_secret(name, text):
                 raise ValueError(f"{name} looks like a secret; put it into a Secret and name that in env_from")
         return value
