@@ -371,6 +371,22 @@ class RemoteRefused(Unavailable):
     code = "remote_refused"
 
 
+class ClusterUnavailable(Unavailable):
+    """A Kubernetes cluster cannot be reached, or does not answer as it should; ``cluster`` is its address."""
+
+    code = "cluster_unavailable"
+
+
+class ClusterRefused(InvalidInput):
+    """A Kubernetes cluster refused what was asked, and would again.
+
+    ``status`` is the HTTP status, ``reason`` the API's word for it (``Forbidden``, ``NotFound``, ``Invalid`` …).
+    ``quota`` tells that a quota is used up, which may pass.
+    """
+
+    code = "cluster_refused"
+
+
 class WaitTimeout(MahavishnuError):
     """The caller's own waiting time is over; the task goes on."""
 
