@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from mahavishnu_pools import errors
 from mahavishnu_pools.session_buddy.pool import SHUTDOWN_SECONDS, WorkerPool
 from mahavishnu_pools.session_buddy.pool_file import POOL_ID, PoolFile
+from mahavishnu_pools.session_buddy.repeats import Repeats, identity_of
 from mahavishnu_pools.session_buddy.runner import PromptRunner, Runner
 from mahavishnu_pools.session_buddy.worker import ExecutionResult
 from mahavishnu_pools.wording import short
@@ -42,6 +43,7 @@ class PoolManager:
         self._runner = runner or PromptRunner()
         self._owns_runner = runner is None
         self._pools: dict[str, WorkerPool] = {}
+        self._repeats = Repeats()
         self._turn = 0
         self.running = False
 
@@ -111,11 +113,19 @@ class PoolManager:
     ) -> ExecutionResult:
         """Run a prompt on a pool; see ``WorkerPool.execute``.
 
+        With a ``task_id`` in its context a prompt runs once: who asks again while it runs waits with the first, and who
+        asks within an hour after its end gets the same result. One that ended otherwise than completed runs again when
+        the context has another ``attempt``, a number.
+
         Raises:
             PoolNotFound: there is none of that id.
             InvalidField: prompt, context or timeout cannot be used.
         """
-        return await self.get_pool(pool_id).execute(prompt, context, timeout)
+        pool = self.get_pool(pool_id)
+        identity = identity_of(pool_id, prompt, context)
+        if identity is None:
+            return await pool.execute(prompt, context, timeout)
+        return await self._repeats.run(identity, lambda: pool.execute(prompt, context, timeout))
 
     async def execute_batch_on_pool(
         self,

@@ -32,14 +32,26 @@ class CreatePool(Value):
     worker_type: str | None = None
 
 
+_CONTEXT = "cwd (or repo), worker_type, env"
+
+#: What clients see of a prompt's identity: by it they know that they may send a prompt again.
+_KNOWN_BY: dict[str, JsonValue] = {
+    "task_id": {"type": "string", "description": "The same one runs once: its result is kept for an hour."},
+    "attempt": {"type": "integer", "description": "Another one runs again what did not complete."},
+}
+
+
 class _Execution(Value):
-    context: dict[str, JsonValue] | None = Field(default=None, description="cwd (or repo), worker_type, env.")
+    context: dict[str, JsonValue] | None = Field(default=None, description=f"{_CONTEXT}.")
     timeout: float | None = Field(default=None, description="Seconds, waiting included; none: 300.")
 
 
 class ExecuteOnPool(_Execution):
-    """A prompt for a pool."""
+    """A prompt for a pool. With a ``task_id`` in its context it runs once, however often it is sent."""
 
+    context: dict[str, JsonValue] | None = Field(
+        default=None, description=f"{_CONTEXT}, task_id, attempt.", json_schema_extra={"properties": _KNOWN_BY}
+    )
     pool_id: str
     prompt: str
 

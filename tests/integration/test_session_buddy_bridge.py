@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.store.tasks import cancel
 from tests.fixtures.groups import Site
+from tests.fixtures.proxies import Proxy
 from tests.waiting import eventually
 
 
@@ -24,12 +28,12 @@ class Server:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}/mcp"
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/mcp"
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mahavishnu_pools.cli.main", "session-buddy", "--port", str(self._port)]
+        command = [sys.executable, "-m", "mahavishnu_pools.cli.main", "session-buddy", "--port", str(self.port)]
         env = {**os.environ, "MAHAVISHNU_KILL_GRACE": "1"}
         self.process = subprocess.Popen(
             [*command, "--data-dir", str(self._data_dir)],
@@ -108,6 +112,46 @@ def test_prompts_survive_a_kill_of_the_server(site: Site, pool: str, server: Ser
 
     assert {one.status for one in found} == {"completed"}
     assert set(marks.read_text().split()) == {str(number) for number in range(12)}
+
+
+def test_a_prompt_whose_answer_was_lost_is_not_run_again(
+    site: Site, server: Server, make_proxy: type[Proxy], tmp_path: Path
+) -> None:
+    proxy, marks = make_proxy(server.port), tmp_path / "marks"
+    endpoint = f"http://127.0.0.1:{proxy.port}/mcp"
+    pool_id = site.pool(workers=3, pool_type="session-buddy", max_workers=3, endpoint=endpoint)
+    group = site.group(pool_id)
+    proxy.lose(b"execute_on_pool", times=2)
+
+    done = site.outcome(shell(site, pool_id, f"echo one >> {marks}; echo out"), within=60)
+    failed = site.outcome(shell(site, pool_id, f"echo two >> {marks}; exit 3"), within=60)
+
+    assert proxy.lost == 2
+    assert (done.status, done.output, done.attempts, done.metadata["repeated"]) == ("completed", "out\n", 1, True)
+    assert (failed.status, failed.exit_code, failed.attempts) == ("failed", 3, 1)
+    assert marks.read_text().split() == ["one", "two"]
+    group.end()
+
+
+async def test_a_prompt_whose_connection_breaks_goes_on_and_who_sends_it_again_joins_it(
+    server: Server, make_proxy: type[Proxy], tmp_path: Path
+) -> None:
+    proxy, marks = make_proxy(server.port), tmp_path / "marks"
+    prompt = f"echo begun >> {marks}; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo out"
+    asked = {"pool_id": "p", "prompt": prompt, "context": {"task_id": "t", "attempt": 1}}
+    async with McpClient(f"http://127.0.0.1:{proxy.port}/mcp") as broken, McpClient(server.url) as client:
+        await client.call("create_pool", {"pool_id": "p", "worker_type": "shell"})
+        first = asyncio.create_task(broken.call("execute_on_pool", asked))  # type: ignore[arg-type]
+        await asyncio.to_thread(eventually, marks.exists)
+        proxy.close()
+        await asyncio.wait([first])
+        again = asyncio.create_task(client.call("execute_on_pool", asked))  # type: ignore[arg-type]
+        (tmp_path / "go").touch()
+        found: Any = (await again).value
+
+    assert isinstance(first.exception(), errors.RemoteUnavailable)
+    assert (found["status"], found["output"], found["metadata"]) == ("completed", "out\n", {"repeated": True})
+    assert marks.read_text().split() == ["begun"]
 
 
 def _runs(file: Path) -> bool:

@@ -1,7 +1,8 @@
 """Hands the prompts of a ``session-buddy`` pool to its server: worker threads wait, one event loop does the calls.
 
 While the server does not answer, prompts wait here, each as long as its own time-out; the pool's record says why. A
-prompt whose call was cut off runs again: at least once, as everywhere.
+prompt whose call was cut off is sent again to a server that recognises it by its task id. On others it runs again: at
+least once, as everywhere.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two questions for the pool's health, while it answers and while it does not.
 PROBE_EVERY, PROBE_LOST_EVERY = 10.0, 1.0
+
+#: Times that one prompt is sent to a server which recognises it, when answers are lost.
+SENDINGS = 4
 
 #: Seconds the first contact with the server may take.
 START_TIMEOUT = 15.0
@@ -135,19 +140,32 @@ class Delegate:
 
     async def _execute(self, call: _Call) -> Outcome:
         async with self._slots:
-            try:
-                async with asyncio.timeout(call.timeout):
-                    await self._available.wait()
-            except TimeoutError:
+            if not await self._came_back(call.timeout):
                 return Outcome(status="failed", error=self._trouble or "The server is away.", retryable="connection")
             call.sent = True
-            try:
-                return outcome_of(await self._remote.execute(call.prompt, context=call.context, timeout=call.timeout))
-            except errors.RemoteUnavailable as exc:
+            began, left = time.monotonic(), call.timeout
+            for sent in range(1, SENDINGS + 1):
+                try:
+                    return outcome_of(await self._remote.execute(call.prompt, context=call.context, timeout=left))
+                except errors.RemoteUnavailable as exc:
+                    lost = exc
                 self._available.clear()
                 self._look.set()
-                known: dict[str, Any] = {"remote_may_still_run": True} if exc.details().get("maybe_ran") else {}
-                return Outcome(status="failed", error=exc.message, retryable="connection", metadata=known)
+                left = call.timeout - (time.monotonic() - began)
+                # Sent again, it joins the one that may run there, or gets its result.
+                again = lost.details().get("maybe_ran") and self._remote.knows_tasks and sent < SENDINGS
+                if not (again and left > 0 and await self._came_back(left)):
+                    break
+            known: dict[str, Any] = {"remote_may_still_run": True} if lost.details().get("maybe_ran") else {}
+            return Outcome(status="failed", error=lost.message, retryable="connection", metadata=known)
+
+    async def _came_back(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._available.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _watch(self) -> None:
         """Ask for the pool's health, sooner after a failed call, and tell what changed until somebody took note."""
@@ -196,7 +214,8 @@ def _remote_context(context: RunContext) -> dict[str, Any]:
             f"secrets: {', '.join(spec.secrets)} cannot be handed to another server. "
             "Keep them there, or run the task on a pool of this system."
         )
-    given = {"task_id": context.task_id, "cwd": spec.cwd, "worker_type": spec.worker_type, "env": spec.env or None}
+    known_by = {"task_id": context.task_id, "attempt": context.attempt}
+    given = {**known_by, "cwd": spec.cwd, "worker_type": spec.worker_type, "env": spec.env or None}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -48,6 +49,8 @@ class RemotePool:
         self._making = asyncio.Lock()
         #: True when the server answers in fields: it is one of ours, and a call that is cancelled ends there, too.
         self.structured = False
+        #: True when the server runs a prompt once that is sent to it twice with the same task id.
+        self.knows_tasks = False
 
     async def ensure(self) -> None:
         """Have the pool on the server.
@@ -64,6 +67,7 @@ class RemotePool:
                     "Start one with 'mahavishnu session-buddy', or correct the pool's endpoint.",
                     url=self.url,
                 )
+            self.knows_tasks = _knows_tasks(tools["execute_on_pool"])
             if self.pool_id in await self._listed():
                 return
             # One kind of server always calls this a failure; only its list of pools tells.
@@ -115,3 +119,8 @@ class RemotePool:
 
     async def _call(self, tool: str, arguments: Mapping[str, JsonValue]) -> ToolAnswer:
         return await self._client.call(tool, arguments, timeout=CALL_TIMEOUT)
+
+
+def _knows_tasks(schema: Mapping[str, Any]) -> bool:
+    context = schema.get("properties", {}).get("context", {})
+    return "task_id" in context.get("properties", {})
