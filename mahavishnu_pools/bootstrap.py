@@ -52,10 +52,21 @@ def require_redis_url(settings: Settings) -> str:
     return url
 
 
+def on_stack(settings: Settings, redis_url: str) -> Settings:
+    """Return the settings with the URLs of the local stack's servers, if that is the stack with this Redis."""
+    from mahavishnu_pools.embedded.addresses import on_stack as settings_on
+
+    return settings_on(settings, settings.data_dir, redis_url=redis_url)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All a connected manager works with. Made by ``connect``; ``close`` ends every connection."""
+    """All a connected manager works with. Made by ``connect``; ``close`` ends every connection.
 
+    ``settings`` name the servers of the stack it is connected to.
+    """
+
+    settings: Settings
     store: AsyncStore
     listener: Listener
     waiter: OutcomeWaiter
@@ -94,6 +105,7 @@ async def connect(settings: Settings) -> Parts:
     if url is None:
         private = await _private_stack(settings)
         url = private.redis_url
+    settings = on_stack(settings, url) if private is None else private.on_stack(settings)
     store = AsyncStore.from_settings(settings, url)
     try:
         await _check(store, settings)
@@ -136,6 +148,7 @@ def _assemble(settings: Settings, store: AsyncStore, private: PrivateStack | Non
     watch = PoolWatch(listener)
     closer, chooser = Closer(store, watch, settings), Chooser.from_settings(settings)
     return Parts(
+        settings=settings,
         store=store,
         listener=listener,
         waiter=OutcomeWaiter(store, listener, client=client),

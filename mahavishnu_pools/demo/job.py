@@ -52,7 +52,7 @@ async def run(job: Job) -> Report:
     files = python_files(job.directory)
     job.output.say("Starting a private stack …")
     async with PrivateStack(job.settings) as stack:
-        manager = PoolManager(settings=job.settings, redis_url=stack.redis_url)
+        manager = PoolManager(settings=stack.on_stack(job.settings), redis_url=stack.redis_url)
         try:
             report = await _analysed(manager, files, stack=stack, job=job)
         finally:

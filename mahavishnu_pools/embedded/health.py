@@ -10,6 +10,7 @@ from mahavishnu_pools.embedded.identity import is_alive
 from mahavishnu_pools.embedded.parts import REDIS
 from mahavishnu_pools.embedded.ping import ping
 from mahavishnu_pools.embedded.state import GOOD, PartState, PartStatus, StackState, settled_state
+from mahavishnu_pools.embedded.web_ping import why_silent
 
 #: How long the server may take to answer, in seconds.
 PING_TIMEOUT = 1.0
@@ -50,7 +51,7 @@ def health_of(state: StackState) -> Health:
     redis = state.part(REDIS)
     if redis is None or redis.status not in GOOD:
         return Health.UNREACHABLE
-    return Health.HEALTHY if all(part.status in GOOD for part in state.parts) else Health.DEGRADED
+    return Health.HEALTHY if all(part.is_well for part in state.parts) else Health.DEGRADED
 
 
 def is_supervised(state: StackState) -> bool:
@@ -65,4 +66,7 @@ def _checked(part: PartState, state: StackState, *, supervised: bool) -> PartSta
     if part.name == REDIS and part.status in GOOD and state.redis_url:
         problem = ping(state.redis_url, timeout=PING_TIMEOUT).reason
         return part if problem is None else replace(part, status=PartStatus.UNREACHABLE, reason=problem)
+    if part.health_url is not None and part.status is PartStatus.RUNNING:
+        silence = why_silent(part.health_url, timeout=PING_TIMEOUT)
+        return part if silence is None else replace(part, status=PartStatus.UNREACHABLE, reason=silence)
     return part

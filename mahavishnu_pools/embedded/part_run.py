@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from urllib.parse import urljoin
 
 from mahavishnu_pools.embedded import output
 from mahavishnu_pools.embedded.data_dir import DataDir
 from mahavishnu_pools.embedded.identity import ProcessId, identify, is_alive
-from mahavishnu_pools.embedded.parts import Part, Ready
+from mahavishnu_pools.embedded.parts import PORT, Part, Ready
 from mahavishnu_pools.embedded.ping import ping
 from mahavishnu_pools.embedded.state import PartState, PartStatus
+from mahavishnu_pools.embedded.web_ping import why_silent
 
 #: Waiting time before the first restart; it doubles with every further one, in seconds.
 FIRST_DELAY = 0.2
@@ -38,7 +40,8 @@ class PartRun:
         self._status = PartStatus.WAITING
         self._reason: str | None = None
         self._last_error: str | None = None
-        self._url = part.url
+        self._url = None if part.port is not None else part.url
+        self._argv = part.argv
         self._restarts = 0
         self._failures = 0
         self._due = 0.0
@@ -54,6 +57,16 @@ class PartRun:
         """Tell whether the part is on its way and should be looked at often."""
         return self._status is PartStatus.STARTING
 
+    @property
+    def url(self) -> str | None:
+        """Where the part is reached; None: nowhere, or that is not known yet."""
+        return self._url
+
+    def listens_on(self, port: int) -> None:
+        """Give the part its port, before its first start."""
+        self._argv = tuple(word.replace(PORT, str(port)) for word in self.part.argv)
+        self._url = self.part.url.replace(PORT, str(port)) if self.part.url else None
+
     def state(self) -> PartState:
         """Return what is known now."""
         return PartState(
@@ -68,6 +81,8 @@ class PartRun:
             stop_seconds=self.part.stop_seconds,
             drains=self.part.drains,
             failures=self._failures,
+            core=self.part.core,
+            health_url=self._health_url(),
         )
 
     def is_due(self, now: float) -> bool:
@@ -99,12 +114,12 @@ class PartRun:
     ) -> None:
         """Start the process; ``keep_open`` are descriptors it inherits."""
         self._data.ready_file(self.part.name).unlink(missing_ok=True)
-        self._started, self._url = now, url or self.part.url
+        self._started, self._url = now, url or self._url
         try:
             log = output.open_log(self._data.log_file(self.part.name))
             try:
                 self._child = subprocess.Popen(
-                    self.part.argv,
+                    self._argv,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -150,9 +165,17 @@ class PartRun:
             return ping(redis_url, timeout=0.25).reason
         if self.part.ready is Ready.FILE:
             return None if self._reported_ready() else "has not reported ready yet"
+        health_url = self._health_url()
+        if health_url is not None:
+            return why_silent(health_url, timeout=0.25)
         # After a failure it must live longer each time: a part that ends again and again is never shown as running.
         proof = min(STABLE_SECONDS, ALIVE_SECONDS * 4 ** min(self._failures, 10))
         return None if now - self._started >= proof else f"was just started; before: {self._last_error or 'nothing'}"
+
+    def _health_url(self) -> str | None:
+        if self.part.ready is not Ready.HTTP or self._url is None:
+            return None
+        return urljoin(self._url, self.part.health)
 
     def _reported_ready(self) -> bool:
         # The file may name any process of the part; it was removed before the start, so it cannot be an old one.

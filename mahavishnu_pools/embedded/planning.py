@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from mahavishnu_pools.embedded import valkey
+from mahavishnu_pools.embedded.choosing import choose
 from mahavishnu_pools.embedded.data_dir import DataDir
 from mahavishnu_pools.embedded.parts import PARTS, Part, StackSpec, resolved
 from mahavishnu_pools.embedded.server_binary import find_server
+from mahavishnu_pools.embedded.state import read_state
 from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.settings import Settings, settings_file
 
@@ -23,21 +25,24 @@ def plan(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackSpec:
     """Return the supervisor's orders for these settings.
 
     Raises:
-        StackPartFailed: there is no server program that can be used.
-        InvalidConfig: the configured Redis URL has no form that can be read.
+        StackPartFailed: there is no server program that can be used, or a port is in use.
+        InvalidConfig: the configured Redis URL has no form that can be read; settings contradict each other.
+        Unavailable: a part that must be there needs packages that are not installed.
     """
     data = DataDir.at(settings.data_dir)
+    chosen, absent = choose(parts, settings, earlier=read_state(data.root))
     own_url = check_url(settings.redis_url.get_secret_value()) if settings.redis_url is not None else None
     server = find_server().path if own_url is None else None
     return StackSpec(
         data_dir=data.root,
-        parts=resolved(parts, server=server, config=valkey.config_file(data.db)),
+        parts=resolved(chosen, server=server, config=valkey.config_file(data.db)),
         env=_environment(settings, data),
         redis_url=own_url,
         redis_port=settings.redis_port,
         strict=settings.durability == "strict",
         drain_seconds=settings.drain_timeout,
         settings=digests(settings),
+        absent=absent,
     )
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import stack
+from mahavishnu_pools.embedded.addresses import on_stack
 from mahavishnu_pools.embedded.identity import identify, is_alive
 from mahavishnu_pools.embedded.parts import PARTS, Part
 from mahavishnu_pools.embedded.planning import plan
@@ -59,6 +60,14 @@ class PrivateStack:
         if self._redis_url is None:
             raise errors.StackNotRunning
         return self._redis_url
+
+    def on_stack(self, settings: Settings) -> Settings:
+        """Return settings with the URLs of this stack's servers where none are configured.
+
+        Raises:
+            StackNotRunning: the stack was not started or is stopped.
+        """
+        return on_stack(settings, self.data_dir, redis_url=self.redis_url)
 
     async def __aenter__(self) -> PrivateStack:
         await self.start()

@@ -20,7 +20,7 @@ _POLL = 0.02
 
 
 def wait_ready(data: DataDir, failures: dict[str, int]) -> StackState:
-    """Wait until all parts are ready; ``failures`` are those in a row of each part from before the waiting.
+    """Wait until all parts of the core are ready; ``failures`` are those in a row of each part from before the waiting.
 
     Raises:
         StackPartFailed: a part ends again and again, or is not ready in time.
@@ -29,7 +29,7 @@ def wait_ready(data: DataDir, failures: dict[str, int]) -> StackState:
     while True:
         state = read_state(data.root)
         if state is not None and is_alive(state.supervisor):
-            if all(_lives(part) for part in state.parts):
+            if all(_lives(part) for part in state.parts if part.core):
                 return state
             _refuse_hopeless(state, data, failures)
             if any(part.reason and "loading its data" in part.reason for part in state.parts):
@@ -47,7 +47,7 @@ def _lives(part: PartState) -> bool:
 
 
 def _refuse_hopeless(state: StackState, data: DataDir, failures: dict[str, int]) -> None:
-    for part in state.parts:
+    for part in (part for part in state.parts if part.core):
         # The supervisor may have begun to count anew.
         earlier = failures[part.name] = min(failures.get(part.name, 0), part.failures)
         if part.status is PartStatus.RESTARTING and part.failures - earlier >= GIVE_UP_AFTER:
@@ -55,7 +55,7 @@ def _refuse_hopeless(state: StackState, data: DataDir, failures: dict[str, int])
 
 
 def _not_ready(state: StackState | None, data: DataDir) -> errors.StackPartFailed:
-    late = next((part for part in state.parts if not _lives(part)), None) if state is not None else None
+    late = next((part for part in state.parts if part.core and not _lives(part)), None) if state is not None else None
     if late is not None:
         return _part_failed(late, data)
     said = output.last_words(data.log_file("supervisor"))

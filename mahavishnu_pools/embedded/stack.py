@@ -33,8 +33,8 @@ from mahavishnu_pools.embedded.supervisor import ALREADY_RUNNING, HURRY
 from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.settings import Settings
 
-#: What stopping may take beyond the drain timeout, in seconds: beat, the server's last sync, leftovers.
-STOP_EXTRA = 40.0
+#: What stopping may take beyond the drain timeout and the time each part gets, in seconds: leftovers.
+STOP_EXTRA = 15.0
 
 _POLL = 0.02
 _SUPERVISOR = "mahavishnu_pools.embedded.supervisor"
@@ -62,7 +62,7 @@ def find_redis_url(settings: Settings) -> str | None:
 
 
 def start(settings: Settings, *, detach: bool, parts: Sequence[Part] = PARTS) -> StackState:
-    """Start the stack of the configured data directory, or repair it, and wait until all its parts are ready.
+    """Start the stack of the configured data directory, or repair it, and wait until its core is ready.
 
     Args:
         settings: where and how.
@@ -91,7 +91,7 @@ def ensure_running(settings: Settings, *, parts: Sequence[Part] = PARTS) -> Stac
 
 
 def launch(spec: StackSpec) -> StackState:
-    """Start a supervisor with these orders unless one lives already, and wait until all parts are ready.
+    """Start a supervisor with these orders unless one lives already, and wait until the core is ready.
 
     Raises:
         StackPartFailed, RedisUnavailable, InvalidConfig: as ``start``.
@@ -132,7 +132,7 @@ def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:
     send_signal(state.supervisor, signal.SIGTERM)
     # A frozen one would hold TERM back for ever.
     send_signal(state.supervisor, signal.SIGCONT)
-    deadline = time.monotonic() + drain_seconds + STOP_EXTRA
+    deadline = time.monotonic() + _longest_stop(state, drain_seconds)
     while is_alive(state.supervisor) and time.monotonic() < deadline:
         time.sleep(_POLL)
     send_signal(state.supervisor, signal.SIGKILL)
@@ -190,7 +190,7 @@ def _once_not_stopping(data: DataDir) -> StackState | None:
     began = time.monotonic()
     while state is not None and is_alive(state.supervisor) and any(part.is_stopping for part in state.parts):
         send_signal(state.supervisor, signal.SIGCONT)
-        if time.monotonic() - began > _asked_drain(data, state.drain_seconds) + STOP_EXTRA:
+        if time.monotonic() - began > _longest_stop(state, _asked_drain(data, state.drain_seconds)):
             raise errors.StackPartFailed(
                 f"The stack in {data.root} is being stopped and does not come to its end. End it with "
                 f"'mahavishnu down --data-dir {shlex.quote(str(data.root))}', then try again.",
@@ -199,6 +199,10 @@ def _once_not_stopping(data: DataDir) -> StackState | None:
         time.sleep(_POLL)
         state = read_state(data.root)
     return state
+
+
+def _longest_stop(state: StackState, drain_seconds: float) -> float:
+    return drain_seconds + sum(part.stop_seconds for part in state.parts) + STOP_EXTRA
 
 
 def _asked_drain(data: DataDir, otherwise: float) -> float:

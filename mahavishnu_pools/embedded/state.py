@@ -48,19 +48,24 @@ class PartStatus(enum.StrEnum):
     RESTARTING = "restarting"
     STOPPING = "stopping"
     EXTERNAL = "external"
+    SKIPPED = "skipped"
     DEAD = "dead"
     UNREACHABLE = "unreachable"
     MISSING = "missing"
 
 
 #: A part with one of these is as it should be.
-GOOD = frozenset({PartStatus.RUNNING, PartStatus.EXTERNAL})
+GOOD = frozenset({PartStatus.RUNNING, PartStatus.EXTERNAL, PartStatus.SKIPPED})
+
+#: A part with one of these is on its way.
+COMING = frozenset({PartStatus.WAITING, PartStatus.STARTING})
 
 
 @dataclass(frozen=True, slots=True)
 class PartState:
     """One part at one moment; ``reason`` says why it is not healthy, ``last_error`` why it was last restarted,
-    ``failures`` how often in a row.
+    ``failures`` how often in a row. A part that is not ``core`` is nothing to wait for; ``health_url`` answers when it
+    is well.
     """
 
     name: str
@@ -74,6 +79,13 @@ class PartState:
     stop_seconds: float = 5.0
     drains: bool = False
     failures: int = 0
+    core: bool = True
+    health_url: str | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether the part is as it should be; one that others do not need may still be on its way."""
+        return self.status in GOOD or (not self.core and self.status in COMING and not self.failures)
 
     @property
     def is_stopping(self) -> bool:

@@ -20,13 +20,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from mahavishnu_pools.embedded import output, stopping, valkey
 from mahavishnu_pools.embedded.data_dir import DataDir, try_lock
 from mahavishnu_pools.embedded.identity import ProcessId, identify, is_alive
 from mahavishnu_pools.embedded.part_run import PartRun
-from mahavishnu_pools.embedded.parts import REDIS, StackSpec
+from mahavishnu_pools.embedded.parts import REDIS, Absent, StackSpec
 from mahavishnu_pools.embedded.ping import place
+from mahavishnu_pools.embedded.ports import choose_port
 from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, StateFile, clear_state, read_state
 from mahavishnu_pools.redis_url import mask_url
 
@@ -118,7 +120,9 @@ class Supervisor:
     def run(self) -> None:
         """Work until told to stop or until the owner is gone, then stop everything."""
         self._signals.listen()
-        self._take_over()
+        earlier = read_state(self._data.root)
+        self._take_over(earlier)
+        self._give_ports(earlier)
         while not self._signals.stops and not self._orphaned():
             self._step(time.monotonic())
             self._file.save(self.state())
@@ -130,8 +134,16 @@ class Supervisor:
     def _orphaned(self) -> bool:
         return self._spec.owner is not None and not is_alive(self._spec.owner)
 
-    def _take_over(self) -> None:
-        earlier = read_state(self._data.root)
+    def _give_ports(self, earlier: StackState | None) -> None:
+        """Give every part that listens its port: others are told the URL before it is started."""
+        for run in self._runs.values():
+            if run.part.port is not None:
+                before = earlier.part(run.part.name) if earlier is not None else None
+                own = before is not None and before.status is not PartStatus.EXTERNAL
+                known = urlsplit(before.url).port if own and before is not None and before.url else None
+                run.listens_on(run.part.port or known or choose_port())
+
+    def _take_over(self, earlier: StackState | None) -> None:
         if earlier is None:
             return
         usable = earlier.uses(self._spec.redis_url)
@@ -154,7 +166,7 @@ class Supervisor:
                 run.hurry()
             run.poll(redis_url=self._redis_url, now=now)
             if run.is_due(now):
-                waits_for = [name for name in run.part.needs if name in self._runs and not self._runs[name].is_ready]
+                waits_for = self._waits_for(run)
                 if waits_for:
                     run.hold(f"waits for {', '.join(waits_for)}")
                 elif run.part.name == REDIS:
@@ -162,6 +174,10 @@ class Supervisor:
                 else:
                     run.start(env=self._environment(), now=now)
         self._rotation.poll(now)
+
+    def _waits_for(self, run: PartRun) -> list[str]:
+        first = [name for name, other in self._runs.items() if other.part.core] if not run.part.core else []
+        return [name for name in (*run.part.needs, *first) if name in self._runs and not self._runs[name].is_ready]
 
     def _start_server(self, run: PartRun, now: float) -> None:
         lock = try_lock(self._data.db_lock_file)
@@ -188,7 +204,8 @@ class Supervisor:
         run.adopt(process, earlier=None, now=now)
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **self._spec.env, "MAHAVISHNU_REDIS_URL": self._redis_url}
+        told = {run.part.told_as: run.url for run in self._runs.values() if run.part.told_as and run.url}
+        return {**os.environ, **self._spec.env, **told, "MAHAVISHNU_REDIS_URL": self._redis_url}
 
     def _rest(self) -> None:
         busy = any(run.is_starting or run.process is None for run in self._runs.values())
@@ -202,6 +219,7 @@ class Supervisor:
         rows = [run.state() for run in self._runs.values()]
         if external:
             rows.insert(0, PartState(REDIS, PartStatus.EXTERNAL, url=mask_url(self._redis_url)))
+        rows += [_row(absent) for absent in self._spec.absent]
         return StackState(
             data_dir=self._data.root,
             redis_url=self._redis_url or None,
@@ -236,6 +254,11 @@ class Supervisor:
             return float(self._data.drain_file.read_text())
         except (OSError, ValueError):
             return self._spec.drain_seconds
+
+
+def _row(absent: Absent) -> PartState:
+    status = PartStatus.EXTERNAL if absent.external else PartStatus.SKIPPED
+    return PartState(absent.name, status, url=absent.url, reason=absent.reason, core=False)
 
 
 def _server_of(data: DataDir) -> ProcessId | None:

@@ -28,7 +28,8 @@ class Connected:
         self.session_buddy_client = session_buddy_client
         self._messages = Messages(self._opened)
         self.message_bus = self._messages.join(message_bus)
-        self.settings = bootstrap.with_url(settings or load_settings(), redis_url)
+        self._given = bootstrap.with_url(settings or load_settings(), redis_url)
+        self.settings = self._given
         self._pools: dict[str, Pool] = {}
         self._spawned: set[str] = set()
         self._parts: bootstrap.Parts | None = None
@@ -59,7 +60,8 @@ class Connected:
     async def _opened(self) -> bootstrap.Parts:
         async with self._connecting:
             if self._parts is None:
-                self._parts = await bootstrap.connect(self.settings)
+                self._parts = await bootstrap.connect(self._given)
+                self.settings = self._parts.settings
             return self._parts
 
     async def _registry(self, pool: str) -> Registry:

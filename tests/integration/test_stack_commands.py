@@ -39,7 +39,8 @@ def environment(tmp_path: Path, valkey_binary: Path) -> dict[str, str]:
     (package / "__init__.py").touch()
     (package / "agent.py").write_text(AGENT)
     (package / "app.py").write_text(APP)
-    return {**os.environ, "PYTHONPATH": str(package.parent), "MAHAVISHNU_DATA_DIR": str(tmp_path / "data")}
+    alone = {"MAHAVISHNU_EMBEDDED_SESSION_BUDDY": "off", "MAHAVISHNU_EMBEDDED_AKOSHA": "off"}
+    return {**os.environ, **alone, "PYTHONPATH": str(package.parent), "MAHAVISHNU_DATA_DIR": str(tmp_path / "data")}
 
 
 @pytest.fixture

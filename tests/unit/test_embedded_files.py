@@ -14,7 +14,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import output
 from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, try_lock
 from mahavishnu_pools.embedded.identity import ProcessId
-from mahavishnu_pools.embedded.parts import PARTS, REDIS, Ready, StackSpec, resolved
+from mahavishnu_pools.embedded.parts import CORE, PARTS, REDIS, Ready, StackSpec, resolved
 from mahavishnu_pools.embedded.planning import plan
 from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, read_state, write_state
 from mahavishnu_pools.settings import Settings
@@ -74,7 +74,8 @@ def test_every_part_waits_for_the_server_and_no_command_line_holds_a_secret() ->
 
     assert (redis.name, redis.needs, redis.ready) == (REDIS, (), Ready.PING)
     assert all(part.needs == (REDIS,) for part in others)
-    assert [part.name for part in sorted(PARTS, key=lambda part: part.stop_order)] == ["agent", "beat", REDIS]
+    assert [part.name for part in sorted(CORE, key=lambda part: part.stop_order)] == ["agent", "beat", REDIS]
+    assert {part.name for part in PARTS if not part.core} >= {"session-buddy", "akosha"}
 
 
 def test_the_parts_get_the_settings_that_were_given_and_where_up_was_run(
@@ -106,7 +107,7 @@ def test_configured_roots_are_passed_on_instead_of_the_current_directory(tmp_pat
 def test_with_an_own_redis_no_server_is_started(tmp_path: Path) -> None:
     spec = plan(Settings(data_dir=tmp_path, redis_url=SecretStr("redis://:pw@example:6379/0")))
 
-    assert [part.name for part in spec.parts] == ["agent", "beat"]
+    assert [part.name for part in spec.parts if part.core] == ["agent", "beat"]
     assert "pw" not in json.dumps(dict(spec.env))
 
 
