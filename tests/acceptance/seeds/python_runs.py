@@ -24,10 +24,26 @@ MOST_SECONDS = 90
 TASK = {"prompt": "Write code"}
 
 
+class WorkerName(str):
+    """The id of a worker, and a worker that has it: the documents use both."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        return self
+
+    @property
+    def task_count(self) -> int:
+        return 0
+
+
 def source_of(text: str, *, directory: Path) -> str:
     """Return a block as it is run here."""
     text = re.sub(r"\b(from|import) mahavishnu\b", r"\1 mahavishnu_pools", text)
     text = re.sub(r"\b(from|import) session_buddy\b", r"\1 mahavishnu_pools.session_buddy", text)
+    if "worker_mgr = WorkerManager(terminal_manager=tm)\nresult" in text:  # its worker is one of an earlier block
+        text = text.replace("\nresult", '\nworker_id = (await worker_mgr.spawn_workers("terminal-qwen", 1))[0]\nresult')
     text = text.replace('"payload": {...}', '"payload": {"step": 1}')
     return text.replace("/path/to/repo", str(directory))
 
@@ -85,7 +101,7 @@ class Names:
         return [await self.get("old_worker_id")]
 
     async def _workers(self) -> list[Any]:
-        return [SimpleNamespace(id=one, task_count=0) for one in await self.get("worker_ids")]
+        return [WorkerName(one) for one in await self.get("worker_ids")]
 
     async def _aggregator(self) -> MemoryAggregator:
         return MemoryAggregator()
@@ -142,10 +158,15 @@ _PLAIN: dict[str, Callable[[], Any]] = {
 
 async def run_block(text: str, names: Names, *, directory: Path) -> None:
     """Run a block, and what it defines: a class of the documents is used as they use it, a test is called."""
+    if "pool_abc" in text and "call_tool" not in text:
+        text = text.replace("pool_abc", await names.get("pool_id"))
     tree = ast.parse(source_of(text, directory=directory))
     space: dict[str, Any] = {"__name__": "block"}
-    for name in sorted(_free_names(tree)):
+    free = _free_names(tree)
+    for name in sorted(free | ({"pool_id"} if "route_task" in text and "spawn_pool" not in text else set())):
         space[name] = await names.get(name)
+    if "create(config" in text and "config" in free:  # no configuration stands for that of the environment
+        space["config"] = None
     code: CodeType = compile(tree, "<block>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     async with asyncio.timeout(MOST_SECONDS):
         outcome = eval(code, space)
@@ -176,10 +197,14 @@ def _free_names(tree: ast.Module) -> set[str]:
             node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
         }
         # `x = f(x)` reads what stood before; inside functions and loops the names are their own.
-        inner = own if not isinstance(statement, ast.Assign) else set()
-        free |= read - bound - inner
+        targets = {node.id for node in _targets(statement) if isinstance(node, ast.Name)}
+        free |= read - bound - (own - targets)
         bound |= own
     return free
+
+
+def _targets(statement: ast.stmt) -> list[ast.expr]:
+    return statement.targets if isinstance(statement, ast.Assign) else []
 
 
 async def _use(kind: type) -> None:
