@@ -165,12 +165,7 @@ class Settings(BaseSettings):
     # memory (the sinks come with the memory sync)
     memory_aggregation_enabled: bool = True
     memory_sync_interval: float = Field(default=60.0, gt=0, le=DAY)
-    memory_keep_days: float = Field(
-        default=400.0,
-        ge=0,
-        le=36500,
-        description="Days that the search index and the embedded servers keep a record; 0: for ever.",
-    )
+    memory_keep_days: float = Field(default=400.0, ge=0, le=36500, description="Days a memory is kept; 0: for ever.")
     session_buddy_pool_url: str = "http://localhost:8678/mcp"
     session_buddy_token: SecretStr | None = Field(
         default=None, description="Bearer token for `session_buddy_pool_url`."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.formats.interface import Column, Document, Note, Table
 from mahavishnu_pools.cli.options import format_option
@@ -51,7 +52,8 @@ def sync(session: Session, /, *, set_aside: str | None, output: Output) -> None:
 
 
 @click.command("search-memory")
-@click.argument("query")
+@click.argument("words", metavar="[QUERY]", required=False)
+@click.option("--query", "-q", metavar="QUERY", help="The same as the argument.")
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Only this pool (id or name).")
 @click.option("--pool-type", metavar="TYPE", help="Only pools of this type.")
 @click.option("--task", metavar="TASK", help="Only this task.")
@@ -63,10 +65,12 @@ def sync(session: Session, /, *, set_aside: str | None, output: Output) -> None:
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=10, show_default=True, help="The best N.")
 @format_option
 @click.pass_obj
-def search_memory(session: Session, /, *, query: str, limit: int, output: Output, **chosen: Any) -> None:
+def search_memory(session: Session, /, *, limit: int, output: Output, **chosen: Any) -> None:
     """Search what finished tasks were asked and put out: words, "a phrase" or begin*. '' finds the newest."""
     from mahavishnu_pools import names
     from mahavishnu_pools.memory.index import Filters
+
+    query = _one_query(chosen.pop("words"), chosen.pop("query"))
 
     since, until = (_moment(chosen[name]) for name in ("since", "until"))
     if since is not None and until is not None and since >= until:
@@ -96,6 +100,23 @@ def _moment(local: datetime | None) -> datetime | None:
     return None if local is None else local.astimezone()
 
 
+def _shown_time(told: object) -> str:
+    """Return a time as people here have it, which is how ``--since`` takes it."""
+    from datetime import datetime
+
+    try:
+        return f"{datetime.fromisoformat(str(told)).astimezone():%Y-%m-%dT%H:%M:%S}"
+    except ValueError:  # a server's own way to say it
+        return str(told or "")[:19]
+
+
+def _one_query(argument: str | None, option: str | None) -> str:
+    if (argument is None) == (option is None):
+        problem = "is missing" if option is None else "excludes the argument"
+        raise errors.InvalidField.of("--query", problem, "Give the words to look for once; '' finds the newest.")
+    return option if argument is None else argument
+
+
 def synced(report: dict[str, Any]) -> Document:
     """Return the document of ``pools sync``."""
     done = Note(
@@ -108,7 +129,7 @@ def synced(report: dict[str, Any]) -> Document:
 
 def refused(records: list[dict[str, Any]]) -> Document:
     """Return the document of ``pools sync --set-aside list``."""
-    rows = tuple((one["sink"], one["set_aside_at"][:19], one["task_id"], one["reason"]) for one in records)
+    rows = tuple((one["sink"], _shown_time(one["set_aside_at"]), one["task_id"], one["reason"]) for one in records)
     columns = (Column("Server"), Column("Time"), Column("Task"), Column("Reason"))
     blocks = (Table("Set aside", columns, rows),) if rows else (Note("No record was refused."),)
     return Document({"count": len(records), "records": records}, blocks)
@@ -125,7 +146,7 @@ def found(hits: Hits) -> Document:
     """Return the document of ``pools search-memory``."""
     rows = tuple(
         (
-            str(hit["timestamp"] or "")[:19],
+            _shown_time(hit["timestamp"]),
             hit["metadata"].get("pool_name") or hit["pool_id"],
             hit["task_id"],
             hit["metadata"].get("status"),

@@ -111,11 +111,7 @@ class PoolManager:
         context: Mapping[str, Any] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  # the name it has in the original
     ) -> ExecutionResult:
-        """Run a prompt on a pool; see ``WorkerPool.execute``.
-
-        With a ``task_id`` in its context a prompt runs once: who asks again while it runs waits with the first, and who
-        asks within an hour after its end gets the same result. One that ended otherwise than completed runs again when
-        the context has another ``attempt``, a number.
+        """Run a prompt on a pool; see ``WorkerPool.execute``. With a ``task_id`` in the context it runs once.
 
         Raises:
             PoolNotFound: there is none of that id.
@@ -123,8 +119,6 @@ class PoolManager:
         """
         pool = self.get_pool(pool_id)
         identity = identity_of(pool_id, prompt, context)
-        if identity is None:
-            return await pool.execute(prompt, context, timeout)
         return await self._repeats.run(identity, lambda: pool.execute(prompt, context, timeout))
 
     async def execute_batch_on_pool(

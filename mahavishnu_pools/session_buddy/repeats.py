@@ -72,12 +72,14 @@ class Repeats:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._characters = 0
 
-    async def run(self, identity: Identity, work: Work) -> ExecutionResult:
-        """Run the work, unless it runs already or has ended; ``metadata.repeated`` tells the latter two.
+    async def run(self, identity: Identity | None, work: Work) -> ExecutionResult:
+        """Run the work, unless it runs already or has ended within an hour; ``metadata.repeated`` tells the latter two.
 
-        What ended otherwise than completed is run again for another attempt; what was cancelled, for everybody. Work
-        that nobody waits for any more is cancelled.
+        Without an identity it is run. What ended otherwise than completed is run again for another attempt; what was
+        cancelled, for everybody. Work that nobody waits for any more is cancelled.
         """
+        if identity is None:
+            return await work()
         self._forget()
         kept = self._kept.get(identity.key)
         if kept is not None and (kept.result.status == "completed" or kept.attempt == identity.attempt):

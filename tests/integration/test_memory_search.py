@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,28 @@ def test_search_memory_narrows_by_pool_type_task_status_and_time(world: World, p
         in pools(*search, "--since", after, "--until", before, code=2)["error"]["message"]
     )
     assert pools(*search, "--pool", "nowhere", code=3)
+
+
+def test_times_are_shown_as_since_takes_them(
+    world: World,
+    settings: Settings,
+    redis_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        world.finished(world.pool(), 1)
+        manager = PoolManager(settings=settings.model_copy(update=NOBODY), redis_url=redis_url)
+        assert run(["pools", "search-memory", "parser"], session=Session(lambda: manager)) == 0
+        (hour,) = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", capsys.readouterr().out)
+        now = datetime.now(UTC).astimezone().replace(tzinfo=None)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert abs(datetime.fromisoformat(hour) - now) < timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(
