@@ -22,6 +22,7 @@ from mahavishnu_pools.store.pools import (
 
 if TYPE_CHECKING:
     from mahavishnu_pools.broker.watching import PoolWatch
+    from mahavishnu_pools.schemas.pool import PoolConfig
     from mahavishnu_pools.settings import Settings
     from mahavishnu_pools.store.client import AsyncStore
 
@@ -76,7 +77,8 @@ class Closer:
         async def look() -> bool | None:
             return await self._removed(closing) or None
 
-        limit = (self._settings.drain_timeout if drain is None else drain) + self._settings.kill_grace + STOP_EXTRA
+        patience = _drain_of(closing.before.config, self._settings) if drain is None else drain
+        limit = patience + self._settings.kill_grace + STOP_EXTRA
         if await self._watch.until(look, within=limit) is None:
             raise errors.PoolNotReady(
                 f"The workers of pool {pool_id} did not stop within {limit:g} s. Close it again later.",
@@ -137,3 +139,9 @@ class Closer:
             while (await self._store.run(call)).left:
                 pass
         return bool(lost)
+
+
+def _drain_of(config: PoolConfig, settings: Settings) -> float:
+    """Return how many seconds running tasks may take where the pool runs."""
+    own = config.kubernetes.grace_period if config.kubernetes is not None and config.is_deployment else None
+    return settings.drain_timeout if own is None else max(settings.drain_timeout, own)

@@ -98,12 +98,26 @@ class Operations(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What people should know of a pool's outside, as sentences; ``lasting``: it will not pass by itself."""
+
+    text: str
+    lasting: bool = False
+
+
 class Outside(Protocol):
     """What a pool has outside of Redis and the node agents, such as objects in a cluster.
 
     All of it may be repeated: what is there already is changed to what is wanted, what is gone already is no error.
-    Errors are ``InvalidInput`` or ``Unavailable`` and say what to do.
+    Errors are ``InvalidInput`` or ``Unavailable`` and say what to do. ``start_timeout`` is how many seconds workers may
+    take to come up there, beside what the settings grant.
     """
+
+    @property
+    def start_timeout(self) -> float:
+        """Return the seconds workers may take to come up."""
+        ...
 
     async def check(self, config: PoolConfig) -> None:
         """Refuse what cannot be made there; nothing is changed."""
@@ -121,8 +135,8 @@ class Outside(Protocol):
         """Remove all of it; called before the pool is taken out of the registry."""
         ...
 
-    async def trouble(self, pool_id: str, config: PoolConfig) -> str | None:
-        """Return what people should know of it in one sentence, None: all is well."""
+    async def trouble(self, pool_id: str, config: PoolConfig) -> Trouble | None:
+        """Return what is wrong there, None: all is well."""
         ...
 
 

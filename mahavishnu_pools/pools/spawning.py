@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: Where the configuration has what is said of Kubernetes.
 _INSIDE = f"{KUBERNETES}."
+
+#: How often it is looked whether a pool's outside is in trouble, while its workers are waited for, in seconds.
+LOOK_OUTSIDE = 5.0
 
 #: A pool in one of these states has come up, or tried to.
 _UP = frozenset({PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED})
@@ -195,12 +199,22 @@ class Spawner:
             last = (await self._store.run(read_pools(pool_id))).one(name)
             return last if last.status in _UP | _DOWN else None
 
-        timeout = self._settings.spawn_timeout
-        found = await self._watch.until(look, within=timeout)
-        if found is not None and _is_up(found):
-            return
-        trouble = await outside.trouble(pool_id, last.config) if outside and last else None
-        raise usable.not_up(found or last, name=name, failed=found is not None, seconds=timeout, trouble=trouble)
+        timeout = max(self._settings.spawn_timeout, outside.start_timeout if outside else 0.0)
+        deadline, trouble = time.monotonic() + timeout, None
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            found = await self._watch.until(look, within=left if outside is None else min(left, LOOK_OUTSIDE))
+            if found is not None and _is_up(found):
+                return
+            before, trouble = trouble, await outside.trouble(pool_id, last.config) if outside and last else None
+            # Twice the same: what is tried again over there may succeed.
+            hopeless = trouble is not None and trouble.lasting and trouble == before
+            if found is not None or hopeless or time.monotonic() >= deadline:
+                break
+        said = trouble.text if trouble else None
+        raise usable.not_up(
+            found or last, name=name, failed=found is not None or hopeless, seconds=timeout, trouble=said
+        )
 
 
 def _is_up(pool: PoolRecord) -> bool:

@@ -32,7 +32,7 @@ def check_config(config: PoolConfig, *, kinds: Mapping[str, WorkerType]) -> None
         if not Path(root).is_absolute():
             raise errors.InvalidField.of("allowed_roots", f"{short(root)} is no absolute path", "Begin it with '/'.")
     kind = kinds.get(config.worker_type or "")
-    if kind is None or kind.container is None:
+    if kind is None or kind.container is None or config.kubernetes is not None:
         return
     image = config.extra_config.get("container_image") or kind.container.image
     if image is None:
