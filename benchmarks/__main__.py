@@ -50,6 +50,12 @@ async def _delegation(_: argparse.Namespace) -> list[Figure]:
     return await delegation.run()
 
 
+async def _bus(_: argparse.Namespace) -> list[Figure]:
+    from benchmarks import bus
+
+    return await bus.run()
+
+
 SECTIONS: dict[str, Section] = {
     "scale": _scale,
     "recovery": _recovery,
@@ -57,6 +63,7 @@ SECTIONS: dict[str, Section] = {
     "celery": _celery,
     "memory": _memory,
     "delegation": _delegation,
+    "bus": _bus,
 }
 
 #: Seconds a section may take altogether.

@@ -83,28 +83,29 @@ class MessageBus:
             MahavishnuError: the bus of a manager could not put the task of a ``task_delegate`` on its pool's queue.
         """
         sent = parse_message(message)
-        if sent.type is MessageType.TASK_DELEGATE and self._delegates:
-            await self._delegates[0](sent)
-        await self.deliver(sent)
+        await self._send(sent)
+        # Without a turn for the handlers, a loop that only publishes would fill every queue, however quick they are.
+        await asyncio.sleep(0)
         return sent
 
     async def publish_many(self, messages: Iterable[Message | Mapping[str, Any]]) -> list[Message]:
         """Send messages in their order; all are checked before the first is sent. Raises like ``publish``."""
         checked = [parse_message(message) for message in messages]
-        return [await self.publish(message) for message in checked]
+        for sent in checked:
+            await self._send(sent)
+        return checked
 
     async def deliver(self, sent: Message) -> None:
         """Give a message to its subscribers and its target here, and delegate nothing."""
         self._published += 1
-        self._subscriptions.put(sent)
+        if self._subscriptions.put(sent):
+            await asyncio.sleep(0)
         if sent.target_pool_id is not None:
             if sent.target_pool_id not in self._mailboxes and len(self._mailboxes) >= MAX_MAILBOXES:
                 self._give_up(next(iter(self._mailboxes)))
             self._unread += self._mailbox(sent.target_pool_id).put(sent)
         if sent.type is MessageType.POOL_CLOSED:
             self._give_up(sent.source_pool_id)
-        # Without a turn for the handlers, a loop that only publishes would fill every queue, however quick they are.
-        await asyncio.sleep(0)
 
     async def receive(self, pool_id: str, timeout: float | None = None) -> Message | None:  # noqa: ASYNC109
         """Return the next message whose target is this pool; None when there was none in ``timeout`` seconds.
@@ -139,6 +140,11 @@ class MessageBus:
             for _ in range(mailbox.receivers):
                 mailbox.put(None)
         self._mailboxes.clear()
+
+    async def _send(self, sent: Message) -> None:
+        if sent.type is MessageType.TASK_DELEGATE and self._delegates:
+            await self._delegates[0](sent)
+        await self.deliver(sent)
 
     def _subscribed(self, kind: MessageType) -> None:
         for listener in self._listeners:
