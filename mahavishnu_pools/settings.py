@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -182,6 +182,18 @@ class Settings(BaseSettings):
     # older keys that keep their meaning
     workers_enabled: bool = True
     max_concurrent_workers: int = Field(default=10, ge=1, le=10_000)
+    worker_default_type: str | None = Field(default=None, description="Older name of `default_worker_type`.")
+    worker_timeout_seconds: float | None = Field(
+        default=None, gt=0, le=7 * DAY, description="Timeout of the tasks of `WorkerManager` that have none."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_names_stand_for_the_newer_ones(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("default_worker_type") is not None:
+            return given
+        older = given.get("worker_default_type")
+        return given if older is None else {**given, "default_worker_type": older}
 
     @field_validator("node_tags", "allowed_roots", "imports", "python_callables", mode="before")
     @classmethod

@@ -82,7 +82,7 @@ class WorkerManager:
             NotFound: there is no such worker.
             UnknownChoice, InvalidField: the task cannot be used.
         """
-        worker, spec = self._worker(worker_id), task_spec(task)
+        worker, spec = self._worker(worker_id), self._timed(task_spec(task))
         self._check([spec], [worker])
         return await worker.execute(spec)
 
@@ -98,7 +98,7 @@ class WorkerManager:
         workers = [self._worker(worker_id) for worker_id in dict.fromkeys(worker_ids)]
         if not workers:
             raise errors.InvalidField.of("worker_ids", "is empty", "Give the ids that spawn_workers returned.")
-        specs = [task_spec(task) for task in tasks]
+        specs = [self._timed(task_spec(task)) for task in tasks]
         self._check(specs, workers)
         waiting = iter(enumerate(specs))
         found: dict[int, TaskResult] = {}
@@ -149,6 +149,12 @@ class WorkerManager:
                 f"No worker has the id {worker_id!r}. Use one that spawn_workers returned and that is not closed.",
                 worker_id=worker_id,
             ) from None
+
+    def _timed(self, spec: TaskSpec) -> TaskSpec:
+        seconds = self.terminal_manager.settings.worker_timeout_seconds
+        if seconds is None or "timeout" in spec.model_fields_set:
+            return spec
+        return spec.model_copy(update={"timeout": seconds})
 
     def _check(self, specs: Iterable[TaskSpec], workers: Iterable[LocalWorker]) -> None:
         kinds = {worker.worker_type for worker in workers}

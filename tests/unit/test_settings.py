@@ -276,3 +276,12 @@ def test_the_data_directory_is_the_users(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("sys.platform", "darwin")
     assert user_data_dir() == Path("/home/somebody/Library/Application Support/mahavishnu")
+
+
+def test_older_names_keep_their_meaning(write_file: WriteFile) -> None:
+    write_file("worker_default_type: terminal-qwen\nworker_timeout_seconds: 20\n")
+
+    settings = load_settings()
+
+    assert (settings.default_worker_type, settings.worker_timeout_seconds) == ("terminal-qwen", 20.0)
+    assert load_settings(default_worker_type="shell").default_worker_type == "shell"

@@ -224,3 +224,13 @@ def _pid_in(directory: Path) -> Any:
         return int(path.read_text().strip() or 0) if path.exists() else 0
 
     return look
+
+
+async def test_a_task_without_a_timeout_gets_the_one_of_the_older_setting(tmp_path: Path) -> None:
+    settings = Settings(worker_timeout_seconds=0.2, kill_grace=0.1, allowed_roots=(tmp_path,))
+
+    async with WorkerManager(TerminalManager.create(settings)) as manager:
+        (worker,) = await manager.spawn_workers("shell")
+        result = await manager.execute_task(worker, {"prompt": "sleep 60"})
+
+    assert result.status == "timeout"
