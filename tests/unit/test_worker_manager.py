@@ -226,8 +226,11 @@ def _pid_in(directory: Path) -> Any:
     return look
 
 
-async def test_a_task_without_a_timeout_gets_the_one_of_the_older_setting(tmp_path: Path) -> None:
-    settings = Settings(worker_timeout_seconds=0.2, kill_grace=0.1, allowed_roots=(tmp_path,))
+async def test_a_task_without_a_timeout_gets_the_one_of_the_older_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(worker_timeout_seconds=0.2, kill_grace=0.1)
 
     async with WorkerManager(TerminalManager.create(settings)) as manager:
         (worker,) = await manager.spawn_workers("shell")
