@@ -13,10 +13,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.signing import Signer
+from mahavishnu_pools.process_logs import set_up_logging, wants_json
 from mahavishnu_pools.routing.celery_app import add_pools
 from mahavishnu_pools.routing.celery_app import make_app as client_app
 from mahavishnu_pools.schemas.pool import PoolConfig
@@ -43,10 +44,17 @@ def make_app(settings: Settings, url: str, *, user_app: str | None = None) -> Ce
     theirs = _user_app(user_app) if user_app else None
     app = add_pools(theirs, settings=settings, url=lambda: url) if theirs else client_app(settings, url)
     app.set_current()
+    if wants_json():
+        signals.setup_logging.connect(_log_as_json, weak=False)
     app.conf.update(_WORKER, worker_pool=THREAD_POOL)
     celery_run_task.register(app)
     periodic.register(app)
     return app
+
+
+def _log_as_json(**_: Any) -> None:
+    """Take Celery's place where it would set its own log up: in beat, and in plain ``celery worker`` commands."""
+    set_up_logging()
 
 
 #: What every worker of ours needs, whoever's app it runs.

@@ -17,6 +17,8 @@ from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
 
+from mahavishnu_pools.process_logs import about
+
 from .leaving import record_leaving
 
 logger = logging.getLogger(__name__)
@@ -168,7 +170,10 @@ class ThreadPool(BasePool):
 
         def work(job: Job = job) -> None:
             try:
-                apply_target(target, args or (), kwargs, callback, accept_callback, pid=slot, propagate=BaseException)
+                with about(task_id=task_id):
+                    apply_target(
+                        target, args or (), kwargs, callback, accept_callback, pid=slot, propagate=BaseException
+                    )
             except Exception:
                 raise
             except BaseException as exc:  # noqa: BLE001

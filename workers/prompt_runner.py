@@ -20,12 +20,12 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.process_logs import set_up_logging
 from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from mahavishnu_pools.settings import Settings, load_settings
 from mahavishnu_pools.worker_types import load_worker_types
 
-from .agent.logs import set_up_logging
 from .executors.interface import Cancellation, Limits, RunContext
 from .executors.registry import execute
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.signing import Signer
+from mahavishnu_pools.process_logs import about
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
@@ -71,7 +72,8 @@ class TaskRunner:
         started, clock = time.time(), time.monotonic()
         worker_id = f"{threading.current_thread().name}@{self._group.node}"
         self._events.started(running)
-        spec, outcome = self.attempt(running, data, worker_id)
+        with about(task_id=running.held.task_id):
+            spec, outcome = self.attempt(running, data, worker_id)
         attempt = Attempt(
             held=running.held,
             number=running.claim.attempt,

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import psutil
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.process_logs import set_up_logging
 from mahavishnu_pools.settings import Settings, load_settings
 
 from .controller import BAD_SETTINGS, NO_REDIS, run_controller
 from .group_process import DEFAULT_FUNCTION
-from .logs import set_up_logging
 from .node import AgentIdentity, agent_id_of
 from .spawning import starts_by_exec
 from .warmup import warm_up

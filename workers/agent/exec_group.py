@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from mahavishnu_pools.process_logs import set_up_logging
+
 from .forking import leave
 from .group_process import run_group_process
-from .logs import set_up_logging
 from .start import GroupStart
 from .ticks import Ticks
 

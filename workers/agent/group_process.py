@@ -7,6 +7,8 @@ import logging
 import os
 from typing import Any, cast
 
+from mahavishnu_pools.process_logs import POOL_VARIABLE
+
 from .news import NewsWriter
 from .start import GroupFunction, GroupStart
 from .ticks import Ticks
@@ -14,7 +16,7 @@ from .ticks import Ticks
 logger = logging.getLogger(__name__)
 
 #: Set in every group; programs it starts must get them too, so that the agent finds what a dead group left behind.
-POOL_VARIABLE, LEASE_VARIABLE, AGENT_VARIABLE = "MAHAVISHNU_POOL_ID", "MAHAVISHNU_LEASE", "MAHAVISHNU_AGENT_ID"
+LEASE_VARIABLE, AGENT_VARIABLE = "MAHAVISHNU_LEASE", "MAHAVISHNU_AGENT_ID"
 
 #: The package all this is in: ``workers`` in a checkout, ``mahavishnu_workers`` where it is installed.
 PACKAGE = __name__.rpartition(".agent")[0]

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import psutil
 
-from .group_process import AGENT_VARIABLE, LEASE_VARIABLE, POOL_VARIABLE
+from mahavishnu_pools.process_logs import POOL_VARIABLE
+
+from .group_process import AGENT_VARIABLE, LEASE_VARIABLE
 
 logger = logging.getLogger(__name__)
 
