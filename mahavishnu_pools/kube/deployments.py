@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 
@@ -58,9 +59,9 @@ def deployment_manifests(
         types = head("ConfigMap", "v1", config, pool_id=pool_id, name=types_name(config))
         found.append({**types, "data": {_TYPES_FILE: given.worker_types}})
     if given.secrets:
-        found.append(
-            {**head("Secret", "v1", config, pool_id=pool_id), "type": "Opaque", "stringData": dict(given.secrets)}
-        )
+        # As the API keeps it: of ``stringData`` an apply could take nothing away again.
+        data = {name: base64.b64encode(text.encode()).decode() for name, text in given.secrets.items()}
+        found.append({**head("Secret", "v1", config, pool_id=pool_id), "type": "Opaque", "data": data})
     found.append(_deployment(config, given, pool_id=pool_id, least=least))
     found.append(_disruption_budget(config, pool_id=pool_id))
     if scales(config):
@@ -128,6 +129,7 @@ def _container(config: PoolConfig, given: PodSettings) -> Manifest:
             "imagePullPolicy": kubernetes.image_pull_policy,
             "command": list(COMMAND),
             "workingDir": kubernetes.workdir or WORK,
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "envFrom": _env_from(config, given),
             "env": _env(config, given),
             "resources": promised,

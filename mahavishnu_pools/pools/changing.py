@@ -70,13 +70,17 @@ class Changer:
         outside = pool_type(config.pool_type).outside(config, self._settings)
         if outside is not None:
             await outside.scale(pool.pool_id, config, workers=target)
-        changes: dict[str, Any] = {"workers": target}
+        # The Pods of a deployment say themselves how many workers there are.
+        changes: dict[str, Any] = {} if config.is_deployment else {"workers": target}
         if config != pool.config:
             changes["config"] = config.model_dump_json()
-        await self._store.run(change_pool(pool.pool_id, **changes))
+        if changes:
+            await self._store.run(change_pool(pool.pool_id, **changes))
 
         async def look() -> PoolRecord | None:
             now = await self._read(pool)
+            if config.is_deployment:
+                return now if now.ready_workers == now.workers == target else None
             # What is paused or not up yet reports nothing; another scaling may have overtaken this one.
             settled = now.status is not PoolStatus.RUNNING or now.workers != target
             return now if settled or now.ready_workers == target else None

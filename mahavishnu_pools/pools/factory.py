@@ -9,13 +9,14 @@ from types import MappingProxyType
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.pools.interface import PoolType
+from mahavishnu_pools.pools.kubernetes import KUBERNETES
 from mahavishnu_pools.pools.mahavishnu import MAHAVISHNU
 from mahavishnu_pools.pools.session_buddy import SESSION_BUDDY
 
 #: Entry points of this group name PoolType objects.
 ENTRY_POINT_GROUP = "mahavishnu_pools.pool_types"
 
-BUILT_IN: Mapping[str, PoolType] = MappingProxyType({one.name: one for one in (MAHAVISHNU, SESSION_BUDDY)})
+BUILT_IN: Mapping[str, PoolType] = MappingProxyType({one.name: one for one in (MAHAVISHNU, SESSION_BUDDY, KUBERNETES)})
 
 
 def pool_type(name: str) -> PoolType:

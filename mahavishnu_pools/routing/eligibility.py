@@ -59,7 +59,8 @@ class View:
 
     def nodes_of(self, pool: PoolRecord) -> tuple[NodeInfo, ...]:
         """Return the living nodes that run a pool."""
-        return tuple(node for node in self.nodes if node.alive and node.name in pool.assigned)
+        mine = {group.node for group in pool.groups} if pool.config.is_deployment else pool.assigned
+        return tuple(node for node in self.nodes if node.alive and node.name in mine)
 
     def known_task_types(self) -> dict[str, Mapping[str, Any] | None]:
         """Return the task types that some pool's workers have registered beside the built-in ones."""
@@ -74,7 +75,7 @@ class View:
 
     def takes_prose(self, pool: PoolRecord) -> bool:
         """Tell whether a pool can make something of a prompt in plain words."""
-        return pool.config.pool_type in PROMPTS_ONLY or self.is_ai(pool.worker_type)
+        return _prompts_only(pool) or self.is_ai(pool.worker_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
-    if pool.config.pool_type in PROMPTS_ONLY:
+    if _prompts_only(pool):
         return None if _is_prompt(need, pool) else "it runs prompts only"
     if need.celery:
         known = pool.celery_tasks is None or need.task_type in pool.celery_tasks
@@ -153,6 +154,10 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     if view.is_ai(need.worker_type or pool.worker_type):
         return None
     return f"it does not know the task type {need.task_type!r}"
+
+
+def _prompts_only(pool: PoolRecord) -> bool:
+    return pool.config.pool_type in PROMPTS_ONLY and not pool.config.is_deployment
 
 
 def _is_prompt(need: Need, pool: PoolRecord) -> bool:

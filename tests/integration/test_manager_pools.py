@@ -63,7 +63,6 @@ async def test_two_managers_that_spawn_the_same_pool_get_one(quick_settings: Set
         ({"name": "a", "min_workers": "many"}, errors.InvalidField, "min_workers"),
         ({"name": "a", "max_worker": 2}, errors.InvalidField, "max_workers"),
         ({"name": "a", "pool_type": "nomad"}, errors.UnknownChoice, "mahavishnu"),
-        ({"name": "a", "pool_type": "kubernetes"}, errors.UnknownChoice, "mahavishnu"),
         ({"name": "a", "worker_type": "terminal-quen"}, errors.UnknownChoice, "terminal-qwen"),
         ({"name": "a", "worker_type": "terminal-gemini"}, errors.MissingProgram, "npm install"),
         ({"name": "a", "nodes": ["elsewhere"]}, errors.InvalidField, "elsewhere"),
