@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urljoin
 
 from mahavishnu_pools.embedded import output
@@ -36,6 +37,7 @@ class PartRun:
         self.part = part
         self.process: ProcessId | None = None
         self._data = data
+        self._log, self._ready = data.log_file(part.name), data.ready_file(part.name)
         self._child: subprocess.Popen[bytes] | None = None
         self._status = PartStatus.WAITING
         self._reason: str | None = None
@@ -113,10 +115,10 @@ class PartRun:
         self, *, env: Mapping[str, str], now: float, url: str | None = None, keep_open: tuple[int, ...] = ()
     ) -> None:
         """Start the process; ``keep_open`` are descriptors it inherits."""
-        self._data.ready_file(self.part.name).unlink(missing_ok=True)
+        self._ready.unlink(missing_ok=True)
         self._started, self._url = now, url or self._url
         try:
-            log = output.open_log(self._data.log_file(self.part.name))
+            log = output.open_log(self._log)
             try:
                 self._child = subprocess.Popen(
                     self._argv,
@@ -136,14 +138,14 @@ class PartRun:
         self._status, self._reason = PartStatus.STARTING, "has not reported ready yet"
         self.process = identify(self._child.pid)
         if self.process is None:
-            self.failed(self._how_it_ended(), now=now)
+            self.failed(_how_it_ended(self._child, self._log), now=now)
 
     def poll(self, *, redis_url: str, now: float) -> None:
         """Look after the process: has it ended, is it ready."""
         if self.process is None:
             return
         if not is_alive(self.process):
-            self.failed(self._how_it_ended(), now=now)
+            self.failed(_how_it_ended(self._child, self._log), now=now)
         elif self._status is PartStatus.STARTING:
             problem = self._not_ready(redis_url, now)
             self._reason = problem
@@ -164,7 +166,7 @@ class PartRun:
         if self.part.ready is Ready.PING:
             return ping(redis_url, timeout=0.25).reason
         if self.part.ready is Ready.FILE:
-            return None if self._reported_ready() else "has not reported ready yet"
+            return None if _reported_ready(self._ready) else "has not reported ready yet"
         health_url = self._health_url()
         if health_url is not None:
             return why_silent(health_url, timeout=0.25)
@@ -177,21 +179,23 @@ class PartRun:
             return None
         return urljoin(self._url, self.part.health)
 
-    def _reported_ready(self) -> bool:
-        # The file may name any process of the part; it was removed before the start, so it cannot be an old one.
-        try:
-            pid = int(self._data.ready_file(self.part.name).read_text().split()[0])
-        except (OSError, ValueError, IndexError):
-            return False
-        return identify(pid) is not None
 
-    def _how_it_ended(self) -> str:
-        code = self._child.wait() if self._child is not None else None
-        if code is None:
-            how = "ended"
-        elif code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-        else:
-            how = f"ended with exit code {code}"
-        words = output.last_words(self._data.log_file(self.part.name)) if code is None or code > 0 else ""
-        return f"{how}; it last said: {words}" if words else how
+def _reported_ready(file: Path) -> bool:
+    # The file may name any process of the part; it was removed before the start, so it cannot be an old one.
+    try:
+        pid = int(file.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return identify(pid) is not None
+
+
+def _how_it_ended(child: subprocess.Popen[bytes] | None, log: Path) -> str:
+    code = child.wait() if child is not None else None
+    if code is None:
+        how = "ended"
+    elif code < 0:
+        how = f"was ended by {signal.Signals(-code).name}"
+    else:
+        how = f"ended with exit code {code}"
+    words = output.last_words(log) if code is None or code > 0 else ""
+    return f"{how}; it last said: {words}" if words else how

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -122,7 +122,7 @@ class Supervisor:
         self._signals.listen()
         earlier = read_state(self._data.root)
         self._take_over(earlier)
-        self._give_ports(earlier)
+        _give_ports(self._runs.values(), earlier)
         while not self._signals.stops and not self._orphaned():
             self._step(time.monotonic())
             self._file.save(self.state())
@@ -133,15 +133,6 @@ class Supervisor:
 
     def _orphaned(self) -> bool:
         return self._spec.owner is not None and not is_alive(self._spec.owner)
-
-    def _give_ports(self, earlier: StackState | None) -> None:
-        """Give every part that listens its port: others are told the URL before it is started."""
-        for run in self._runs.values():
-            if run.part.port is not None:
-                before = earlier.part(run.part.name) if earlier is not None else None
-                own = before is not None and before.status is not PartStatus.EXTERNAL
-                known = urlsplit(before.url).port if own and before is not None and before.url else None
-                run.listens_on(run.part.port or known or choose_port())
 
     def _take_over(self, earlier: StackState | None) -> None:
         if earlier is None:
@@ -166,7 +157,7 @@ class Supervisor:
                 run.hurry()
             run.poll(redis_url=self._redis_url, now=now)
             if run.is_due(now):
-                waits_for = self._waits_for(run)
+                waits_for = _waits_for(run, self._runs)
                 if waits_for:
                     run.hold(f"waits for {', '.join(waits_for)}")
                 elif run.part.name == REDIS:
@@ -174,10 +165,6 @@ class Supervisor:
                 else:
                     run.start(env=self._environment(), now=now)
         self._rotation.poll(now)
-
-    def _waits_for(self, run: PartRun) -> list[str]:
-        first = [name for name, other in self._runs.items() if other.part.core] if not run.part.core else []
-        return [name for name in (*run.part.needs, *first) if name in self._runs and not self._runs[name].is_ready]
 
     def _start_server(self, run: PartRun, now: float) -> None:
         lock = try_lock(self._data.db_lock_file)
@@ -254,6 +241,21 @@ class Supervisor:
             return float(self._data.drain_file.read_text())
         except (OSError, ValueError):
             return self._spec.drain_seconds
+
+
+def _give_ports(runs: Iterable[PartRun], earlier: StackState | None) -> None:
+    """Give every part that listens its port: others are told the URL before it is started."""
+    for run in runs:
+        if run.part.port is not None:
+            before = earlier.part(run.part.name) if earlier is not None else None
+            own = before is not None and before.status is not PartStatus.EXTERNAL
+            known = urlsplit(before.url).port if own and before is not None and before.url else None
+            run.listens_on(run.part.port or known or choose_port())
+
+
+def _waits_for(run: PartRun, runs: Mapping[str, PartRun]) -> list[str]:
+    first = [name for name, other in runs.items() if other.part.core] if not run.part.core else []
+    return [name for name in dict.fromkeys((*run.part.needs, *first)) if name in runs and not runs[name].is_ready]
 
 
 def _row(absent: Absent) -> PartState:
