@@ -23,7 +23,7 @@ from mahavishnu_pools.settings import Settings
 VERSIONS = ("1.30", "1.34", "1.37")
 BETWEEN = ("1.31", "1.32", "1.33", "1.35", "1.36")
 
-EXPECTED = Path(__file__).resolve().parents[1] / "fixtures" / "kubernetes"
+EXPECTED = Path(__file__).resolve().parents[1] / "fixtures" / "manifests"
 
 #: Everything that can be said at once.
 ALL: dict[str, Any] = {
