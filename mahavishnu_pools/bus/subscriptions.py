@@ -50,19 +50,19 @@ class QueuedSubscription:
         """Return how many messages wait for the handler."""
         return len(self._queue)
 
-    @property
-    def crowded(self) -> bool:
-        """Tell whether the queue is more than half full, and may still be worked off."""
-        return not self._full and 2 * len(self._queue) > self._size
+    def put(self, message: Message) -> bool:
+        """Queue a message and see to its delivery; from a full queue the oldest is dropped.
 
-    def put(self, message: Message) -> None:
-        """Queue a message and see to its delivery; from a full queue the oldest is dropped."""
-        if len(self._queue) >= self._size:
-            self._queue.popleft()
+        True means that the queue is more than half full, and may still be worked off.
+        """
+        queue = self._queue
+        if len(queue) >= self._size:
+            queue.popleft()
             self._drop()
-        self._queue.append(message)
+        queue.append(message)
         if self._delivery is None or self._delivery.done():
             self._delivery = asyncio.get_running_loop().create_task(self._deliver())
+        return 2 * len(queue) > self._size and not self._full
 
     def cancel(self) -> None:
         """End the subscription; what waits is not delivered. A handler at work may end. A second call does nothing."""
@@ -156,8 +156,8 @@ class Subscriptions:
         """Queue a message for all that subscribe to its type; True when the handlers should have a turn now."""
         crowded = False
         for subscription in tuple(self._present.get(message.type, ())):
-            subscription.put(message)
-            crowded = crowded or subscription.crowded
+            if subscription.put(message):
+                crowded = True
         self._since_turn += 1
         if not crowded and self._since_turn < self._turn:
             return False

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from mahavishnu_pools.store.calls import Argument, Call
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message ready to be sent: its type, its target, the pool that is closed with it, and its JSON text."""
+    """A message ready to be sent: its type, its target, the pool that is closed with it, and its JSON text.
+
+    The text is one line.
+    """
 
     kind: str
     target: str | None
     closed: str | None
     text: str
 
-    def arguments(self) -> tuple[Argument, ...]:
-        """Return the four script arguments of this message."""
-        return (self.kind, self.target or "", self.closed or "", self.text)
+
+def _in_common(letter: Letter) -> tuple[str, str, str]:
+    return (letter.kind, letter.target or "", letter.closed or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,10 @@ class Request:
 
 def publish(letters: Sequence[Letter], request: Request, *, mailbox: int) -> Call[int]:
     """Send messages in their order, and return how many left a mailbox unread; one holds at most ``mailbox``."""
-    flat = (argument for letter in letters for argument in letter.arguments())
+    flat: list[Argument] = []
+    for common, some in groupby(letters, _in_common):
+        texts = [letter.text for letter in some]
+        flat.extend((*common, len(texts), "\n".join(texts)))
     return Call("bus_publish", (request.by, request.number, mailbox, *flat), int)
 
 

@@ -290,11 +290,11 @@ local function message_text(kind, source, target, payload, seed, now)
   return string.sub(head, 1, -2) .. ',"payload":' .. payload .. '}'
 end
 
--- Sends messages of one type to who listens, with the number of the last one: so listeners know how many they missed.
+-- Sends messages of one type, a line each, to who listens, with the number of the last one: so listeners know how many they missed.
 -- run: redis.call, or redis.pcall where it may fail.
-local function broadcast(run, kind, texts)
-  local last = run('HINCRBY', k_bus_count(), kind, #texts)
-  run('PUBLISH', k_bus(kind), (type(last) == 'number' and last or 0) .. '\n' .. table.concat(texts, '\n'))
+local function broadcast(run, kind, text, count)
+  local last = run('HINCRBY', k_bus_count(), kind, count)
+  run('PUBLISH', k_bus(kind), (type(last) == 'number' and last or 0) .. '\n' .. text)
 end
 
 -- Puts a message into the mailbox of a pool, and returns how many it displaced.
@@ -321,7 +321,7 @@ end
 local function tell(kind, pool, payload, now)
   if not heard(kind) then return end
   local text = cjson.encode(payload)
-  broadcast(redis.pcall, kind, { message_text(kind, pool, nil, text, pool .. stamp(now) .. text, now) })
+  broadcast(redis.pcall, kind, message_text(kind, pool, nil, text, pool .. stamp(now) .. text, now), 1)
 end
 
 -- News of a pool's status.
@@ -354,7 +354,7 @@ local function share(id, pool, asked, o, now, about)
       duration = about.duration, truncated = cut })
     local payload = string.sub(head, 1, -2) .. ',"result":' .. string.gsub(result, '\n', ' ') .. '}'
     local text = message_text('result_share', pool, by.source, payload, by.message_id, now)
-    broadcast(redis.pcall, 'result_share', { text })
+    broadcast(redis.pcall, 'result_share', text, 1)
     into_mailbox(redis.pcall, by.source, text, MAILBOX_MOST)
   end
 end
