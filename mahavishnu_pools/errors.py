@@ -187,11 +187,13 @@ class PoolBusy(InvalidInput):
     code = "pool_busy"
 
     @classmethod
-    def of(cls, name: str, queued: int, running: int) -> PoolBusy:
-        """Build the error from the pool's name and the numbers of its waiting and running tasks."""
+    def of(cls, name: str, queued: int, running: int, *, ways: str = "") -> PoolBusy:
+        """Build the error from the pool's name, its waiting and running tasks and how to say what becomes of them."""
+        known = (
+            ways or "tasks='move' gives them to other pools, 'drain' waits until they have run, 'cancel' cancels them"
+        )
         return cls(
-            f"Pool {name!r} has {queued} queued and {running} running tasks. Say what is to become of them: "
-            "--move [--to POOL] gives them to other pools, --drain waits until they have run, --cancel cancels them.",
+            f"Pool {name!r} has {queued} queued and {running} running tasks. Say what is to become of them: {known}.",
             pool=name,
             queued=queued,
             running=running,

@@ -11,6 +11,7 @@ from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 from mahavishnu_pools.store import dead
 from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.pools import read_pools
 
 #: More letters than are ever kept.
 ALL = 100_000
@@ -68,7 +69,7 @@ class DeadVerbs(Connected):
             answers.extend(answered)
         for task_id, one in zip(wanted, answers, strict=True):
             if one.answer != "ok":
-                raise _problem(task_id, one)
+                raise _problem(task_id, one, pool=await self._name_of(one.pool_id))
         return wanted
 
     async def purge_dead(self, task_ids: Iterable[str] | None = None, *, older_than: float | None = None) -> int:
@@ -86,6 +87,11 @@ class DeadVerbs(Connected):
         while done := await store.run(dead.purge_letters(before=before, result_ttl=ttl)):
             total += done
         return total
+
+    async def _name_of(self, pool_id: str) -> str:
+        """Return a pool's name; of one that is gone only the id is known."""
+        store = (await self._connected()).store
+        return next((found.config.name for found in (await store.run(read_pools(pool_id))).pools), pool_id)
 
     async def _pool_id(self, pool: str | None, *, living: bool = False) -> str | None:
         if pool is None:
@@ -113,16 +119,16 @@ def _pieces(ids: Sequence[str], size: int) -> list[Sequence[str]]:
     return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
-def _problem(task_id: str, one: dead.Replayed) -> errors.MahavishnuError:
+def _problem(task_id: str, one: dead.Replayed, *, pool: str) -> errors.MahavishnuError:
     if one.answer == "unknown":
         return errors.DeadLetterNotFound.of(task_id)
     if one.answer == "gone":
         return errors.PoolGone(
-            f"The pool {one.pool_id} of dead task {task_id} was closed. Name another one with pool=NAME.",
+            f"The pool {pool} of dead task {task_id} was closed. Name another one with pool=NAME.",
             pool=one.pool_id,
         )
     if one.answer == "closing":
-        problem = f"{one.pool_id} takes no tasks now, so dead task {task_id} cannot wait there"
+        problem = f"{pool!r} takes no tasks now, so dead task {task_id} cannot wait there"
         return errors.InvalidField.of("pool", problem, "Resume it, or name another one with pool=NAME.")
     return errors.InvalidField.of(
         task_id, "is a message that could not be read and cannot be run", "Purge it, and correct who sent it."

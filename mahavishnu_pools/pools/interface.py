@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mahavishnu_pools.schemas.moving import DrainedPool
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolMetrics
 from mahavishnu_pools.schemas.task import TaskResult, TaskSpec
 
@@ -61,6 +62,10 @@ class Pool(Protocol):
         """Go on after a pause."""
         ...
 
+    async def drain(self, *, timeout: float | None = None) -> DrainedPool:  # noqa: ASYNC109 - public name
+        """Take no new tasks and start none; with ``timeout`` (seconds) wait for those that run, then hand them back."""
+        ...
+
     async def close(self) -> None:
         """Close the pool for good."""
         ...
@@ -91,6 +96,10 @@ class Operations(Protocol):
 
     async def resume_pool(self, pool: str) -> PoolInfo:
         """Resume a pool."""
+        ...
+
+    async def drain_pool(self, pool: str, *, timeout: float | None = None) -> DrainedPool:  # noqa: ASYNC109 - public name
+        """Drain a pool."""
         ...
 
     async def close_pool(self, pool: str, *, timeout: float | None = None) -> object:  # noqa: ASYNC109 - public name

@@ -7,6 +7,7 @@ from typing import Any
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.pools.interface import Operations, PoolType, Task
+from mahavishnu_pools.schemas.moving import DrainedPool
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolMetrics
 from mahavishnu_pools.schemas.task import TaskResult
 
@@ -53,6 +54,13 @@ class MahavishnuPool:
     async def resume(self) -> PoolInfo:
         """Go on after a pause."""
         return await self._operations.resume_pool(self.pool_id)
+
+    async def drain(self, *, timeout: float | None = None) -> DrainedPool:  # noqa: ASYNC109 - public name
+        """Take no new tasks and start none; with ``timeout`` (seconds) wait for those that run, then hand them back.
+
+        Tasks that wait stay in the pool: resume it, rebalance, or close it.
+        """
+        return await self._operations.drain_pool(self.pool_id, timeout=timeout)
 
     async def close(self) -> None:
         """Close the pool for good."""

@@ -73,7 +73,7 @@ def move(order: MoveOrder, *, request: str) -> Call[Moved]:
 
     def parse(reply: list[Any]) -> Moved:
         if reply[0] == "closing":
-            problem = f"{reply[1]!r} is {reply[2]} and takes no tasks"
+            problem = f"{reply[3]!r} is {reply[2]} and takes no tasks"
             raise errors.InvalidField.of("pool", problem, "Name another pool.")
         lots = dict(zip(reply[4::2], reply[5::2], strict=True))
         return Moved(reply[1], reply[2], reply[3] == "1", lots)

@@ -207,7 +207,7 @@ async def test_a_pool_that_takes_no_tasks_gets_none_replayed(world: World, pool:
     task_id = _die(world, pool)
     await manager.drain_pool("p")
 
-    with pytest.raises(errors.InvalidField, match="takes no tasks now"):
+    with pytest.raises(errors.InvalidField, match="'p' takes no tasks now"):
         await manager.replay_dead([task_id])
 
     assert [letter.task_id for letter in await manager.dead_letters()] == [task_id]

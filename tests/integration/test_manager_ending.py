@@ -90,6 +90,16 @@ async def test_draining_without_a_deadline_returns_at_once(manager: PoolManager,
     assert (await manager.result(held, wait_timeout=5)).ok
 
 
+async def test_a_handle_drains_its_pool_and_hands_back_what_runs_longer(manager: PoolManager, node: FakeNode) -> None:
+    await spawn(manager, "a")
+    await hold(manager, "a")
+    handle = await manager.get_pool("a")
+
+    drained = await handle.drain(timeout=0.1)
+
+    assert (drained.name, drained.status, drained.handed_back) == ("a", PoolStatus.DRAINING, 1)
+
+
 # ── close ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -100,7 +110,7 @@ async def test_a_pool_with_tasks_is_not_closed_unless_somebody_says_what_becomes
     await hold(manager, "a")
     await wait_in(manager, "a", 2)
 
-    with pytest.raises(errors.PoolBusy, match=r"2 queued and 1 running.*--move.*--drain.*--cancel") as caught:
+    with pytest.raises(errors.PoolBusy, match=r"2 queued and 1 running.*tasks='move'.*'drain'.*'cancel'") as caught:
         await manager.close_pool("a", tasks="refuse")
     await manager.close_pool("empty", tasks="refuse")
 

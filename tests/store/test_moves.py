@@ -193,7 +193,7 @@ def test_a_pool_that_takes_no_tasks_gets_none(world: World, status: PoolStatus) 
     a, b = world.pool("a"), world.pool("b", status=status)
     ids = world.to(a, 3)
 
-    with pytest.raises(errors.InvalidField, match=f"is {status}"):
+    with pytest.raises(errors.InvalidField, match=f"'b' is {status}"):
         move(world, a, b)
 
     assert order_of(world, a) == ids

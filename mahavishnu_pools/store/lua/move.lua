@@ -3,13 +3,13 @@
 -- them first, so that a long queue is moved by repeated calls.
 -- ARGV: 2 request id, 3 source, 4 target, 5 place, 6 window, 7 most, 8 how many of each lot (JSON), 9 '1' to move only while the
 -- target's load stays below the source's
--- Reply: {'ok', moved, window left, '1' when the loads are even, lot, number, …}; {'closing', target, its status}
+-- Reply: {'ok', moved, window left, '1' when the loads are even, lot, number, …}; {'closing', target, its status, its name}
 local request, source, target, place, window, most = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local quotas, even = cjson.decode(ARGV[8]), ARGV[9] == '1'
 local LOOKED_AT, BYTES, GONE = 4 * most, 4 * 1024 * 1024, '\0gone'
 local before = call('GET', k_moved(request))
 if before then return cjson.decode(before) end
-if not takes(target) then return { 'closing', target, call('HGET', k_pool(target), 'status') or 'closed' } end
+if not takes(target) then return { 'closing', target, call('HGET', k_pool(target), 'status') or 'closed', call('HGET', k_pool(target), 'name') or target } end
 
 local function filled(pool)
   return queued_of(pool) + running_of(pool), math.max(1, tonumber(call('HGET', k_pool(pool), 'workers')) or 1)
