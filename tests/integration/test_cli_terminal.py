@@ -1,0 +1,111 @@
+"""Commands in a real pseudo-terminal: the full screen, its keys, colours, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.fixtures.command_line import Cli
+from tests.fixtures.terminal import CTRL_C, Terminal
+from tests.waiting import eventually
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start(cli: Cli) -> Start:
+    def started(*arguments: str, **variables: str) -> Terminal:
+        argv = [sys.executable, "-P", "-m", "mahavishnu_pools.cli.main", *arguments]
+        environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        return Terminal(argv, env={**environment, **variables})
+
+    return started
+
+
+def test_watch_fills_the_screen_and_leaves_the_terminal_as_it_was(start: Start, pool: str) -> None:
+    with start("pools", "watch", "--refresh", "0.3") as terminal:
+        assert terminal.shows(pool), terminal.seen
+        changed = terminal.attributes
+        terminal.type(CTRL_C)
+        assert terminal.ends()
+
+        assert terminal.seen.startswith(b"\x1b[?1049h")  # the other screen, and back
+        assert b"\x1b[?1049l" in terminal.seen
+        assert b"Traceback" not in terminal.seen
+        assert changed != terminal.before
+        assert terminal.attributes == terminal.before
+        assert terminal.process.returncode == 130
+
+
+def test_keys_sort_scale_pause_resume_and_quit(start: Start, cli: Cli) -> None:
+    cli("pools", "close-all", "--yes")  # the first row is to be this test's
+    cli("pools", "spawn", "--name", "keyed", "--worker-type", "shell", "--max", "3")
+
+    with start("pools", "watch", "--refresh", "0.3") as terminal:
+        assert terminal.shows("keyed")
+        terminal.type(b"s")
+        assert terminal.shows("Sorted by name")
+        terminal.type(b"+")
+        assert terminal.shows("Pool keyed has 2 workers."), terminal.seen[-2000:]
+        terminal.type(b"p")
+        assert terminal.shows("Pool keyed is paused.")
+        assert cli.json("pools", "get", "keyed")["status"] == "paused"
+        terminal.type(b"p")
+        assert terminal.shows("Pool keyed goes on.")
+        terminal.type(b"---")
+        assert terminal.shows("--max")  # what scale refuses is told in the foot
+        terminal.type(b"q")
+        assert terminal.ends()
+
+        assert terminal.process.returncode == 0
+        assert terminal.attributes == terminal.before
+    assert cli.json("pools", "get", "keyed")["status"] == "running"
+
+
+def test_watch_writes_lines_where_the_output_is_no_terminal(cli: Cli, pool: str) -> None:
+    out = cli("pools", "watch", "--refresh", "0.1", "--count", "2")
+    data = cli("pools", "monitor", "--count", "1", "--format", "json")
+
+    assert sum(f" {pool} " in line for line in out.splitlines()) == 2
+    assert "\x1b" not in out
+    assert data.startswith('{"pools": [{"pool_id"')
+
+
+@pytest.mark.parametrize(("extra", "status"), [((), "cancelled"), (("--no-cancel",), "running")])
+def test_ctrl_c_cancels_the_task_that_is_waited_for_or_leaves_it(
+    start: Start, cli: Cli, pool: str, extra: tuple[str, ...], status: str
+) -> None:
+    def tasks() -> list[str]:
+        return [task["status"] for task in cli.json("pools", "tasks", "--pool", pool)["tasks"]]
+
+    with start("pools", "execute", pool, "--prompt", "sleep 60", *extra) as terminal:
+        eventually(lambda: tasks() == ["running"], within=60)
+        terminal.type(CTRL_C)
+        assert terminal.ends()
+
+        assert terminal.process.returncode == 130
+        assert b"Traceback" not in terminal.seen
+    eventually(lambda: tasks() == [status], within=60)
+
+
+def test_a_terminal_gets_colours_unless_it_wants_none(start: Start, pool: str) -> None:
+    with start("pools", "list") as coloured, start("pools", "list", NO_COLOR="1") as plain:
+        assert coloured.ends()
+        assert plain.ends()
+
+        assert b"\x1b[32m" in coloured.seen
+        assert b"\x1b[" not in plain.seen
+        assert "●".encode() in plain.seen
+
+
+def test_closing_all_pools_asks_somebody_at_a_terminal(start: Start, pool: str, cli: Cli) -> None:
+    with start("pools", "close-all") as terminal:
+        assert terminal.shows("also those others have made?")
+        terminal.type(b"n\n")
+        assert terminal.ends()
+
+        assert terminal.process.returncode == 130
+    assert cli.json("pools", "get", pool)["status"] == "running"
