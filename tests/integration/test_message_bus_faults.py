@@ -100,6 +100,27 @@ async def test_a_frozen_server_is_an_error_in_bounded_time_and_nothing_is_sent_t
     assert len({message.message_id for message in seen}) == len(seen)
 
 
+async def test_closing_ends_what_waits_for_a_frozen_server(
+    redis_bus: MakeBus, own_valkey_server: PrivateValkey
+) -> None:
+    bus = redis_bus(url=own_valkey_server.url, timeout=DEADLINE)
+    bus.subscribe("heartbeat", lambda message: None)
+    await bus.publish(numbered(0))
+    os.kill(own_valkey_server.pid, signal.SIGSTOP)
+    try:
+        receiver = asyncio.create_task(bus.receive("pool_b"))
+        publishers = [asyncio.create_task(bus.publish(numbered(number))) for number in range(3)]
+        await asyncio.wait(publishers, timeout=0.05)
+        async with asyncio.timeout(DEADLINE / 2):
+            await bus.close()
+            results = await asyncio.gather(*publishers, receiver, return_exceptions=True)
+    finally:
+        os.kill(own_valkey_server.pid, signal.SIGCONT)
+
+    assert [type(result) for result in results[:3]] == [errors.RedisUnavailable] * 3
+    assert results[3] is None
+
+
 async def test_what_is_published_while_the_connection_is_lost_is_counted_as_missed(
     redis_bus: MakeBus, own_valkey_server: PrivateValkey
 ) -> None:

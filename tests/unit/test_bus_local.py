@@ -59,23 +59,6 @@ async def test_messages_for_ever_new_pools_do_not_fill_the_memory(monkeypatch: p
     assert bus.counts().unread == 2
 
 
-async def test_a_handler_may_cancel_its_own_subscription_and_close_the_bus() -> None:
-    bus = MessageBus()
-    done = asyncio.Event()
-
-    async def handler(message: Message) -> None:
-        subscription.cancel()
-        await bus.close()
-        done.set()
-
-    subscription = bus.subscribe(MessageType.HEARTBEAT, handler)
-    await bus.publish({"type": "heartbeat", "source_pool_id": "pool_a"})
-    async with asyncio.timeout(10):
-        await done.wait()
-
-    assert subscription.waiting == 0
-
-
 async def test_a_bus_ends_with_its_block() -> None:
     async with MessageBus() as bus:
         receiver = asyncio.create_task(bus.receive("pool_a"))
