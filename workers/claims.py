@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mahavishnu_pools.store.leases import Claim, Held
+from mahavishnu_pools.tracing import TaskTrace
 
 from .executors.interface import Cancellation
 
@@ -25,6 +26,7 @@ class Running:
     hand_back: bool = False
     ending: bool = False
     request: Any = None
+    trace: TaskTrace | None = None
 
 
 class ClaimTable:
@@ -75,7 +77,7 @@ class ClaimTable:
         """End what runs so that it waits again; Celery tasks and functions in our own threads cannot be ended so."""
         for running in self.all():
             running.hand_back = True
-            running.cancellation.cancel()
+            running.cancellation.cancel(leave=True)
 
     def clear(self) -> list[Running]:
         """Forget everything (the lease is lost) and return what was held."""

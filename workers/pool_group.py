@@ -193,7 +193,7 @@ class PoolGroup:
                 running.cancellation.cancel()
             if not body.followed:
                 self.events.received(running, message["headers"])
-                self._threads.threads.submit(lambda: self.runner.run(running, body.spec))
+                self._threads.threads.submit(lambda: self.runner.run(running, body.spec, message["headers"]))
                 return
         self.celery.take(running, message)
 
@@ -224,7 +224,7 @@ class PoolGroup:
         logger.error("The lease of %s was taken back; its tasks are ended", self.options.context.pool_id)
         self._lost = True
         for running in self.table.clear():
-            running.cancellation.cancel()
+            running.cancellation.cancel(leave=True)
         self.loop.stop_claiming()
         self.options.on_exit(EXIT_LEASE_LOST)
 

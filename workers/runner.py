@@ -8,7 +8,8 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mahavishnu_pools.process_logs import about
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
+from mahavishnu_pools.tracing import TaskTrace, task_trace
 
 from .claims import Running
 from .events import TaskEvents
@@ -67,15 +69,21 @@ class TaskRunner:
         self._events = events
         self._end = end
 
-    def run(self, running: Running, data: Any) -> None:
-        """Run a claimed task (``data`` is its specification as JSON data) until its claim is ended."""
+    def run(self, running: Running, data: Any, headers: Mapping[str, Any] | None = None) -> None:
+        """Run a claimed task (``data`` is its specification as JSON data) until its claim is ended.
+
+        ``headers`` are those of its message, which may carry a trace.
+        """
+        held = running.held
+        ids = {"task_id": held.task_id, "pool_id": held.pool_id, "attempt": running.claim.attempt}
+        running.trace = task_trace(headers or {}, **ids)
         started, clock = time.time(), time.monotonic()
         worker_id = f"{threading.current_thread().name}@{self._group.node}"
         self._events.started(running)
-        with about(task_id=running.held.task_id):
+        with about(task_id=held.task_id), running.trace.running() if running.trace else nullcontext():
             spec, outcome = self.attempt(running, data, worker_id)
         attempt = Attempt(
-            held=running.held,
+            held=held,
             number=running.claim.attempt,
             worker_id=worker_id,
             task_type=spec.task_type,
@@ -84,11 +92,11 @@ class TaskRunner:
             retries=running.claim.retries,
         )
         try:
-            self._logs.finish(running.held.task_id)
+            self._logs.finish(held.task_id)
             self._events.finished(running, outcome, attempt.duration)
         except Exception:  # the border of what only watches: a task ends whether or not it can be shown
-            logger.exception("The end of task %s was not shown", running.held.task_id)
-        self._end(running.held, self._ending(running, spec, outcome, attempt))
+            logger.exception("The end of task %s was not shown", held.task_id)
+        self._end(held, _traced(self._ending(running, spec, outcome, attempt), running.trace, outcome))
 
     def _ending(self, running: Running, spec: TaskSpec, outcome: Outcome, attempt: Attempt) -> Call[Any]:
         ttl = self._group.result_ttl
@@ -121,9 +129,10 @@ class TaskRunner:
             pool_id=group.pool_id,
             worker_id=worker_id,
             attempt=running.claim.attempt,
+            retries=running.claim.retries,
             spec=spec,
             worker_type=group.worker_type,
-            env=group.env,
+            env={**group.env, **running.trace.environment()} if running.trace else group.env,
             default_cwd=group.default_cwd,
             allowed_roots=group.allowed_roots,
             log=self._logs.sink(running.held.task_id),
@@ -132,6 +141,14 @@ class TaskRunner:
             python_callables=group.python_callables,
             services=group.services,
         )
+
+
+def _traced(call: Call[Any], trace: TaskTrace | None, outcome: Outcome) -> Call[Any]:
+    """Return the call with which a claim ends; its trace ends with the reply."""
+    if trace is None:
+        return call
+    trace.ended(outcome.status, outcome.error)
+    return replace(call, parse=lambda reply: trace.written(call.parse(reply)))
 
 
 #: Stands for a specification that could not be read.

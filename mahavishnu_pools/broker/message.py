@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from mahavishnu_pools import errors, names
+from mahavishnu_pools import errors, names, tracing
 from mahavishnu_pools.broker.signing import HEADER, Signer
 from mahavishnu_pools.schemas.secret_names import secret_in
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -102,7 +102,8 @@ def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | N
         raise errors.PayloadTooLarge.of(len(text), max_bytes)
     bucket = names.celery_priority(spec.priority)
     properties = {"correlation_id": task_id, "priority": bucket, "delivery_tag": task_id}
-    prefix, suffix = render(_body(text), _headers(task_id, spec), properties, signer=signer)
+    head = {**_headers(task_id, spec), **tracing.headers()}
+    prefix, suffix = render(_body(text), head, properties, signer=signer)
     return Envelope(
         task_id=task_id,
         kind=spec.task_type,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mahavishnu_pools import errors, names
+from mahavishnu_pools import errors, names, tracing
 from mahavishnu_pools.cli.option_names import running_command, with_options
 from mahavishnu_pools.cli.which_stack import not_running, settings_in_force
 
@@ -34,6 +34,8 @@ def open_manager() -> PoolManager:
     from mahavishnu_pools.bootstrap import find_redis_url
     from mahavishnu_pools.manager import PoolManager
 
+    tracing.set_up("mahavishnu")
+    tracing.continue_from_environment()
     url = find_redis_url(settings)
     if url is None:
         raise not_running(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from mahavishnu_pools import durations, errors
+from mahavishnu_pools import durations, errors, tracing
 from mahavishnu_pools.broker.following import follow_log
 from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.pools.interface import Task
@@ -130,6 +130,10 @@ class TaskVerbs(Connected):
         return found
 
     async def _submit(self, tasks: Sequence[Task], wish: Wish, batch_id: str | None) -> list[Submitted]:
+        with tracing.span("submit", kind="producer", attributes={"mahavishnu.tasks": len(tasks)}):
+            return await self._send(tasks, wish, batch_id)
+
+    async def _send(self, tasks: Sequence[Task], wish: Wish, batch_id: str | None) -> list[Submitted]:
         parts = await self._connected()
         parcels = await run_steps(parts.store, submission.pack(parts.chooser, parts.sender, tasks))
         ids = [parcel.envelope.task_id for parcel in parcels]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mahavishnu_pools import names
+from mahavishnu_pools import names, tracing
 from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter
 from mahavishnu_pools.store.steps import run_steps_sync
@@ -48,6 +48,8 @@ class PoolRouter:
             return None
         wish = Wish(asked["pool"], asked["pool_selector"], asked["pool_affinity"], _filter(asked["pool_filter"]))
         pool_id = run_steps_sync(self._store(), self._chooser.choose(_need(name, args), wish, route))
+        if carried := tracing.headers():
+            options["headers"] = {**(options.get("headers") or {}), **carried}
         return {"queue": names.queue_of(pool_id)}
 
 

@@ -21,7 +21,7 @@ PASSED = (
     "PYTHONPATH", "VIRTUAL_ENV",
     "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "MAHAVISHNU_DATA_DIR", "MAHAVISHNU_NAMESPACE",
     "MAHAVISHNU_AGENT_ID", "MAHAVISHNU_LEASE", "MAHAVISHNU_NODE_NAME",
-    "MAHAVISHNU_ROOT_TASK_ID", "MAHAVISHNU_TASK_DEPTH",
+    "MAHAVISHNU_ROOT_TASK_ID", "MAHAVISHNU_TASK_DEPTH", "TRACEPARENT", "TRACESTATE",
 )  # fmt: skip
 
 #: Never passed on, whatever asks for it: the password of the stack, and what would hide a task's processes.
