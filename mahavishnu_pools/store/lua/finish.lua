@@ -38,6 +38,7 @@ local function cool_down(c)
   local name = call('HGET', k_pool(pool), 'name') or pool
   local ends = math.floor((now + length) * 1000) / 1000 -- JSON keeps 14 digits
   call('HSET', k_cooldowns(), c.worker, cjson.encode({ ends = ends, length = length, why = c.why, pool = name }))
+  event('cool_down', pool, name, 'worker_type', c.worker, 'ends', stamp(ends), 'reason', c.why or '')
   call('PEXPIRE', k_cooldowns(), math.max(call('PTTL', k_cooldowns()), math.ceil(length * 2000)))
   return ends
 end
@@ -96,6 +97,8 @@ elseif action == 'outcome' then
 elseif action == 'retry' then
   local due = math.max(now + tonumber(ARGV[11]), cool_until or 0)
   call('HINCRBY', key, 'retries', 1)
+  call('HINCRBY', k_figures(pool), 'retries', 1)
+  task_event('task_retried', pool, call('HGET', k_pool(pool), 'name') or '', id, 'task_type', call('HGET', key, 'type') or '', 'due', stamp(due))
   call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', ARGV[8])
   call('HDEL', key, 'claim', 'suspect')
   call('ZADD', k_delayed(pool), stamp(due), id .. '\n' .. bucket .. '\n' .. message)

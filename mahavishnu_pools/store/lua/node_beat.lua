@@ -2,7 +2,7 @@
 -- Reply: the question of a check, '' when there is none
 even_when_full()
 call('HSET', k_nodes(), ARGV[2], ARGV[3])
-call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4])
+if not call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4], 'GET') then event('node_joined', '', '', 'node', ARGV[2]) end
 local function face(text)
   if not text or text == '' then return '' end
   local group = cjson.decode(text)
@@ -22,6 +22,11 @@ for i = 5, #ARGV, 2 do
     end
   end
   -- Who waits for a pool to be ready or scaled looks again; routing does not depend on it, so the registry's version stays.
-  if face(before) ~= face(text) then call('PUBLISH', k_changed(), pool) end
+  if face(before) ~= face(text) then
+    call('PUBLISH', k_changed(), pool)
+    local group = text ~= '' and cjson.decode(text) or { status = 'gone', workers = 0 }
+    event('group_status', pool, call('HGET', k_pool(pool), 'name') or '', 'node', ARGV[2], 'status', group.status, 'workers', group.workers,
+      'reason', type(group.reason) == 'string' and group.reason or '')
+  end
 end
 return call('GET', k_examine()) or ''

@@ -15,5 +15,6 @@ call('ZADD', k_pools(), turn, id)
 call('ZADD', k_turns(), turn, id)
 call('ZADD', k_affinity_turns(), turn, id)
 changed(id)
+event('pool_created', id, name, 'pool_type', ARGV[4], 'workers', ARGV[6])
 tell('pool_created', id, { name = name, pool_type = ARGV[4], workers = tonumber(ARGV[6]) }, clock())
 return { 'created' }

@@ -6,14 +6,6 @@ else
   for i = 2, #ARGV do ids[#ids + 1] = call('HGET', k_pool_names(), ARGV[i]) or ARGV[i] end
 end
 local reply = { tonumber(call('GET', k_registry()) or 0) }
--- What a node said of its groups counts while the node lives.
-local function groups_of(id)
-  local living, all = {}, call('HGETALL', k_groups(id))
-  for i = 1, #all, 2 do
-    if call('EXISTS', k_node(all[i])) == 1 then living[#living + 1] = all[i]; living[#living + 1] = all[i + 1] end
-  end
-  return living
-end
 for _, id in ipairs(ids) do
   local h = call('HGETALL', k_pool(id))
   if #h > 0 then

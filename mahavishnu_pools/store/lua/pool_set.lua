@@ -7,7 +7,10 @@ if ARGV[3] ~= '' and not string.find(',' .. ARGV[3] .. ',', ',' .. status .. ','
 even_when_full()
 for i = 4, #ARGV, 2 do
   -- The autoscaler leaves a number that somebody chose alone for a while.
-  if ARGV[i] == 'workers' then call('HSET', k_pool(id), 'chosen_at', stamp(clock())) end
+  if ARGV[i] == 'workers' then
+    call('HSET', k_pool(id), 'chosen_at', stamp(clock()))
+    note_scaling(id, call('HGET', k_pool(id), 'workers'), ARGV[i + 1], 'hand', '')
+  end
   if ARGV[i] == 'status' then call('HDEL', k_pool(id), 'spent_on') end -- it is not the budget any more that pauses it
   if ARGV[i + 1] == '' then call('HDEL', k_pool(id), ARGV[i]) else call('HSET', k_pool(id), ARGV[i], ARGV[i + 1]) end
 end

@@ -39,6 +39,33 @@ local function running_of(pool)
   return n
 end
 
+-- What nodes said of a pool's groups, node and JSON; it counts while the node lives.
+local function groups_of(pool)
+  local living, all = {}, call('HGETALL', k_groups(pool))
+  for i = 1, #all, 2 do
+    if call('EXISTS', k_node(all[i])) == 1 then living[#living + 1] = all[i]; living[#living + 1] = all[i + 1] end
+  end
+  return living
+end
+
+-- Of larger messages it is not looked up how long they have waited.
+local WAITED_BYTES = 64 * 1024
+
+-- Seconds that the longest waiting of the first messages of each bucket has waited.
+local function longest_wait(pool, now)
+  local most = 0
+  for b = 0, BUCKETS - 1 do
+    local message = call('LINDEX', bucket_key(pool, b), -1)
+    if message and #message <= WAITED_BYTES then
+      local good, m = pcall(cjson.decode, message)
+      local id = good and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
+      local created = type(id) == 'string' and tonumber(call('HGET', k_task(id), 'created') or nil)
+      if created then most = math.max(most, now - created) end
+    end
+  end
+  return most
+end
+
 local function ring(pool)
   if call('EXISTS', k_pool(pool)) == 1 then call('XADD', k_bell(pool), 'MAXLEN', '1', '*', 'r', '1') end
 end
@@ -224,6 +251,56 @@ local function give_back(pool, id, bucket, message)
   end
 end
 
+-- ── figures and events. Figures of a pool are fields of one hash, counted up where they arise; the metrics are read from them. ──
+
+-- Upper ends, in seconds, of the buckets that run times and waits are counted in; the next one holds the rest.
+local EDGES = { 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600 }
+
+local function edge_of(seconds)
+  for i = 1, #EDGES do
+    if seconds <= EDGES[i] then return i end
+  end
+  return #EDGES + 1
+end
+
+-- Anybody can name a task type: so many fields a pool, then types it had not yet are counted as `other`.
+local FIGURES_MOST = 2000
+
+-- Counts an outcome by type, status and bucket of its run time (none: it never started).
+local function count_outcome(pool, kind, status, seconds)
+  local tail = '\n' .. status .. '\n' .. (seconds and edge_of(seconds) or '')
+  local field = 't\n' .. string.sub(kind, 1, 128) .. tail
+  if call('HINCRBY', k_figures(pool), field, 1) > 1 or call('HLEN', k_figures(pool)) <= FIGURES_MOST then return end
+  call('HDEL', k_figures(pool), field)
+  call('HINCRBY', k_figures(pool), 't\nother' .. tail, 1)
+end
+
+-- Counts something else of a pool, while there is one.
+local function count_figure(pool, field, number)
+  if call('EXISTS', k_pool(pool)) == 1 then call('HINCRBY', k_figures(pool), field, number) end
+end
+
+-- Events of pools and of tasks are kept apart, so many of each: many tasks do not push out what became of the pools.
+local POOL_EVENTS, TASK_EVENTS = 10000, 100000
+
+-- Notes what became of a pool or node, with fields (name, value, …); nothing fails for want of the note.
+local function event(kind, pool, name, ...)
+  redis.pcall('XADD', k_events('pools'), 'MAXLEN', '~', POOL_EVENTS, '*', 'type', kind, 'pool', pool, 'name', name, ...)
+end
+
+local function task_event(kind, pool, name, id, ...)
+  redis.pcall('XADD', k_events('tasks'), 'MAXLEN', '~', TASK_EVENTS, '*', 'type', kind, 'pool', pool, 'name', name, 'task', id, ...)
+end
+
+-- A pool has another number of workers. by: auto or hand.
+local function note_scaling(pool, before, after, by, reason)
+  before, after = tonumber(before), tonumber(after)
+  if not before or not after or before == after then return end
+  local direction = after > before and 'up' or 'down'
+  call('HINCRBY', k_figures(pool), 's\n' .. direction .. '\n' .. by, 1)
+  event('pool_scaled', pool, call('HGET', k_pool(pool), 'name') or '', 'before', before, 'after', after, 'by', by, 'reason', reason or '')
+end
+
 -- The user's app that runs the Celery tasks of a pool; '' the one that is configured for all.
 local function app_of(pool) return string.match(call('HGET', k_pool(pool), 'config') or '', '"celery_app"%s*:%s*"([^"]*)"') or '' end
 
@@ -248,6 +325,7 @@ local function dead_letter(id, pool, cause, message, now)
   if call('EXISTS', k_task(id)) == 0 then message = string.sub(message, 1, UNREADABLE_MOST) end
   call('HSET', k_dead_letter(id), 'pool', pool, 'cause', cause, 'message', message, 'at', stamp(now))
   call('ZADD', k_dead(), now, id)
+  count_figure(pool, 'dead_letters', 1)
   for _, key in ipairs({ k_dead_letter(id), k_dead(), k_task(id), k_log(id) }) do
     if call('PTTL', key) < DEAD_TTL then call('PEXPIRE', key, DEAD_TTL) end
   end
@@ -326,7 +404,10 @@ end
 
 -- News of a pool's status.
 local function tell_status(pool, before, after)
-  if before ~= after then tell('status_update', pool, { status = after, before = before }, clock()) end
+  if before == after then return end
+  local h = call('HMGET', k_pool(pool), 'name', 'reason')
+  event('pool_status', pool, h[1] or '', 'status', after, 'before', before or '', 'reason', h[2] or '')
+  tell('status_update', pool, { status = after, before = before }, clock())
 end
 
 -- Bytes of output and error in an answer to a delegated task that is not sent whole, and the most that is sent whole.
@@ -464,17 +545,21 @@ function settle(id, pool, o, now)
   if h[3] and call('GET', k_idem(h[3])) == id then call('PEXPIRE', k_idem(h[3]), ttl) end
   local periodic = string.find(h[5] or '', 'celery:mahavishnu.periodic.', 1, true) == 1
   if OUTBOX and not periodic then note(id, pool, o, now, h) end
-  if not periodic and call('EXISTS', k_pool(pool)) == 1 then
+  local name = not periodic and call('HGET', k_pool(pool), 'name')
+  local seconds = h[4] and now - tonumber(h[4]) or nil
+  if name then
     call('HINCRBY', k_pool(pool), STAT[o.status], 1)
-    if h[4] then
-      call('HINCRBYFLOAT', k_pool(pool), 'duration_sum', stamp(now - tonumber(h[4])))
+    count_outcome(pool, h[5] or '', o.status, seconds)
+    task_event('task_' .. o.status, pool, name, id, 'task_type', h[5] or '', 'worker', h[8] or '', 'seconds', seconds and stamp(seconds) or '')
+    if seconds then
+      call('HINCRBYFLOAT', k_pool(pool), 'duration_sum', stamp(seconds))
       call('HINCRBY', k_pool(pool), 'duration_count', 1)
     end
     call('LPUSH', k_recent(pool), id)
     call('LTRIM', k_recent(pool), 0, 999)
   end
   if h[1] then call('PUBLISH', k_client(h[1]), id) end
-  local about = { type = h[5], duration = h[4] and now - tonumber(h[4]) or nil }
+  local about = { type = h[5], duration = seconds }
   if h[10] then pcall(share, id, pool, h[10], o, now, about) end
   if not periodic then
     tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = h[8], duration = about.duration }, now)

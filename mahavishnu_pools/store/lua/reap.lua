@@ -69,6 +69,12 @@ if left == 0 then
   call('SREM', k_pool_leases(pool), lease)
 end
 if call('EXISTS', k_pool(pool)) == 1 then
+  if requeued > 0 then call('HINCRBY', k_figures(pool), 'l\n' .. cause, requeued) end
+  -- A group that ended in order holds nothing.
+  if left == 0 and (cause ~= 'node' or tonumber(reaped) > 0) then
+    call('HINCRBY', k_figures(pool), 'g\n' .. cause, 1)
+    event('group_lost', pool, call('HGET', k_pool(pool), 'name') or '', 'node', cjson.decode(about).node or '', 'cause', cause, 'held', reaped)
+  end
   reindex(pool, false)
   ring(pool)
 end

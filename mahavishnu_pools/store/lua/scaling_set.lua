@@ -8,6 +8,7 @@ if h[2] ~= ARGV[4] or call('GET', k_scaler(pool)) ~= node then return 0 end
 even_when_full()
 call('HSET', k_pool(pool), 'workers', ARGV[5], 'scaled_because', ARGV[6], 'scaled_at', stamp(clock()))
 call('HDEL', k_pool(pool), 'chosen_at')
+note_scaling(pool, h[2], ARGV[5], 'auto', ARGV[6])
 reindex(pool, false)
 changed(pool)
 ring(pool)

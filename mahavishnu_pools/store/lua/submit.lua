@@ -7,6 +7,7 @@ local ENDED_BATCH_TTL = 86400
 
 local count = (#ARGV - 2) / 8
 local reply, touched = { 'ok' }, {}
+local routed = {}
 if o.batch and call('EXISTS', k_batch(o.batch)) == 0 then
   call('HSET', k_batch(o.batch), 'total', 0, 'successful', 0, 'failed', 0, 'created', stamp(now))
 end
@@ -72,6 +73,7 @@ for i = 0, count - 1 do
     end
     push(pool, bucket, prefix, suffix)
     touched[pool] = true
+    routed[pool] = (routed[pool] or 0) + 1
     -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
     if o.strategy == 'least_loaded' then reindex(pool, true) end
     reply[#reply + 1] = { id, pool, '1' }
@@ -89,5 +91,7 @@ for pool in pairs(touched) do
   if o.strategy ~= 'least_loaded' then reindex(pool, false) end
   ring(pool)
 end
-if o.counted then call('HINCRBY', k_routed(), o.counted, count) end
+if o.counted then
+  for pool, number in pairs(routed) do call('HINCRBY', k_figures(pool), 'r\n' .. o.counted, number) end
+end
 return reply
