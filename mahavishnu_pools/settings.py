@@ -179,6 +179,13 @@ class Settings(BaseSettings):
         default="auto", description="Whether the stack has an Akosha; auto: unless its URL names another one."
     )
 
+    # pages
+    flower: Switch = Field(default="auto", description="Whether the stack has Flower; auto: if its port is free.")
+    flower_port: int = Field(default=5555, ge=0, le=65535, description="Its port; 0: any free one.")
+    flower_auth: SecretStr | None = Field(
+        default=None, description="`user:password` (several with commas) Flower asks for; needed off loopback."
+    )
+
     # older keys that keep their meaning
     workers_enabled: bool = True
     max_concurrent_workers: int = Field(default=10, ge=1, le=10_000)
@@ -203,6 +210,14 @@ class Settings(BaseSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("flower_auth")
+    @classmethod
+    def _logins_are_complete(cls, value: SecretStr | None) -> SecretStr | None:
+        logins = [] if value is None else value.get_secret_value().split(",")
+        if not all(re.fullmatch(r"[^:\s]+:\S+", login) for login in logins):
+            raise ValueError("must be written user:password, or user:password,other:password")
+        return value
 
     @field_validator("redis_url", "kubernetes_redis_url")
     @classmethod

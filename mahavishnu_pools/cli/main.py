@@ -37,6 +37,7 @@ COMMANDS = {
     "completion": f"{_HERE}.completion_script:completion",
     "session-buddy": f"{_HERE}.session_buddy:session_buddy",
     "akosha": f"{_HERE}.akosha:akosha",
+    "flower": f"{_HERE}.flower:flower",
     "version": f"{_HERE}.version:version",
 }
 

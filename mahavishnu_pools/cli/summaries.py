@@ -21,6 +21,7 @@ PROGRAM = {
     "completion": "Print the script that makes a SHELL complete commands, options and the names of pools.",
     "session-buddy": "Serve pools of three workers and a memory as MCP tools, until Ctrl-C or SIGTERM.",
     "akosha": "Serve the embedded Akosha: memory and patterns of all pools, for MCP clients.",
+    "flower": "Serve Flower, which shows worker groups, queues and tasks, until Ctrl-C.",
     "version": "Print the versions of this program and of what it stands on.",
 }
 

@@ -19,6 +19,7 @@ from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.demo.files import can_be_sent, python_files
 from mahavishnu_pools.demo.report import Address, FileResult, Report, document, file_result
 from mahavishnu_pools.embedded import health
+from mahavishnu_pools.embedded.parts import CORE, PARTS
 from mahavishnu_pools.embedded.private import PrivateStack
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo
@@ -51,7 +52,7 @@ async def run(job: Job) -> Report:
     """
     files = python_files(job.directory)
     job.output.say("Starting a private stack …")
-    async with PrivateStack(job.settings) as stack:
+    async with PrivateStack(job.settings, parts=CORE if job.wait is None else PARTS) as stack:
         manager = PoolManager(settings=stack.on_stack(job.settings), redis_url=stack.redis_url)
         try:
             report = await _analysed(manager, files, stack=stack, job=job)

@@ -65,6 +65,7 @@ class Part:
 
     A part with a ``choice`` may be left out, is started when all others are ready, and nobody waits for it. It listens
     on ``port`` (0: any free one); the other parts get its ``url`` in the variable ``told_as``.
+    A ``page`` is for people: stacks that end with a program have none.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Part:
     port: int | None = None
     health: str = "/health"
     told_as: str | None = None
+    page: bool = False
 
     @property
     def core(self) -> bool:
@@ -144,10 +146,23 @@ PARTS: tuple[Part, ...] = (
         stop_order=31,
         stop_seconds=12.0,
     ),
+    Part(
+        "flower",
+        python_module("mahavishnu_pools.cli.main", "flower", "--port", PORT),
+        ready=Ready.HTTP,
+        url=f"http://{LOOPBACK}:{PORT}/",
+        health="/healthcheck",
+        page=True,
+        choice=Choice("flower", port="flower_port", packages=("flower",)),
+        stop_order=15,
+    ),
 )
 
 #: What every stack has.
 CORE: tuple[Part, ...] = tuple(part for part in PARTS if part.core)
+
+#: What the stack of a program has.
+PAGELESS: tuple[Part, ...] = tuple(part for part in PARTS if not part.page)
 
 
 @dataclass(frozen=True, slots=True)

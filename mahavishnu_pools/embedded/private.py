@@ -16,7 +16,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import stack
 from mahavishnu_pools.embedded.addresses import on_stack
 from mahavishnu_pools.embedded.identity import identify, is_alive
-from mahavishnu_pools.embedded.parts import PARTS, Part
+from mahavishnu_pools.embedded.parts import PAGELESS, Part
 from mahavishnu_pools.embedded.planning import plan
 from mahavishnu_pools.embedded.state import read_state
 from mahavishnu_pools.settings import Settings
@@ -33,7 +33,7 @@ class PrivateStack:
     Its supervisor also watches this process and stops everything when it is gone.
     """
 
-    def __init__(self, settings: Settings, *, parts: Sequence[Part] = PARTS) -> None:
+    def __init__(self, settings: Settings, *, parts: Sequence[Part] = PAGELESS) -> None:
         self._settings = settings
         self._parts = parts
         self._data_dir: Path | None = None

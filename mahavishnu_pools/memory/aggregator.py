@@ -127,7 +127,8 @@ class MemoryAggregator:
                 await asyncio.to_thread(prune_when_due, index, settings.memory_keep_days)
             except errors.RedisUnavailable as exc:
                 notes.append(f"The newest outcomes are missing: {exc.message}")
-            async with opened_sinks(settings) as sinks:
+            # Only now, connected, the manager knows where its stack's servers are.
+            async with opened_sinks(self._settings(pool_manager)) as sinks:
                 found = await search_all(index, sinks, query, limit=limit, filters=filters)
         finally:
             index.close()

@@ -8,8 +8,10 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from mahavishnu_pools.embedded import health, stack
 from mahavishnu_pools.embedded.addresses import on_stack
@@ -113,6 +115,24 @@ def test_a_stack_taken_over_keeps_its_servers_where_they_are(make_settings: Call
     assert not is_alive(process(after, "akosha"))
 
 
+def test_flower_asks_for_its_login_and_the_password_is_in_no_command_line(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings(flower_auth=SecretStr("me:a-long-secret"))
+    start(settings, parts=(*STAND_INS, *(one for one in PARTS if one.name == "flower")))
+    eventually(lambda: runs(settings, "flower"), within=60)
+    state = read_state(settings.data_dir)
+    url = part(state, "flower").url
+
+    with httpx.Client(base_url=str(url), timeout=30) as http:
+        answers = [
+            http.get("/workers", auth=auth).status_code for auth in (None, ("me", "wrong"), ("me", "a-long-secret"))
+        ]
+
+    assert answers == [401, 401, 200]
+    assert "a-long-secret" not in Path(f"/proc/{process(state, 'flower').pid}/cmdline").read_text()
+
+
 # ── the whole of it, with the real agent ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -145,5 +165,7 @@ async def test_memory_and_delegation_work_on_a_stack_without_any_configuration(m
 
     synced = await manager.sync_memory()
     assert synced["memory_items_pending"] == 0
-    hits = await manager.search_memory("marmalade")
+    async with PoolManager(settings=Settings(data_dir=manager.settings.data_dir)) as another:
+        hits = await another.search_memory("marmalade")
     assert "marmalade" in str(hits)
+    assert not hits.notes
