@@ -55,8 +55,10 @@ def test_keys_sort_scale_pause_resume_and_quit(start: Start, cli: Cli) -> None:
         assert cli.json("pools", "get", "keyed")["status"] == "paused"
         terminal.type(b"p")
         assert terminal.shows("Pool keyed goes on.")
-        terminal.type(b"---")
-        assert terminal.shows("--max")  # what scale refuses is told in the foot
+        terminal.type(b"-")
+        assert terminal.shows("Pool keyed has 1 workers.")
+        terminal.type(b"-")
+        assert terminal.shows("0 workers are too few")  # what scale refuses is told in the foot
         terminal.type(b"q")
         assert terminal.ends()
 

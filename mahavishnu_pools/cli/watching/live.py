@@ -32,6 +32,7 @@ class Live:
         self._count = count
         self._monitor = Monitor()
         self._message = ""
+        self._wanted: dict[str, int] = {}
         self._console = Console(file=sys.stdout, no_color=bool(os.environ.get("NO_COLOR")))
         self._working: set[asyncio.Task[None]] = set()
 
@@ -93,8 +94,17 @@ class Live:
         elif key == "p":
             self._begin(self._manager.pause_pool(name), f"Pool {name} is paused.")
         else:
-            target = pool.workers + (1 if key == "+" else -1)
-            self._begin(self._manager.scale_pool(name, target), f"Pool {name} has {target} workers.")
+            # A key that is pressed again counts from what was asked for, not from what is there so far.
+            target = self._wanted.get(name, pool.workers) + (1 if key == "+" else -1)
+            self._wanted[name] = target
+            self._begin(self._scale(name, target), f"Pool {name} has {target} workers.")
+
+    async def _scale(self, name: str, target: int) -> None:
+        try:
+            await self._manager.scale_pool(name, target)
+        finally:
+            if self._wanted.get(name) == target:
+                del self._wanted[name]
 
     def _begin(self, work: Coroutine[Any, Any, object], done: str) -> None:
         async def act() -> None:
