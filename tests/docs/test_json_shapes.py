@@ -42,11 +42,23 @@ def test_commands_print_what_the_document_says(tmp_path: Path, environment: dict
     work = ("--task-type", "shell", "--payload", '{"command": "true"}')
     many = ("--task-type", "analyze", "--payload", '{"files": ["none.py"]}', "--no-wait")
 
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text('"true"\n')
+
     assert set(call("up", "--detach")) == documented("`up`, `status`")
     assert set(call("pools", "spawn", "--name", "one", "--worker-type", "shell")) == example("pool_id")
     assert set(call("pools", "list")) == documented("`pools list`")
     assert set(call("pools", "health")) == documented("`pools health`")
     assert set(call("pools", "execute", "one", *work)) == example("task_id")
+    found = call("pools", "tasks")
+    assert set(found) == documented("`pools tasks`")
+    batch = call("pools", "submit", "--file", str(tasks))
+    assert set(batch) == documented("`pools submit`")
+    assert set(call("pools", "task", "--batch", batch["batch_id"])) == documented("`pools task --batch`")
+    assert set(call("pools", "retry", found["tasks"][0]["task_id"])) == documented("`pools retry`")
+    assert set(call("pools", "discover")) == documented("`pools discover`")
+    assert set(call("nodes")) == documented("`nodes`")
+    assert set(call("config", "show")) == documented("`config show`")
     task = call("pools", "route", *work, "--no-wait")
     assert set(task) == documented("`pools execute`, `route` with")
     assert set(call("pools", "cancel", task["task_id"])) == documented("`pools cancel`")

@@ -1,0 +1,133 @@
+"""One watch of all objects of a kind that belong to a pool. It survives whatever ends watches.
+
+A watch ends by itself now and then, its connection drops, its place in the history is forgotten (410), the API server
+restarts. Then it goes on from where it was, or lists everything again and tells what has gone meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.kube.client import Cluster
+from mahavishnu_pools.kube.objects import Manifest
+from mahavishnu_pools.kube.paths import KINDS
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which the server is asked to end a watch, and those beyond after which a silent one counts as broken.
+WATCH_SECONDS, SILENT_SECONDS = 50, 15.0
+
+#: Seconds before the second try after a failure, and the most there are between two.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+#: What is told of an object: ``True``, its newest state; ``False``, it is gone.
+Seen = Callable[[Manifest, bool], None]
+
+
+class _Expired(Exception):
+    """The place in the history is forgotten."""
+
+
+class Watch:
+    """Tells ``seen`` of every object of a kind with certain labels, for as long as ``run`` runs.
+
+    After everything was listed, ``listed`` is told which version of the cluster that was.
+    """
+
+    def __init__(
+        self, cluster: Cluster, kind: str, *, labels: str, seen: Seen, listed: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._cluster, self._kind, self._labels, self._seen, self._listed = cluster, kind, labels, seen, listed
+        self._known: dict[str, Manifest] = {}
+        self._version: str | None = None
+        #: What is wrong at the moment, None: all is well.
+        self.trouble: str | None = None
+
+    async def begin(self) -> None:
+        """List what there is.
+
+        Raises:
+            ClusterUnavailable, ClusterRefused: that failed.
+        """
+        found = await self._cluster.find(self._kind, labels=self._labels)
+        items = {one["metadata"]["name"]: one for one in found.get("items") or []}
+        gone = [one for name, one in self._known.items() if name not in items]
+        self._known = items
+        self._version = str((found.get("metadata") or {}).get("resourceVersion") or "")
+        for one in gone:
+            self._seen(one, False)
+        for one in items.values():
+            self._seen(one, True)
+        self._listed(self._version)
+
+    async def run(self) -> None:
+        """Watch without end."""
+        failures = 0
+        while True:
+            try:
+                if self._version is None:
+                    await self.begin()
+                self.trouble = None
+                async for event in self._events():
+                    failures = 0
+                    self._take(event)
+            except _Expired:
+                logger.info("The watch of %s begins anew", self._kind, extra={"action": "watch"})
+                self._version = None
+            except errors.MahavishnuError as exc:
+                failures += 1
+                if failures > 1:
+                    self.trouble = exc.message
+                logger.debug("The watch of %s is broken: %s", self._kind, exc)
+                await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1.0))
+
+    async def _events(self) -> AsyncIterator[Manifest]:
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": self._labels,
+            "resourceVersion": self._version or "",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        path = KINDS[self._kind].path(self._cluster.namespace)
+        rest = b""
+        try:
+            async with self._cluster.stream(path, query=query, idle=WATCH_SECONDS + SILENT_SECONDS) as pieces:
+                async for piece in pieces:
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in filter(None, lines):
+                        yield _event(line)
+        except errors.ClusterRefused as exc:
+            if exc.details()["status"] == 410:
+                raise _Expired from exc
+            raise
+
+    def _take(self, event: Manifest) -> None:
+        kind, one = event.get("type"), event.get("object") or {}
+        if kind == "ERROR":
+            # Whatever is wrong with it, a new list puts it right.
+            raise _Expired
+        meta = one.get("metadata") or {}
+        self._version = str(meta.get("resourceVersion") or self._version)
+        if kind == "BOOKMARK":
+            return
+        name = str(meta.get("name"))
+        if kind == "DELETED":
+            self._known.pop(name, None)
+        else:
+            self._known[name] = one
+        self._seen(one, kind != "DELETED")
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as exc:
+        raise _Expired from exc
+    return found if isinstance(found, dict) else {}

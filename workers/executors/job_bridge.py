@@ -1,0 +1,168 @@
+"""Runs the tasks of a pool as Jobs: worker threads wait, one event loop does the rest for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
+from contextlib import AsyncExitStack
+from typing import Any
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.kube.board import Board
+from mahavishnu_pools.kube.clearing import delete_jobs
+from mahavishnu_pools.kube.client import Cluster
+from mahavishnu_pools.kube.jobs import TASK_ID, JobTask
+from mahavishnu_pools.kube.objects import kubernetes_of
+from mahavishnu_pools.kube.pod_state import is_over
+from mahavishnu_pools.schemas.pool import PoolConfig
+
+from .interface import Cancellation
+from .job_course import JobCourse, JobEnd, Wishes
+
+logger = logging.getLogger(__name__)
+
+#: Seconds the first contact with the cluster may take.
+START_TIMEOUT = 20.0
+
+#: Seconds the end may take, and that of a pool which takes its Jobs with it.
+STOP_TIMEOUT, CLEAR_TIMEOUT = 5.0, 30.0
+
+#: Seconds between two looks at the health of the cluster, and at Jobs nobody waits for.
+LOOK_EVERY, SWEEP_EVERY = 1.0, 60.0
+
+#: Says which of some tasks have their outcome, or are not known any more.
+EndedTasks = Callable[[Sequence[str]], set[str]]
+
+
+class JobBridge:
+    """The bridge of one worker group.
+
+    ``report`` is called off the loop with what is wrong with the cluster, or None. ``ended`` is asked off the loop.
+    """
+
+    def __init__(
+        self, config: PoolConfig, pool_id: str, *, report: Callable[[str | None], None], ended: EndedTasks
+    ) -> None:
+        self.config, self.pool_id = config, pool_id
+        self._report, self._ended = report, ended
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="jobs", daemon=True)
+        self._cluster: Cluster
+        self._board: Board
+
+    def start(self) -> None:
+        """Connect, and list the pool's Jobs.
+
+        Raises:
+            ClusterUnavailable, ClusterRefused, InvalidField: the cluster cannot be used.
+        """
+        self._thread.start()
+        try:
+            self._call(self._begin()).result(START_TIMEOUT)
+        except TimeoutError:
+            self.close()
+            raise errors.ClusterUnavailable(f"The cluster did not answer in {START_TIMEOUT:g} s.") from None
+        except errors.MahavishnuError:
+            self.close()
+            raise
+
+    def close(self, *, delete: bool = False) -> None:
+        """End the waiting and the connection, with ``delete`` all Jobs of the pool; a second call does nothing."""
+        if self._thread.is_alive():
+            self._call(self._end(delete=delete))
+            self._thread.join(CLEAR_TIMEOUT + STOP_TIMEOUT if delete else STOP_TIMEOUT)
+
+    @property
+    def address(self) -> str:
+        """Return where the cluster is."""
+        return self._cluster.place.address
+
+    def run(self, task: JobTask, *, consume: Callable[[bytes], None], cancellation: Cancellation) -> JobEnd:
+        """Run a task and wait for its end. ``consume`` gets its output in another thread, and is done at the return.
+
+        Raises:
+            NotRun, ClusterRefused: it could not be run.
+        """
+        wishes = Wishes()
+
+        def ask() -> None:
+            wishes.keep = cancellation.leave
+            self._loop.call_soon_threadsafe(wishes.ending.set)
+
+        running = self._call(self._course(task, consume, wishes))
+        cancellation.on_cancel(ask)
+        try:
+            end: JobEnd = running.result()
+        except CancelledError:
+            return JobEnd("cancelled", error="The worker group ended.", left=True)
+        return end
+
+    # ── in the loop ──
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    async def _begin(self) -> None:
+        self._stack = AsyncExitStack()
+        self._cluster = await self._stack.enter_async_context(Cluster(kubernetes_of(self.config)))
+        self._board = Board(self._cluster, self.pool_id)
+        await self._board.begin()
+        self._working = [asyncio.create_task(one) for one in (self._board.run(), self._watch(), self._sweep())]
+
+    async def _course(self, task: JobTask, consume: Callable[[bytes], None], wishes: Wishes) -> JobEnd:
+        course = JobCourse(self._cluster, self._board, self.config, task, pool_id=self.pool_id, wishes=wishes)
+        return await course.run(consume)
+
+    async def _end(self, *, delete: bool) -> None:
+        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        try:
+            if delete and hasattr(self, "_cluster"):
+                async with asyncio.timeout(CLEAR_TIMEOUT):
+                    await delete_jobs(self._cluster, self.pool_id)
+            await self._stack.aclose()
+        except (errors.MahavishnuError, OSError, TimeoutError) as exc:
+            logger.warning("The Jobs of %s are left to their time to live: %s", self.pool_id, exc)
+        finally:
+            self._loop.stop()
+
+    async def _watch(self) -> None:
+        """Tell what is wrong with the cluster until somebody took note."""
+        told: str | None = None
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            trouble = self._board.trouble
+            if trouble == told:
+                continue
+            try:
+                await asyncio.to_thread(self._report, trouble)
+                told = trouble
+            except errors.MahavishnuError as exc:
+                logger.warning("The state of the cluster cannot be told now: %s", exc)
+
+    async def _sweep(self) -> None:
+        """Delete Jobs whose tasks were cancelled while no bridge was there to do it."""
+        while True:
+            waited_for = self._board.waited_for
+            left = {
+                str((job["metadata"].get("annotations") or {}).get(TASK_ID)): job["metadata"]
+                for name, job in self._board.jobs.items()
+                if name not in waited_for and not is_over(job)
+            }
+            try:
+                for task_id in await asyncio.to_thread(self._ended, list(left)) if left else ():
+                    logger.info("The Job of the task %s is deleted: it has ended", task_id)
+                    await self._cluster.delete("Job", left[task_id]["name"], uid=left[task_id]["uid"])
+            except errors.MahavishnuError as exc:
+                logger.warning("Jobs of tasks that ended are not deleted yet: %s", exc)
+            await asyncio.sleep(SWEEP_EVERY)

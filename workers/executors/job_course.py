@@ -1,0 +1,261 @@
+"""One task's Job from its making to its end: followed by the board and its log, ended at its time-out or cancel.
+
+It belongs to the bridge's event loop. A Job that is there already, of a bridge that was lost, is taken over as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.kube.board import Board, Ticket
+from mahavishnu_pools.kube.client import Cluster
+from mahavishnu_pools.kube.jobs import JobTask, job_manifest, secret_manifest
+from mahavishnu_pools.kube.naming import label_value
+from mahavishnu_pools.kube.objects import POOL_ID, Manifest, kubernetes_of
+from mahavishnu_pools.kube.pod_state import End, PodView, job_failure, read_pod
+from mahavishnu_pools.schemas.pool import PoolConfig
+
+from .interface import Retryable
+from .job_log import JobLog
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two tries to make what the cluster has no room for at the moment, at first and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+
+#: Seconds a Pod may be in a state that usually lasts for ever.
+PATIENCE = 10.0
+
+#: Seconds, beyond its grace, that the end of a Pod is waited for after it was asked for.
+GOING_MARGIN = 15.0
+
+
+class NotRun(Exception):
+    """The task could not be run there, for the reason in the message."""
+
+    def __init__(self, message: str, *, retryable: Retryable | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How it went. ``end`` is what the cluster said of the container, None when it was ended from here.
+
+    ``left`` says that something may still run there.
+    """
+
+    how: Literal["exited", "timeout", "cancelled"]
+    end: End | None = None
+    pod: str | None = None
+    error: str | None = None
+    retryable: Retryable | None = None
+    left: bool = False
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What is wanted of a Job while it runs. ``keep``: its bridge goes, the Job stays for the next one."""
+
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    keep: bool = False
+
+
+class JobCourse:
+    """One Job. ``consume`` gets the output as it comes."""
+
+    def __init__(
+        self, cluster: Cluster, board: Board, config: PoolConfig, task: JobTask, *, pool_id: str, wishes: Wishes
+    ) -> None:
+        self._cluster, self._board, self._config = cluster, board, config
+        self._task, self._pool_id, self._wishes = task, pool_id, wishes
+        self._loop = asyncio.get_running_loop()
+        self._start_by = self._loop.time() + kubernetes_of(config).start_timeout
+        self._end_by: float | None = None
+        self._adopted = False
+        self._said = ""
+
+    async def run(self, consume: Callable[[bytes], None]) -> JobEnd:
+        """Run it and return how it went.
+
+        Raises:
+            NotRun: it could not be made, or its Pod did not start.
+        """
+        with self._board.ticket(self._task.name) as ticket:
+            made = await self._until(self._make(ticket), by=self._start_by)
+            if made is None:
+                if self._wishes.ending.is_set():
+                    return await self._stopped(ticket, "cancelled")
+                raise NotRun(f"The Job could not be made in time. {self._trouble(ticket)}", retryable="overload")
+            log = JobLog(self._cluster, consume)
+            try:
+                return await self._follow(ticket, log)
+            finally:
+                await log.stop()
+
+    # ── making ──
+
+    async def _make(self, ticket: Ticket) -> bool:
+        """Have the Job and its Secret, however long that takes."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                job = await self._job()
+                if job is not None:
+                    if ticket.job is None:
+                        ticket.note("Job", job, True)
+                    await self._secret(job)
+                    return True
+            except errors.ClusterRefused as exc:
+                if not exc.details().get("quota"):
+                    raise
+                self._said = exc.message
+            except errors.ClusterUnavailable as exc:
+                self._said = exc.message
+            logger.info("The Job %s is not made yet", self._task.name, extra={"action": "make_job"})
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def _job(self) -> Manifest | None:
+        """Return the Job, made now or by a bridge before; None while one stands in the way."""
+        manifest = job_manifest(self._config, self._task, pool_id=self._pool_id)
+        made = await self._cluster.create(manifest)
+        if made is not None:
+            return made
+        found = await self._cluster.get("Job", self._task.name)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            return None
+        if (found["metadata"].get("labels") or {}).get(POOL_ID) == label_value(self._pool_id):
+            self._adopted = True
+            return found
+        # The task came from a pool that was given up: its Job there must have ended before it runs here.
+        await self._cluster.delete("Job", self._task.name, uid=found["metadata"]["uid"])
+        return None
+
+    async def _secret(self, job: Manifest) -> None:
+        if self._task.needs_secret:
+            uid = job["metadata"]["uid"]
+            await self._cluster.create(secret_manifest(self._config, self._task, pool_id=self._pool_id, job_uid=uid))
+
+    # ── following ──
+
+    async def _follow(self, ticket: Ticket, log: JobLog) -> JobEnd:
+        stuck_since: float | None = None
+        while True:
+            view = read_pod(ticket.pod) if ticket.pod is not None else None
+            if (found := self._ended(ticket, view)) is not None:
+                await log.finish()
+                return found
+            if self._wishes.ending.is_set():
+                return await self._stopped(ticket, "cancelled", log)
+            if view is not None and view.started is not None:
+                self._end_by = self._end_by or self._loop.time() + self._left(view.started)
+                log.start(view.name)
+            stuck_since = await self._check_stuck(ticket, view, stuck_since)
+            if not await self._changed(ticket, stuck_since):
+                if self._end_by is not None:
+                    return await self._stopped(ticket, "timeout", log)
+                if self._loop.time() >= self._start_by:
+                    await self._not_started(ticket, self._trouble(ticket))
+
+    async def _check_stuck(self, ticket: Ticket, view: PodView | None, since: float | None) -> float | None:
+        """Return since when the Pod is in a state that usually lasts; raises NotRun when that is long enough."""
+        trouble = view.trouble if view is not None and view.started is None else None
+        if trouble is None or trouble.may_pass:
+            return None
+        since = since or self._loop.time()
+        if not trouble.lasting and self._loop.time() - since < PATIENCE:
+            return since
+        await self._remove(ticket)
+        raise NotRun(f"Its Pod cannot start: {trouble.message}")
+
+    async def _changed(self, ticket: Ticket, stuck_since: float | None) -> bool:
+        """Wait until something is new; False when a time is over."""
+        by = self._end_by if self._end_by is not None else self._start_by
+        until = by if stuck_since is None else min(by, stuck_since + PATIENCE)
+        done = await self._until(ticket.changed.wait(), by=until)
+        ticket.changed.clear()
+        return done is not None or self._wishes.ending.is_set() or self._loop.time() < by
+
+    def _left(self, started: datetime) -> float:
+        """Return the seconds the task may still run; one that was taken over has run before."""
+        ran = (datetime.now(UTC) - started).total_seconds() if self._adopted else 0.0
+        return max(0.0, self._task.timeout - max(0.0, ran))
+
+    def _ended(self, ticket: Ticket, view: PodView | None) -> JobEnd | None:
+        failure = job_failure(ticket.job) if ticket.job is not None else None
+        pod = view.name if view is not None else None
+        if failure is not None and failure[0] == "DeadlineExceeded":
+            return JobEnd("timeout", pod=pod)
+        if view is not None and view.end is not None:
+            return self._exited(view.end, pod)
+        if ticket.job_gone:
+            return JobEnd("cancelled", pod=pod, error="Its Job was deleted in the cluster.")
+        if ticket.pod_gone or (failure is not None and view is None):
+            text = f" ({failure[0]}: {failure[1]})" if failure else ""
+            return JobEnd("exited", End(-1, "Lost"), pod, f"Its Pod was taken away in the cluster{text}.", "overload")
+        return None
+
+    def _exited(self, end: End, pod: str | None) -> JobEnd:
+        if end.disrupted is None:
+            return JobEnd("exited", end, pod)
+        return JobEnd("exited", end, pod, f"Its Pod was taken away by the cluster: {end.disrupted}", "overload")
+
+    # ── ending ──
+
+    async def _stopped(self, ticket: Ticket, how: Literal["timeout", "cancelled"], log: JobLog | None = None) -> JobEnd:
+        """Delete the Job and wait until its Pod has ended, unless it is to stay for the next bridge."""
+        pod = ticket.pod["metadata"]["name"] if ticket.pod is not None else None
+        if self._wishes.keep:
+            return JobEnd("cancelled", pod=pod, left=True)
+        gone = await self._remove(ticket)
+        if log is not None and gone:
+            await log.finish(gone=True)
+        return JobEnd(how, pod=pod, left=not gone)
+
+    async def _remove(self, ticket: Ticket) -> bool:
+        by = self._loop.time() + self._task.grace + GOING_MARGIN
+        try:
+            uid = ticket.job["metadata"]["uid"] if ticket.job is not None else None
+            await self._cluster.delete("Job", self._task.name, uid=uid)
+        except errors.MahavishnuError as exc:
+            logger.warning("The Job %s is not deleted: %s", self._task.name, exc, extra={"action": "delete_job"})
+            return False
+        while ticket.pod is not None and not ticket.pod_gone and read_pod(ticket.pod).end is None:
+            ticket.changed.clear()
+            try:
+                async with asyncio.timeout_at(by):
+                    await ticket.changed.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    async def _not_started(self, ticket: Ticket, why: str) -> None:
+        await self._remove(ticket)
+        seconds = kubernetes_of(self._config).start_timeout
+        raise NotRun(f"Its Pod did not start within {seconds:g} s: {why}", retryable="overload")
+
+    def _trouble(self, ticket: Ticket) -> str:
+        view = read_pod(ticket.pod) if ticket.pod is not None else None
+        if view is not None and view.trouble is not None:
+            return view.trouble.message
+        return self._said or ("the cluster does not say why" if view else "the cluster made no Pod; see its events")
+
+    async def _until(self, work: object, *, by: float) -> object | None:
+        """Return the result of work, None when the time is over or the end is asked for before."""
+        doing = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        asked = asyncio.ensure_future(self._wishes.ending.wait())
+        try:
+            left = max(0.0, by - self._loop.time())
+            await asyncio.wait({doing, asked}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            for one in (doing, asked):
+                one.cancel()
