@@ -31,6 +31,7 @@ COMMANDS = {
     "pools": f"{_HERE}.pools:pools",
     "pool": f"{_HERE}.pools:pools",
     "workers": f"{_HERE}.workers:workers",
+    "metrics": f"{_HERE}.metrics:metrics",
     "nodes": f"{_HERE}.nodes:nodes",
     "agent": f"{_HERE}.nodes:agent",
     "config": f"{_HERE}.config:config",

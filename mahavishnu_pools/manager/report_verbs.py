@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mahavishnu_pools.manager.pool_verbs import PoolVerbs
+from mahavishnu_pools.metrics.exporter import exposition
 from mahavishnu_pools.pools import reports
 from mahavishnu_pools.store.outbox import SINKS, read_sinks
 from mahavishnu_pools.store.pools import list_nodes
@@ -39,3 +40,7 @@ class ReportVerbs(PoolVerbs):
     async def _memory_sync(self) -> dict[str, Any]:
         states = await (await self._connected()).store.run(read_sinks(*SINKS))
         return reports.memory_sync(dict(zip(SINKS, states, strict=True)))
+    async def metrics(self) -> bytes:
+        """Return the metrics of the whole system as text for Prometheus (``metrics.exporter.CONTENT_TYPE``)."""
+        return await exposition((await self._connected()).store)
+

@@ -50,7 +50,7 @@ KEYS: tuple[Key, ...] = (
     Key("affinity", "mhv:affinity:{}", "string", "30 days after last use", "submit", "submit",
         "Affinity key to pool id"),
     Key("figures", "mhv:figures:{}", "hash", "until closed", "submit, claim, finish, …", "metrics",
-        "Figures of a pool: tasks by strategy; outcomes by type, status and run time; waits; retries, losses, scalings"),
+        "Figures of a pool: tasks by strategy; outcomes by type, status, run time; waits; retries, losses, scalings"),
     # ── tasks ──
     Key("task", "mhv:task:{}", "hash", "result_expires after the outcome", "submit, claim, finish", "all",
         "Task record"),
