@@ -76,6 +76,13 @@ def identity(config: PoolConfig, *, pool_id: str | None = None) -> list[Manifest
     return [{**head("ServiceAccount", "v1", config, pool_id=pool_id), "automountServiceAccountToken": False}]
 
 
+def pod_of(deployment: Manifest) -> Manifest:
+    """Return a Pod as the Deployment would have."""
+    template, meta = deployment["spec"]["template"], deployment["metadata"]
+    about = {**template["metadata"], "name": meta["name"], "namespace": meta["namespace"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": template["spec"]}
+
+
 def types_name(config: PoolConfig) -> str:
     """Return the name of the ConfigMap with the user's own worker types."""
     return f"{base_name(config)}-types"

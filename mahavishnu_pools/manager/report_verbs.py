@@ -8,8 +8,9 @@ from typing import Any
 from mahavishnu_pools.manager.pool_verbs import PoolVerbs
 from mahavishnu_pools.metrics.exporter import exposition
 from mahavishnu_pools.pools import reports
+from mahavishnu_pools.pools.outsides import seen_from_outside
 from mahavishnu_pools.store.outbox import SINKS, read_sinks
-from mahavishnu_pools.store.pools import list_nodes
+from mahavishnu_pools.store.pools import list_nodes, read_pools
 from mahavishnu_pools.store.tasks import read_recent
 
 
@@ -18,8 +19,10 @@ class ReportVerbs(PoolVerbs):
 
     async def health_check(self, pool: str | None = None) -> dict[str, Any]:
         """Return the health of all pools, or of one, and how far the memory sync is, which makes no pool unhealthy."""
-        infos = await self.list_pools() if pool is None else [await self.pool_info(pool)]
-        nodes = await (await self._connected()).store.run(list_nodes())
+        run = (await self._connected()).store.run
+        records = (await run(read_pools())).pools if pool is None else [await self._record(pool)]
+        infos = await seen_from_outside(records, self.settings)
+        nodes = await run(list_nodes())
         return {**reports.health(infos, nodes), "memory_sync": await self._memory_sync()}
 
     async def stats(self, *, by_type: bool = False) -> dict[str, Any]:
@@ -37,10 +40,10 @@ class ReportVerbs(PoolVerbs):
             found[info.pool_id] = (info, [result for result in known if result is not None])
         return reports.aggregated(found)
 
-    async def _memory_sync(self) -> dict[str, Any]:
-        states = await (await self._connected()).store.run(read_sinks(*SINKS))
-        return reports.memory_sync(dict(zip(SINKS, states, strict=True)))
     async def metrics(self) -> bytes:
         """Return the metrics of the whole system as text for Prometheus (``metrics.exporter.CONTENT_TYPE``)."""
         return await exposition((await self._connected()).store)
 
+    async def _memory_sync(self) -> dict[str, Any]:
+        states = await (await self._connected()).store.run(read_sinks(*SINKS))
+        return reports.memory_sync(dict(zip(SINKS, states, strict=True)))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from mahavishnu_pools import errors
 from mahavishnu_pools.kube.client import Cluster
 from mahavishnu_pools.kube.deployment_status import DeploymentStatus, deployment_status
-from mahavishnu_pools.kube.deployments import deployment_manifests, types_name
+from mahavishnu_pools.kube.deployments import deployment_manifests, pod_of, types_name
 from mahavishnu_pools.kube.objects import POOL_ID, Manifest, base_name, kubernetes_of, selector
 from mahavishnu_pools.kube.pod_settings import pod_settings
-from mahavishnu_pools.kube.rights import rights_of
+from mahavishnu_pools.kube.refusals import no_rights
+from mahavishnu_pools.kube.rights import Right, rights_of
 from mahavishnu_pools.kube.scaling import autoscaler, pods_for, scales
 from mahavishnu_pools.pools.interface import Trouble
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 #: Kinds of objects a new number of Pods stands in; they are left alone when the rest is applied again.
 _SCALED_BY = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
 
-#: Seconds the cluster may take to answer when it is only looked at.
-_LOOK_PATIENCE = 10.0
+#: With this right the cluster says of a Pod what it would say of those of the Deployment, before there is one.
+_TRY_PODS = Right("", "pods", ("create",))
+
+#: Seconds the cluster may take for one call, with all its tries, and when it is only looked at.
+PATIENCE, LOOK_PATIENCE = 30.0, 10.0
 
 
 def check_deployment(config: PoolConfig) -> None:
@@ -71,17 +75,20 @@ class DeploymentOutside:
             ClusterUnavailable: it does not answer.
         """
         manifests = deployment_manifests(config, pod_settings(config, self._settings))
-        async with Cluster(self._kubernetes) as cluster:
+        async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
             missing = await cluster.missing_rights(rights_of(self._kubernetes, auto_scale=config.auto_scale))
             if missing:
-                raise _no_rights(cluster, missing)
+                raise no_rights(cluster.place, cluster.namespace, missing)
             if self._kubernetes.create_namespace and await cluster.get("Namespace", self._kubernetes.namespace) is None:
                 # Nothing can be tried in it yet.
                 await cluster.apply(manifests[0], dry_run=True)
                 return
             await self._check_name(cluster, config)
+            may_try_pods = not await cluster.missing_rights([_TRY_PODS])
             for manifest in manifests:
                 await cluster.apply(manifest, dry_run=True)
+                if manifest["kind"] == "Deployment" and may_try_pods:
+                    await cluster.dry_create(pod_of(manifest))
 
     async def _check_name(self, cluster: Cluster, config: PoolConfig) -> None:
         existing = await cluster.get("Deployment", base_name(config))
@@ -102,7 +109,7 @@ class DeploymentOutside:
             ClusterRefused, ClusterUnavailable: see ``Cluster``.
         """
         manifests = deployment_manifests(config, pod_settings(config, self._settings), pool_id=pool_id)
-        async with Cluster(self._kubernetes) as cluster:
+        async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
             await self._namespace_first(cluster, manifests)
             existing = await cluster.get("Deployment", base_name(config))
             scaled = _owner(existing) == pool_id if existing else False
@@ -130,7 +137,7 @@ class DeploymentOutside:
             raise errors.InvalidField.of(
                 "target", f"{workers} is no multiple of the {each} workers of each Pod", f"Choose a multiple of {each}."
             )
-        async with Cluster(self._kubernetes) as cluster:
+        async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
             if scales(config):
                 await cluster.apply(autoscaler(config, pool_id=pool_id, least=workers))
             else:
@@ -144,7 +151,7 @@ class DeploymentOutside:
             ClusterRefused, ClusterUnavailable: see ``Cluster``; some of it may be left, and it can be tried again.
         """
         name = base_name(config)
-        async with Cluster(self._kubernetes) as cluster:
+        async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
             existing = await cluster.get("Deployment", name)
             if existing is not None and _owner(existing) not in (pool_id, None):
                 return
@@ -167,7 +174,8 @@ class DeploymentOutside:
             return Trouble(exc.message)
         if found is None:
             return Trouble(f"Its Deployment {base_name(config)} is gone; spawn the pool again to have it back.", True)
-        text = found.problem or found.autoscaler
+        missing = f"{found.ready} of {found.wanted} Pods are ready." if found.ready < found.wanted else None
+        text = " ".join(part for part in (missing, found.problem, found.autoscaler) if part)
         return Trouble(text, lasting=found.lasting) if text else None
 
 
@@ -178,7 +186,7 @@ async def status_of(config: PoolConfig) -> DeploymentStatus | None:
         ClusterRefused, ClusterUnavailable: see ``Cluster``.
     """
     name, labels = base_name(config), ",".join(f"{key}={value}" for key, value in selector(config).items())
-    async with Cluster(kubernetes_of(config), patience=_LOOK_PATIENCE) as cluster:
+    async with Cluster(kubernetes_of(config), patience=LOOK_PATIENCE) as cluster:
         deployment = await cluster.get("Deployment", name)
         if deployment is None:
             return None
@@ -202,16 +210,3 @@ def _owner(deployment: Manifest) -> str | None:
     """Return the pool a Deployment belongs to, None: it was applied by hand for a pool that was to come."""
     owner = (deployment["metadata"].get("annotations") or {}).get(POOL_ID)
     return None if owner is None else str(owner)
-
-
-def _no_rights(cluster: Cluster, missing: list[str]) -> errors.ClusterRefused:
-    listed = ", ".join(missing)
-    return errors.ClusterRefused(
-        f"The cluster at {cluster.place} does not allow in namespace {cluster.namespace!r} to: {listed}. "
-        "'mahavishnu pools manifest --rbac' prints what grants it.",
-        cluster=cluster.place.address,
-        status=403,
-        reason="Forbidden",
-        quota=False,
-        missing=missing,
-    )

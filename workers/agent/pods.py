@@ -21,7 +21,7 @@ from .vitals import PERIOD, Vitals, write_vitals
 logger = logging.getLogger(__name__)
 
 #: How often the ready workers of all Pods are counted, in seconds.
-COUNT_PERIOD = 2.0
+COUNT_PERIOD = 1.0
 
 
 async def show_life(settings: Settings, how: Callable[[], tuple[float | None, bool]]) -> None:
