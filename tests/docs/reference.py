@@ -13,6 +13,7 @@ from mahavishnu_pools.cli.lazy_group import summary_of
 from mahavishnu_pools.cli.main import mahavishnu
 from mahavishnu_pools.cli.pools import pools
 from mahavishnu_pools.store.keys import KEYS
+from tests.docs import example_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -107,6 +108,7 @@ def summaries() -> str:
 def write() -> None:
     """Write the generated parts anew."""
     SUMMARIES.write_text(summaries(), encoding="utf-8")
+    example_settings.FILE.write_text(example_settings.text(), encoding="utf-8")
     for name, make in PARTS.items():
         path = DOCS / name
         text = path.read_text(encoding="utf-8")
