@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "tests.fixtures.agents",
     "tests.fixtures.buses",
+    "tests.fixtures.clusters",
     "tests.fixtures.command_line",
     "tests.fixtures.configuration",
     "tests.fixtures.containers",

@@ -26,10 +26,8 @@ from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import read_pools
 
 from . import celery_run_task, periodic
-from .delegation import open_delegate
-from .executors.delegate import Delegate
+from .delegation import Bridge, open_delegate, service_of
 from .executors.interface import Limits
-from .executors.registry import DELEGATE
 from .pool_group import GroupOptions
 from .runner import GroupContext
 from .services import publish_tasks, services
@@ -113,7 +111,7 @@ class GroupPlace:
     worker_type: str | None
     roots: tuple[Path, ...]
     config: PoolConfig
-    delegate: Delegate | None = None
+    delegate: Bridge | None = None
 
 
 def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: GroupPlace) -> GroupContext:
@@ -122,7 +120,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
     found = services(settings, store, imports=(*settings.imports, *config.imports))
     found["container_image"] = config.extra_config.get("container_image")
     if place.delegate is not None:
-        found[DELEGATE] = place.delegate
+        found[service_of(place.delegate)] = place.delegate
     publish_tasks(store, place.pool_id, found["task_types"], app.tasks)
     return GroupContext(
         pool_id=place.pool_id,

@@ -11,15 +11,14 @@ from typing import Any
 
 from celery import Celery
 
-from mahavishnu_pools import errors, names, worker_types
+from mahavishnu_pools import errors, names, tracing, worker_types
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import SyncStore
 
 from .agent.start import GroupStart
 from .app import GroupPlace, group_context, import_modules, make_app
-from .delegation import open_delegate, retire
-from .executors.delegate import Delegate
+from .delegation import Bridge, open_delegate, retire
 from .pool_group import GroupOptions
 from .step import PoolStep, stop_worker
 
@@ -37,6 +36,7 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
     """
     settings, config = start.load_settings(), start.pool_config()
     os.environ["MAHAVISHNU_LEASE"] = start.lease
+    tracing.set_up("mahavishnu-worker")
     _check_image(start, config, settings)
     import_modules((*settings.imports, *config.imports))
     app = make_app(settings, start.redis_url, user_app=config.celery_app or settings.celery_app)
@@ -45,6 +45,7 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
         worker = _worker(app, start)
         _install_stop_signals(worker)
         worker.start()
+        tracing.shut_down()
         return int(worker.exitcode or 0)
 
 
@@ -63,7 +64,7 @@ def _check_image(start: GroupStart, config: PoolConfig, settings: Settings) -> N
 
 
 @contextmanager
-def _bridge(start: GroupStart, settings: Settings, config: PoolConfig) -> Iterator[Delegate | None]:
+def _bridge(start: GroupStart, settings: Settings, config: PoolConfig) -> Iterator[Bridge | None]:
     """Hold the bridge of a pool that delegates; made before the worker, whose start would hide why it failed."""
     store = SyncStore.from_settings(settings, start.redis_url, connections=1)
     try:
@@ -94,7 +95,7 @@ def _worker(app: Celery, start: GroupStart) -> Any:
 def _step(
     start: GroupStart,
     settings: Settings,
-    delegate: Delegate | None,
+    delegate: Bridge | None,
     *,
     tick: Callable[[], None],
     news: Callable[[str, dict[str, Any]], None],

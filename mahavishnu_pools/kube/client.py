@@ -1,83 +1,26 @@
-"""The API of one cluster: every call has a deadline, is repeated where that is safe, and fails in a sentence.
-
-A thin layer over the official package, which brings credentials and connections. Objects are plain data. It lives in
-one event loop.
-"""
+"""The API of one cluster, by kinds of objects: plain data goes in and comes out, errors are sentences."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.kube.connection import connect
 from mahavishnu_pools.kube.objects import APP, Manifest
 from mahavishnu_pools.kube.paths import KINDS
-from mahavishnu_pools.kube.refusals import Answer, Place, refused, unreachable
 from mahavishnu_pools.kube.rights import Right
-from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
-
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiClient
-
-logger = logging.getLogger(__name__)
-
-#: Seconds one try of a call may take, and all its tries together.
-TRY_TIMEOUT, CALL_TIMEOUT = 10.0, 30.0
-
-#: Seconds before the second try, and the most there are between two; in between they double.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-
-#: Seconds the beginning of a stream may take.
-STREAM_TIMEOUT = 15.0
-
-#: Calls under way at once; streams do not count.
-CALLS_AT_ONCE = 32
+from mahavishnu_pools.kube.transport import Transport
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 
 
-class _Again(Exception):
-    """A try failed in a way that passes."""
-
-    def __init__(self, error: errors.MahavishnuError, after: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.after = after
-
-
-class Cluster:
+class Cluster(Transport):
     """One cluster, for use in ``async with``.
 
     Calls raise ``ClusterUnavailable`` when it gave no usable answer in time, ``ClusterRefused`` when it said no.
     """
-
-    def __init__(self, config: KubernetesConfig, *, patience: float = CALL_TIMEOUT) -> None:
-        self._config = config
-        self._patience = patience
-        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._api: ApiClient
-        self.place: Place
-        self.namespace = config.namespace
-
-    async def __aenter__(self) -> Self:
-        """Read the configuration; nothing is sent.
-
-        Raises:
-            ClusterUnavailable, InvalidField: see ``connect``.
-        """
-        self._api, self.place = await connect(self._config)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._api.close()
-
-    # ── objects ──
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         """Return an object, None when it does not exist."""
@@ -93,15 +36,14 @@ class Cluster:
         query = {"labelSelector": labels, "fieldSelector": fields}
         return await self.call("GET", self._path(kind), query={name: text for name, text in query.items() if text})
 
-    async def create(self, manifest: Manifest) -> bool:
-        """Make an object; False when one of its name exists, which may be of an earlier try of this call."""
+    async def create(self, manifest: Manifest) -> Manifest | None:
+        """Make an object and return it; None when one of its name exists, maybe of an earlier try of this call."""
         try:
-            await self.call("POST", self._path(manifest["kind"]), body=manifest)
+            return await self.call("POST", self._path(manifest["kind"]), body=manifest)
         except errors.ClusterRefused as exc:
             if exc.details()["reason"] == "AlreadyExists":
-                return False
+                return None
             raise
-        return True
 
     async def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Have an object as the manifest says; fields nobody named here stay as others set them."""
@@ -154,114 +96,3 @@ class Cluster:
 
     def _path(self, kind: str, name: str | None = None) -> str:
         return KINDS[kind].path(self.namespace, name)
-
-    # ── calls ──
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        content: str = "application/json",
-    ) -> Manifest:
-        """Send a request and return the object that is the answer.
-
-        It is repeated after faults that pass, so it must be harmless to repeat: objects are made with a fixed name.
-        """
-        import tenacity
-
-        usual = tenacity.wait_exponential_jitter(FIRST_PAUSE, LONGEST_PAUSE, jitter=FIRST_PAUSE)
-
-        def pause(state: tenacity.RetryCallState) -> float:
-            failure = state.outcome.exception() if state.outcome else None
-            after = failure.after if isinstance(failure, _Again) else None
-            return max(usual(state), min(after or 0.0, self._patience))
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_Again),
-            stop=tenacity.stop_after_delay(self._patience),
-            wait=pause,
-            reraise=True,
-        )
-        try:
-            async for attempt in retrying:
-                with attempt:
-                    async with self._calls:
-                        return await self._try(method, path, query=query, body=body, content=content)
-        except _Again as exc:
-            raise exc.error from exc
-        raise AssertionError("tenacity returns or raises")
-
-    async def _try(self, method: str, path: str, **sent: Any) -> Manifest:
-        import aiohttp
-
-        try:
-            async with asyncio.timeout(TRY_TIMEOUT), self._response(method, path, **sent) as response:
-                text = await response.text("utf-8", "replace")
-                if response.status < 300:
-                    found = json.loads(text)
-                    return found if isinstance(found, dict) else {}
-                answer = Answer.of(response.status, text, response.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            raise _Again(unreachable(self.place, _cause(exc))) from exc
-        error = refused(answer, self.place)
-        if answer.passes or (method == "PATCH" and answer.reason == "Conflict"):
-            raise _Again(error, answer.after)
-        raise error
-
-    @asynccontextmanager
-    async def stream(self, path: str, *, query: Mapping[str, str], idle: float | None = None) -> AsyncIterator[Any]:
-        """Give the body of an answer that goes on for long, as an asynchronous iterator of bytes; it is tried once.
-
-        ``idle`` is how many seconds may pass without anything (None: any number).
-
-        Raises:
-            ClusterUnavailable, ClusterRefused: as for calls, also while it is read.
-        """
-        import aiohttp
-
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=STREAM_TIMEOUT, sock_read=idle)
-        try:
-            async with self._response("GET", path, query=query, limits=limits) as response:
-                if response.status >= 300:
-                    answer = Answer.of(response.status, await response.text("utf-8", "replace"), response.headers)
-                    raise refused(answer, self.place)
-                yield response.content.iter_any()
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise unreachable(self.place, _cause(exc)) from exc
-
-    @asynccontextmanager
-    async def _response(
-        self, method: str, path: str, *, query: Any = None, body: Any = None, content: str = "", limits: Any = None
-    ) -> AsyncIterator[Any]:
-        headers = {"Accept": "application/json", **({"Content-Type": content} if body is not None else {})}
-        for again in (True, False):
-            pairs = list((query or {}).items())
-            sent = await self._api.param_serialize(
-                method, path, query_params=pairs, header_params=dict(headers), body=body, auth_settings=["BearerToken"]
-            )
-            answered = await self._api.call_api(*sent, _request_timeout=limits or TRY_TIMEOUT)
-            response = answered.response
-            if response.status == 401 and again and await self._logged_in_again():
-                response.release()
-                continue
-            break
-        try:
-            yield response
-        finally:
-            # Closed, not kept: what was not read to its end cannot be used again.
-            response.close() if not response.content.at_eof() else response.release()
-
-    async def _logged_in_again(self) -> bool:
-        """Read the credentials again, which may have been renewed; False when they are the same."""
-        before = dict(self._api.configuration.api_key)
-        fresh, _ = await connect(self._config)
-        await fresh.close()
-        self._api.configuration.api_key = fresh.configuration.api_key
-        return bool(before != fresh.configuration.api_key)
-
-
-def _cause(exc: BaseException) -> str:
-    return str(exc) or type(exc).__name__

@@ -11,6 +11,9 @@ import re
 #: The longest time before a line, in bytes; without a space after so many the line has none.
 _LONGEST_TIME = 64
 
+#: A time at the beginning of a line, with the space after it.
+_AT_LINE = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ", re.MULTILINE)
+
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -38,12 +41,32 @@ class LogLines:
         new = bytearray()
         while data:
             if not self._inside:
-                data = self._enter(data)
+                whole = data.rfind(b"\n") + 1
+                if whole and not self._head and self._at >= self._read:
+                    new += self._many(data[:whole])
+                    data = data[whole:]
+                else:
+                    data = self._enter(data)
                 continue
             at = data.find(b"\n") + 1
             text, data = (data[:at], data[at:]) if at else (data, b"")
             new += self._unread(text)
         return bytes(new)
+
+    def _many(self, block: bytes) -> bytes:
+        """Take whole lines at once, which have not been read before."""
+        last = block.rfind(b"\n", 0, -1) + 1
+        found = _TIME.match(block, last)
+        if found is None:
+            self._head = b""
+            return b"".join(self._unread(self._enter(line)) for line in block.splitlines(keepends=True))
+        second = found[1] + found[2]
+        lines = len(re.findall(rb"^" + re.escape(found[1]), block, re.MULTILINE))
+        if second == self._second:
+            lines += self._at[0]
+        self._second, self._at = second, (lines, 0)
+        self._read = self._at
+        return _AT_LINE.sub(b"", block)
 
     def _enter(self, data: bytes) -> bytes:
         """Take the time before a line, and return what follows it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,19 @@ def no_namespace(name: str, place: Place) -> tuple[str, str]:
     return (
         f"The namespace {name!r} does not exist in the cluster at {place}.",
         f"Add --create-namespace (create_namespace: true), or make it with: kubectl create namespace {name}",
+    )
+
+
+def no_rights(place: Place, namespace: str, missing: Sequence[str]) -> errors.ClusterRefused:
+    """Return the error for rights that are missing, given in words such as ``create jobs.batch``."""
+    return errors.ClusterRefused(
+        f"The cluster at {place} does not allow in namespace {namespace!r} to: {', '.join(missing)}. "
+        "'mahavishnu pools manifest --rbac' prints what grants it.",
+        cluster=place.address,
+        status=403,
+        reason="Forbidden",
+        quota=False,
+        missing=list(missing),
     )
 
 

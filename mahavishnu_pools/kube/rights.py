@@ -18,11 +18,13 @@ class Right:
     everywhere: bool = False
 
 
-#: What runs a task as a Job: it makes Jobs, watches them and their Pods, reads their output, and removes them.
+#: What runs a task as a Job: it makes Jobs, watches them and their Pods, reads their output, and removes them. Prompts
+#: and secrets go into Secrets, which belong to their Job and go with it.
 JOB_RIGHTS = (
     Right("batch", "jobs", ("create", "get", "list", "watch", "delete")),
     Right("", "pods", ("get", "list", "watch")),
     Right("", "pods/log", ("get",)),
+    Right("", "secrets", ("create",)),
 )
 
 #: What applying, changing and removing an object takes; and the same where its status is looked at, too.

@@ -27,6 +27,10 @@ def _check(config: PoolConfig) -> None:
         from mahavishnu_pools.pools.kubernetes_deployment import check_deployment
 
         check_deployment(config)
+    else:
+        from mahavishnu_pools.pools.kubernetes_jobs import check_jobs
+
+        check_jobs(config)
 
 
 def _outside(config: PoolConfig, settings: Settings) -> Outside | None:
@@ -35,7 +39,9 @@ def _outside(config: PoolConfig, settings: Settings) -> Outside | None:
         from mahavishnu_pools.pools.kubernetes_deployment import DeploymentOutside
 
         return DeploymentOutside(config, settings)
-    return None
+    from mahavishnu_pools.pools.kubernetes_jobs import JobsOutside
+
+    return JobsOutside(config, settings)
 
 
 KUBERNETES = PoolType(NAME, check=_check, handle=KubernetesPool, outside=_outside)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
 
 #: Pool types whose workers hand the task to somebody else, who understands prompts only.
-PROMPTS_ONLY = frozenset({"session-buddy", "kubernetes"})
+PROMPTS_ONLY = frozenset({"session-buddy"})
+
+#: Built-in task types that are a command for a container; the others run in a worker's own process.
+_COMMANDS = frozenset({"prompt", "shell", "container"})
 
 #: A pool in one of these states takes no task any more.
 CLOSING_STATUSES = frozenset({PoolStatus.DRAINING, PoolStatus.STOPPED, PoolStatus.FAILED})
@@ -75,7 +78,7 @@ class View:
 
     def takes_prose(self, pool: PoolRecord) -> bool:
         """Tell whether a pool can make something of a prompt in plain words."""
-        return _prompts_only(pool) or self.is_ai(pool.worker_type)
+        return pool.config.pool_type in PROMPTS_ONLY or self.is_ai(pool.worker_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,10 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
-    if _prompts_only(pool):
+    if pool.config.pool_type in PROMPTS_ONLY:
         return None if _is_prompt(need, pool) else "it runs prompts only"
+    if pool.config.runs_jobs:
+        return _cannot_be_job(view, pool, need)
     if need.celery:
         known = pool.celery_tasks is None or need.task_type in pool.celery_tasks
         return None if known else f"it has not loaded the Celery task {need.task_type!r} (see celery_app and imports)"
@@ -156,8 +161,15 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     return f"it does not know the task type {need.task_type!r}"
 
 
-def _prompts_only(pool: PoolRecord) -> bool:
-    return pool.config.pool_type in PROMPTS_ONLY and not pool.config.is_deployment
+def _cannot_be_job(view: View, pool: PoolRecord, need: Need) -> str | None:
+    worker_type = need.worker_type or pool.worker_type
+    if need.task_type == "prompt" and worker_type is None:
+        return "it has no worker type to run a prompt (spawn it with one)"
+    if need.celery or need.task_type in task_types.BUILT_IN.keys() - _COMMANDS:
+        return "it makes Jobs of prompts, commands and containers only"
+    if need.task_type in _COMMANDS or need.task_type in pool.task_types or view.is_ai(worker_type):
+        return None
+    return f"it does not know the task type {need.task_type!r}"
 
 
 def _is_prompt(need: Need, pool: PoolRecord) -> bool:

@@ -150,6 +150,11 @@ class PoolConfig(Value):
         return self
 
     @property
+    def runs_jobs(self) -> bool:
+        """Tell whether each task of the pool is a Job in a cluster, so that its workers need no programs here."""
+        return self.pool_type == KUBERNETES and not self.is_deployment
+
+    @property
     def is_deployment(self) -> bool:
         """Tell whether the pool's workers run in Pods of a Deployment, each with an agent of its own."""
         return self.kubernetes is not None and self.kubernetes.mode == "deployment"

@@ -48,6 +48,7 @@ class HttpServer:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self.port = 0
 
     async def start(self) -> None:
@@ -61,6 +62,9 @@ class HttpServer:
         assert self._server is not None
         self._server.close()
         self.cut_all()
+        for task in list(self._serving):
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def cut_all(self) -> None:
         for writer in list(self._open):
@@ -68,6 +72,10 @@ class HttpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             while (request := await _read(reader)) is not None:
                 response = await self._handler(request)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -50,15 +50,14 @@ def expand(text: str, known: dict[str, str]) -> str:
 
 @dataclass
 class Output:
-    """A container's log: pieces that end with a line end or with the log, each with its time."""
+    """A container's log: pieces as they came, each with its time."""
 
     entries: list[tuple[int, bytes]] = field(default_factory=list)
     closed: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, data: bytes) -> None:
-        for line in data.splitlines(keepends=True) if b"\n" in data else [data]:
-            self.entries.append((time.time_ns(), line))
+        self.entries.append((time.time_ns(), data))
         self._tell()
 
     def close(self) -> None:
@@ -167,7 +166,9 @@ class PodRun:
         self.pod["status"]["phase"] = "Running"
         await self._say({"running": {"startedAt": began}}, container)
         reading = asyncio.create_task(self._read(output))
-        code = await self.process.wait()
+        # `wait` would also wait for whoever holds the output open.
+        while (code := self.process.returncode) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         self._sweep()
         await reading
         output.close()
@@ -261,14 +262,10 @@ class PodRun:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        for process in psutil.Process().children(recursive=True) + _orphans():
+        for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get(MARK) == uid:
                     process.kill()
-
-
-def _orphans() -> list[Any]:
-    return [one for one in psutil.process_iter() if one.ppid() == 1]
 
 
 def _moved(text: str, mounts: dict[str, Path], *, tmp: bool = False) -> str:

@@ -52,7 +52,7 @@ class Store:
         self.history: list[tuple[int, str, str, Object]] = []
         self.oldest = 0
         self.generation = 0
-        self.changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
     def forget_history(self) -> None:
         """Do as after a restart of the API server: whoever watches from before must list again."""
@@ -106,8 +106,11 @@ class Store:
         self.version += 1
         one["metadata"]["resourceVersion"] = str(self.version)
         self.history.append((self.version, kind, plural, copy.deepcopy(one)))
-        async with self.changed:
-            self.changed.notify_all()
+        self._tell()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def watch(self, plural: str, namespace: str, query: dict[str, str]) -> AsyncIterator[bytes]:
         """Yield events as lines of JSON, until the time the client gave is over or history is forgotten."""
@@ -126,19 +129,16 @@ class Store:
                     yield _line(kind, one)
             if self.history and self.history[-1][0] > since:
                 continue
-            async with self.changed:
-                try:
-                    await asyncio.wait_for(self.changed.wait(), min(left, 1.0))
-                except TimeoutError:
-                    if query.get("allowWatchBookmarks") == "true":
-                        yield _line("BOOKMARK", {"kind": "", "metadata": {"resourceVersion": str(self.version)}})
-                        since = self.version
+            try:
+                await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
+            except TimeoutError:
+                if query.get("allowWatchBookmarks") == "true":
+                    yield _line("BOOKMARK", {"kind": "", "metadata": {"resourceVersion": str(since)}})
 
     async def end_watches(self) -> None:
         """End every watch in order, as the API server does now and then."""
         self.generation += 1
-        async with self.changed:
-            self.changed.notify_all()
+        self._tell()
 
 
 def _line(kind: str, one: Object) -> bytes:

@@ -210,7 +210,7 @@ def test_the_rights_are_the_least_for_the_way_the_pool_runs() -> None:
     job = PoolConfig(name="a", pool_type="kubernetes").kubernetes
     assert job is not None
     kinds = {right.resource for right in rights_of(job)}
-    assert kinds == {"jobs", "pods", "pods/log"}
+    assert kinds == {"jobs", "pods", "pods/log", "secrets"}
 
     deployment = config(autoscaling="none", redis_url_secret="redis/url").kubernetes
     assert deployment is not None

@@ -96,7 +96,13 @@ def test_only_named_pools_are_taken() -> None:
         (Need("user.task", celery=True), {"worker_type": None}, None),
         (Need("prompt"), {"pool_type": "session-buddy"}, None),
         (Need("shell"), {"pool_type": "session-buddy"}, "prompts only"),
-        (Need("prompt", celery=True), {"pool_type": "kubernetes"}, "prompts only"),
+        (Need("prompt", celery=True), {"pool_type": "kubernetes", "worker_type": "shell"}, "makes Jobs of"),
+        (Need("prompt"), {"pool_type": "kubernetes"}, "no worker type"),
+        (Need("shell"), {"pool_type": "kubernetes"}, None),
+        (Need("container"), {"pool_type": "kubernetes"}, None),
+        (Need("python"), {"pool_type": "kubernetes"}, "makes Jobs of"),
+        (Need("mystery"), {"pool_type": "kubernetes", "worker_type": "shell"}, "does not know the task type"),
+        (Need("mystery"), {"pool_type": "kubernetes", "worker_type": "terminal-claude"}, None),
     ],
 )
 def test_a_pool_must_be_able_to_run_the_task(need: Need, config: dict[str, Any], reason: str | None) -> None:

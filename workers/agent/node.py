@@ -131,17 +131,20 @@ class NodeFacts:
     def worker_type(self, config: PoolConfig) -> str | None:
         """Return the worker type of a pool here: its own, the configured default, the first installed, or None.
 
-        A pool that delegates has none: what runs its prompts is its server's affair.
+        A pool that delegates has none: what runs its prompts is its server's affair. One of Jobs has its own only: the
+        programs are those of its image.
         """
         if config.pool_type == SESSION_BUDDY:
             return None
+        if config.runs_jobs:
+            return config.worker_type
         default = self._settings.default_worker_type
         return config.worker_type or default or worker_types.default_worker_type(known=self._types)
 
     def warning(self, config: PoolConfig) -> str | None:
         """Return what people should know about a group of a pool here, if anything."""
         worker_type = self.worker_type(config)
-        if config.pool_type == SESSION_BUDDY:
+        if config.pool_type == SESSION_BUDDY or config.runs_jobs:
             return None
         if worker_type is None:
             return worker_types.no_ai_program(known=self._types).message

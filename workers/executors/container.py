@@ -72,7 +72,7 @@ def run_container(context: RunContext, payload: ContainerPayload) -> Outcome:
         workspace = Workspace(context, cwd=cwd, environment=environment)
         mounts = tuple(_checked(mount, workspace) for mount in payload.mounts)
         box = Box(payload.image, payload, mounts, {**given, **environment.secrets})
-        finished = _run(workspace, kind, box, Plan(_command(payload)))
+        finished = _run(workspace, kind, box, Plan(command_of(payload)))
         return _explained(workspace.outcome(finished), payload)
 
 
@@ -176,7 +176,12 @@ def _explained(outcome: Outcome, payload: ContainerPayload) -> Outcome:
     return outcome.model_copy(update={"error": (outcome.error or "") + hint})
 
 
-def _command(payload: ContainerPayload) -> tuple[str, ...]:
+def command_of(payload: ContainerPayload) -> tuple[str, ...]:
+    """Return the command of a payload, empty for the image's own.
+
+    Raises:
+        Refused: the text cannot be split, for example because a quote is not closed.
+    """
     command = payload.command
     if command is None or isinstance(command, list):
         return tuple(command or ())

@@ -26,6 +26,8 @@ class Cancellation:
     """A one-shot, thread-safe flag: the worker group sets it, the executor says what happens then."""
 
     def __init__(self) -> None:
+        #: True when what runs outside of this process stays: its task is handed back, and another worker takes it over.
+        self.leave = False
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
@@ -35,11 +37,12 @@ class Cancellation:
         """Tell whether the task is to be ended."""
         return self._event.is_set()
 
-    def cancel(self) -> None:
+    def cancel(self, *, leave: bool = False) -> None:
         """Ask for the end of the task; a second call does nothing. Callbacks run in the calling thread."""
         with self._lock:
             if self._event.is_set():
                 return
+            self.leave = leave
             self._event.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
@@ -78,11 +81,12 @@ class RunContext:
 
     ``worker_type`` is the pool's; the one in ``spec`` wins. ``env`` is the environment the agent gives. Without
     ``default_cwd`` (and ``spec.cwd``) the task gets a fresh directory. Empty ``allowed_roots`` is no limit.
+    ``retries`` counts the attempts that failed before; those whose worker was lost are in ``attempt`` only.
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``reducers`` (mapping of names to functions), ``namespace`` (text),
     ``container_image`` (of the pool, for worker types that run in a container), ``delegate`` (runs its prompts
-    elsewhere).
+    elsewhere), ``jobs`` (runs its tasks in a cluster).
     """
 
     task_id: str
@@ -97,6 +101,7 @@ class RunContext:
     log: LogSink
     cancellation: Cancellation
     limits: Limits = Limits()
+    retries: int = 0
     python_callables: tuple[str, ...] = ()
     services: Mapping[str, Any] = field(default_factory=dict)
 

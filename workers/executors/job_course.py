@@ -15,19 +15,16 @@ from typing import Literal
 from mahavishnu_pools import errors
 from mahavishnu_pools.kube.board import Board, Ticket
 from mahavishnu_pools.kube.client import Cluster
-from mahavishnu_pools.kube.jobs import JobTask, job_manifest, secret_manifest
-from mahavishnu_pools.kube.naming import label_value
-from mahavishnu_pools.kube.objects import POOL_ID, Manifest, kubernetes_of
+from mahavishnu_pools.kube.jobs import JobTask
+from mahavishnu_pools.kube.objects import kubernetes_of
 from mahavishnu_pools.kube.pod_state import End, PodView, job_failure, read_pod
 from mahavishnu_pools.schemas.pool import PoolConfig
 
 from .interface import Retryable
 from .job_log import JobLog
+from .job_making import JobMaker
 
 logger = logging.getLogger(__name__)
-
-#: Seconds between two tries to make what the cluster has no room for at the moment, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 
 #: Seconds a Pod may be in a state that usually lasts for ever.
 PATIENCE = 10.0
@@ -75,12 +72,11 @@ class JobCourse:
         self, cluster: Cluster, board: Board, config: PoolConfig, task: JobTask, *, pool_id: str, wishes: Wishes
     ) -> None:
         self._cluster, self._board, self._config = cluster, board, config
-        self._task, self._pool_id, self._wishes = task, pool_id, wishes
+        self._task, self._wishes = task, wishes
         self._loop = asyncio.get_running_loop()
         self._start_by = self._loop.time() + kubernetes_of(config).start_timeout
         self._end_by: float | None = None
-        self._adopted = False
-        self._said = ""
+        self._maker = JobMaker(cluster, config, task, pool_id=pool_id)
 
     async def run(self, consume: Callable[[bytes], None]) -> JobEnd:
         """Run it and return how it went.
@@ -89,7 +85,7 @@ class JobCourse:
             NotRun: it could not be made, or its Pod did not start.
         """
         with self._board.ticket(self._task.name) as ticket:
-            made = await self._until(self._make(ticket), by=self._start_by)
+            made = await self._until(self._maker.make(ticket), by=self._start_by)
             if made is None:
                 if self._wishes.ending.is_set():
                     return await self._stopped(ticket, "cancelled")
@@ -99,50 +95,6 @@ class JobCourse:
                 return await self._follow(ticket, log)
             finally:
                 await log.stop()
-
-    # ── making ──
-
-    async def _make(self, ticket: Ticket) -> bool:
-        """Have the Job and its Secret, however long that takes."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                job = await self._job()
-                if job is not None:
-                    if ticket.job is None:
-                        ticket.note("Job", job, True)
-                    await self._secret(job)
-                    return True
-            except errors.ClusterRefused as exc:
-                if not exc.details().get("quota"):
-                    raise
-                self._said = exc.message
-            except errors.ClusterUnavailable as exc:
-                self._said = exc.message
-            logger.info("The Job %s is not made yet", self._task.name, extra={"action": "make_job"})
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
-
-    async def _job(self) -> Manifest | None:
-        """Return the Job, made now or by a bridge before; None while one stands in the way."""
-        manifest = job_manifest(self._config, self._task, pool_id=self._pool_id)
-        made = await self._cluster.create(manifest)
-        if made is not None:
-            return made
-        found = await self._cluster.get("Job", self._task.name)
-        if found is None or "deletionTimestamp" in found["metadata"]:
-            return None
-        if (found["metadata"].get("labels") or {}).get(POOL_ID) == label_value(self._pool_id):
-            self._adopted = True
-            return found
-        # The task came from a pool that was given up: its Job there must have ended before it runs here.
-        await self._cluster.delete("Job", self._task.name, uid=found["metadata"]["uid"])
-        return None
-
-    async def _secret(self, job: Manifest) -> None:
-        if self._task.needs_secret:
-            uid = job["metadata"]["uid"]
-            await self._cluster.create(secret_manifest(self._config, self._task, pool_id=self._pool_id, job_uid=uid))
 
     # ── following ──
 
@@ -186,7 +138,7 @@ class JobCourse:
 
     def _left(self, started: datetime) -> float:
         """Return the seconds the task may still run; one that was taken over has run before."""
-        ran = (datetime.now(UTC) - started).total_seconds() if self._adopted else 0.0
+        ran = (datetime.now(UTC) - started).total_seconds() if self._maker.adopted else 0.0
         return max(0.0, self._task.timeout - max(0.0, ran))
 
     def _ended(self, ticket: Ticket, view: PodView | None) -> JobEnd | None:
@@ -246,7 +198,9 @@ class JobCourse:
         view = read_pod(ticket.pod) if ticket.pod is not None else None
         if view is not None and view.trouble is not None:
             return view.trouble.message
-        return self._said or ("the cluster does not say why" if view else "the cluster made no Pod; see its events")
+        return self._maker.said or (
+            "the cluster does not say why" if view else "the cluster made no Pod; see its events"
+        )
 
     async def _until(self, work: object, *, by: float) -> object | None:
         """Return the result of work, None when the time is over or the end is asked for before."""

@@ -24,11 +24,15 @@ from .workspace import Plan, open_workspace
 
 if TYPE_CHECKING:
     from .delegate import Delegate
+    from .job_bridge import JobBridge
 
 logger = logging.getLogger(__name__)
 
 #: The service to which a pool's prompts go that are run elsewhere.
 DELEGATE = "delegate"
+
+#: The service that runs a pool's tasks as Jobs in a cluster.
+JOBS = "jobs"
 
 
 def execute(context: RunContext) -> Outcome:
@@ -63,6 +67,8 @@ def _perform(context: RunContext) -> Outcome:
     task_type = registry.get(spec.task_type)
     if DELEGATE in context.services:
         return _perform_elsewhere(context, task_type)
+    if JOBS in context.services:
+        return _perform_in_cluster(context, task_type)
     if task_type is None:
         return _perform_unregistered(context, registry)
     payload = task_types.parse_payload(task_type.payload, payload=task_types.payload_of(spec))
@@ -77,6 +83,14 @@ def _perform_elsewhere(context: RunContext, task_type: TaskType | None) -> Outco
     prompt = spec.text if spec.text is not None else prompt_for(spec.task_type, payload=spec.payload)
     delegate: Delegate = context.services[DELEGATE]
     return delegate.run(context, prompt)
+
+
+def _perform_in_cluster(context: RunContext, task_type: TaskType | None) -> Outcome:
+    # Late, because it brings the client of Kubernetes, which only bridges need.
+    from .in_cluster import run_in_cluster
+
+    bridge: JobBridge = context.services[JOBS]
+    return run_in_cluster(context, task_type, bridge)
 
 
 def _perform_unregistered(context: RunContext, registry: TaskTypeRegistry) -> Outcome:

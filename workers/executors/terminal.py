@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mahavishnu_pools import worker_types
 from mahavishnu_pools.schemas.task import Outcome
@@ -53,14 +53,25 @@ def run_prompt(context: RunContext, prompt: str) -> Outcome:
         worker_type = known[name]
     if worker_type.container is None:
         worker_types.require_program(worker_type, path=path)
-    argv, stdin = worker_type.command(prompt)
     with open_workspace(context, env_pass=worker_type.env_pass) as workspace:
         run = workspace.run if worker_type.container is None else boxed(workspace, worker_type)
-        if worker_type.output == "text":
-            return _text_outcome(workspace, run(Plan(argv, stdin=stdin)), worker_type=worker_type)
-        reader = AnswerReader(worker_type.output)
-        finished = run(Plan(argv, stdin=stdin, on_line=reader.feed))
-        return _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
+        return prompt_outcome(workspace, run, prompt, worker_type=worker_type)
+
+
+def prompt_outcome(
+    workspace: Workspace, run: Callable[[Plan], Finished], prompt: str, *, worker_type: WorkerType
+) -> Outcome:
+    """Run a prompt's plan with ``run`` and return the outcome, as the worker type's output is read.
+
+    Raises:
+        Refused: it could not be run.
+    """
+    argv, stdin = worker_type.command(prompt)
+    if worker_type.output == "text":
+        return _text_outcome(workspace, run(Plan(argv, stdin=stdin)), worker_type=worker_type)
+    reader = AnswerReader(worker_type.output)
+    finished = run(Plan(argv, stdin=stdin, on_line=reader.feed))
+    return _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
 
 
 def _text_outcome(workspace: Workspace, finished: Finished, *, worker_type: WorkerType) -> Outcome:

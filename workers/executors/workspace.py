@@ -86,7 +86,7 @@ class Workspace:
             Refused: it could not be started.
         """
         context = self.context
-        output = _Output(self, plan)
+        output = Output(self, plan)
         began = time.monotonic()
         command = Command(
             argv=plan.argv,
@@ -151,7 +151,7 @@ def cancelled(*, output: str = "") -> Outcome:
     return Outcome(status="cancelled", output=output, error="The task was cancelled while it ran.")
 
 
-class _Output:
+class Output:
     """Sends output through the masker to the log, the kept part and the reader of lines."""
 
     def __init__(self, workspace: Workspace, plan: Plan) -> None:
@@ -165,9 +165,11 @@ class _Output:
         self._lines = LineSplitter()
 
     def take(self, stream: str, data: bytes) -> None:
+        """Take a piece of a stream."""
         self._keep(stream, self._maskers[stream].feed(data))
 
     def close(self) -> None:
+        """Let go of what was held back because it could have been the beginning of a secret."""
         for stream, masker in self._maskers.items():
             self._keep(stream, masker.close())
         if self._plan.on_line is not None:
