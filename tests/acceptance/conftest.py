@@ -45,14 +45,20 @@ def stand_in_path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def stack_url(stand_in_path: str, valkey_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the Redis URL of a running stack."""
+def running_stack(stand_in_path: str, valkey_binary: Path) -> Iterator[PrivateStack]:
+    """Return a running stack."""
     stack = PrivateStack(Settings(kill_grace=0.5, drain_timeout=1.0, allowed_roots=(Path("/"),)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", stand_in_path)
         asyncio.run(stack.start())
-    yield stack.redis_url
+    yield stack
     asyncio.run(stack.stop())
+
+
+@pytest.fixture(scope="session")
+def stack_url(running_stack: PrivateStack) -> str:
+    """Return the Redis URL of a running stack."""
+    return running_stack.redis_url
 
 
 @pytest_asyncio.fixture(autouse=True)
