@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
-import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, JsonValue, ValidationError
+from typing import TYPE_CHECKING, Any, cast
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.refusals import invalid_field
+from mahavishnu_pools.mcp_guard import Guard
+from mahavishnu_pools.mcp_stdio import own_input
+from mahavishnu_pools.mcp_tools import Answer, Page, Service, Tool, mcp_server
 
 if TYPE_CHECKING:
-    from mcp.server.lowlevel import Server
-    from mcp_types import CallToolResult
     from starlette.applications import Starlette
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
-logger = logging.getLogger(__name__)
-
-#: Bytes one request may have.
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
+__all__ = ["Answer", "Page", "Service", "Tool", "application", "serve", "serve_stdio"]
 
 #: Seconds that calls which run when the server is stopped may go on.
 STOP_SECONDS = 10.0
@@ -38,40 +30,6 @@ STOP_SECONDS = 10.0
 BACKLOG = 1024
 
 _HEALTH_PATHS = ("/health", "/mcp/health")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a tool answers: a text for people, and the same as JSON for programs."""
-
-    text: str
-    value: Mapping[str, JsonValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """One tool: ``call`` gets a value of the model ``arguments``; an error of this project is told to the client."""
-
-    name: str
-    description: str
-    arguments: type[BaseModel]
-    call: Callable[[Any], Awaitable[Answer]]
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A set of tools under one name; ``health`` adds to what the health addresses answer.
-
-    With a ``token`` every request but those for health must have the header ``Authorization: Bearer <token>``.
-    """
-
-    name: str
-    version: str
-    tools: Sequence[Tool]
-    instructions: str = ""
-    token: str | None = field(default=None, repr=False)
-    health: Callable[[], Mapping[str, JsonValue]] = dict
-    max_request_bytes: int = MAX_REQUEST_BYTES
 
 
 async def serve(
@@ -86,18 +44,59 @@ async def serve(
         Unavailable: the packages of the extra ``mcp`` are not installed.
     """
     _require_mcp()
-    _check_exposure(host, service.token)
+    _check_exposure(host, service.accepted)
     with closing(_listen(host, port)) as listening:
         shown = f"[{host}]" if ":" in host else host
         server = _server(service, host, lambda: on_ready(f"http://{shown}:{listening.getsockname()[1]}/mcp"))
         loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            service.stopping.set()
+            server.handle_exit(number, None)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.handle_exit, number, None)
+            loop.add_signal_handler(number, stop, number)
         try:
             await server.serve(sockets=[listening])
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+async def serve_stdio(service: Service) -> None:
+    """Serve one client over this process's standard input and output, until the input ends, SIGTERM or SIGINT.
+
+    What is printed to standard output meanwhile goes to standard error.
+
+    Raises:
+        Unavailable: the packages of the extra ``mcp`` are not installed.
+    """
+    _require_mcp()
+    from mcp.server.stdio import stdio_server
+
+    server = mcp_server(service)
+
+    async def talk() -> None:
+        lines = own_input(service.max_request_bytes)
+        async with lines as given, stdio_server(cast(Any, given)) as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+
+    talking = asyncio.ensure_future(talk())
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        service.stopping.set()
+        talking.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await asyncio.wait([talking])
+        if not talking.cancelled():
+            talking.result()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 def application(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
@@ -114,103 +113,27 @@ def application(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
         told = {"status": "ok", "service": service.name, "version": service.version}
         return JSONResponse({**told, **service.health()})
 
-    app: Starlette = _mcp_server(service).streamable_http_app(
-        json_response=True,  # one answer per request: no stream stays open when the server is to stop
+    routes = [Route(path, health, methods=["GET"]) for path in _HEALTH_PATHS]
+    routes += [Route(path, _shown(page), methods=["GET"]) for path, page in service.pages.items()]
+    app: Starlette = mcp_server(service).streamable_http_app(
+        json_response=not service.streams,  # one answer per request: no stream stays open when the server is to stop
         max_request_body_size=service.max_request_bytes,
-        custom_starlette_routes=[Route(path, health, methods=["GET"]) for path in _HEALTH_PATHS],
+        custom_starlette_routes=routes,
         host="127.0.0.1" if _is_loopback(host) else host,
     )
-    return _Guard(app, token=service.token)
+    open_pages = [path for path, page in service.pages.items() if not page.tokens]
+    read = {path: page.tokens for path, page in service.pages.items() if page.tokens}
+    return Guard(app, tokens=service.accepted, free=[*_HEALTH_PATHS, *open_pages], read=read)
 
 
-def _mcp_server(service: Service) -> Server[Any]:
-    import mcp_types
-    from mcp.server.lowlevel import Server
+def _shown(page: Page) -> Callable[[object], Awaitable[Response]]:
+    from starlette.responses import Response
 
-    tools = {tool.name: tool for tool in service.tools}
-    shown = [
-        mcp_types.Tool(name=tool.name, description=tool.description, input_schema=_schema(tool.arguments))
-        for tool in service.tools
-    ]
+    async def show(_: object) -> Response:
+        status, kind, body = await page.read()
+        return Response(body, status_code=status, media_type=kind)
 
-    async def list_tools(_: Any, __: Any) -> mcp_types.ListToolsResult:
-        return mcp_types.ListToolsResult(tools=shown)
-
-    async def call_tool(_: Any, params: mcp_types.CallToolRequestParams) -> CallToolResult:
-        return await _call(tools, params.name, params.arguments or {})
-
-    return Server(
-        service.name,
-        version=service.version,
-        instructions=service.instructions or None,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-    )
-
-
-async def _call(tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any]) -> CallToolResult:
-    try:
-        tool = tools.get(name)
-        if tool is None:
-            raise errors.UnknownChoice.of("tool", name, list(tools))
-        answer = await tool.call(_parsed(tool, arguments))
-    except errors.MahavishnuError as exc:
-        return _failure(exc.message, code=exc.code, details=exc.details())
-    except Exception:  # the border to the client: it gets an answer whatever goes wrong here
-        logger.exception("Tool %s failed", name, extra={"action": "tool_failed", "tool": name})
-        return _failure(f"{name} failed in the server. Its log says why.", code="error", details={})
-    return _result(answer.text, dict(answer.value), is_error=False)
-
-
-def _parsed(tool: Tool, arguments: Mapping[str, Any]) -> BaseModel:
-    try:
-        return tool.arguments.model_validate(arguments)
-    except ValidationError as exc:
-        known = ", ".join(tool.arguments.model_fields) or "none"
-        raise invalid_field(exc, remedy=f"The arguments of {tool.name} are: {known}.") from exc
-
-
-def _failure(message: str, *, code: str, details: Mapping[str, Any]) -> CallToolResult:
-    return _result(message, {"error": {"code": code, "message": message, "details": dict(details)}}, is_error=True)
-
-
-def _result(text: str, value: dict[str, Any], *, is_error: bool) -> CallToolResult:
-    from mcp_types import CallToolResult, TextContent
-
-    content = [TextContent(type="text", text=text)]
-    return CallToolResult(content=list(content), structured_content=value, is_error=is_error)
-
-
-def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
-    schema = arguments.model_json_schema()
-    return {"properties": {}, **{name: value for name, value in schema.items() if name not in ("title", "description")}}
-
-
-class _Guard:
-    """Asks for the token, and for JSON answers alone: nobody waits at ``GET /mcp`` for messages we never send."""
-
-    def __init__(self, app: ASGIApp, *, token: str | None) -> None:
-        self._app = app
-        self._expected = None if token is None else f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = self._refusal(scope) if scope["type"] == "http" else None
-        await (refused or self._app)(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        from starlette.responses import JSONResponse
-
-        if scope["path"] in _HEALTH_PATHS:
-            return None
-        if self._expected is not None:
-            given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            if not hmac.compare_digest(given, self._expected):
-                told = {"error": "This server needs its token: send the header 'Authorization: Bearer <token>'."}
-                return JSONResponse(told, status_code=401, headers={"WWW-Authenticate": "Bearer"})
-        if scope["method"] == "GET" and scope["path"] == "/mcp":
-            told = {"error": "This server sends no messages of its own. Use POST."}
-            return JSONResponse(told, status_code=405, headers={"Allow": "POST, DELETE"})
-        return None
+    return show
 
 
 def _server(service: Service, host: str, on_ready: Callable[[], None]) -> Any:
@@ -256,8 +179,8 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from exc
 
 
-def _check_exposure(host: str, token: str | None) -> None:
-    if token is None and not _is_loopback(host):
+def _check_exposure(host: str, tokens: Collection[str]) -> None:
+    if not tokens and not _is_loopback(host):
         remedy = "Give a token, or listen on 127.0.0.1."
         raise errors.InvalidField.of("host", f"{host} can be reached from other machines and there is no token", remedy)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +20,17 @@ from pydantic_settings import (
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.refusals import refusal
-from mahavishnu_pools.yaml_file import read_yaml
+from mahavishnu_pools.setting_slips import UnknownSettingWarning, warn_of_near_variables, warn_of_unknown_keys
+
+__all__ = [
+    "DAY",
+    "DEFAULT_SETTINGS_FILE",
+    "Settings",
+    "UnknownSettingWarning",
+    "load_settings",
+    "settings_file",
+    "user_data_dir",
+]
 
 #: Where the settings file is looked for when MAHAVISHNU_SETTINGS_FILE names none: below the current directory.
 DEFAULT_SETTINGS_FILE = Path("settings/mahavishnu.yaml")
@@ -33,9 +41,6 @@ DAY = 86400.0
 
 #: Bytes that Redis holds in one value.
 VALUE_BYTES = 512 * 1024 * 1024
-
-#: How near a variable's name must be to a setting's to be taken for a slip of the pen: others may be somebody else's.
-SLIP = 0.8
 
 #: Lists that the environment may hold as JSON or separated by commas.
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -50,10 +55,6 @@ Switch = Annotated[
 
 #: Servers, the name they know the primary by, and its database.
 _SENTINEL_URL = re.compile(r"sentinel://([^@/]*@)?[^/@,?]+(,[^/@,?]+)*/[^/?]+(/\d+)?(\?.*)?")
-
-
-class UnknownSettingWarning(UserWarning):
-    """The settings file is not there, or a key in it or a variable is not known; the message names the nearest one."""
 
 
 def user_data_dir() -> Path:
@@ -186,6 +187,15 @@ class Settings(BaseSettings):
         default=None, description="`user:password` (several with commas) Flower asks for; needed off loopback."
     )
 
+    server: Switch = Field(default="auto", description="Whether the stack has the MCP and HTTP server; auto: yes.")
+    server_port: int = Field(default=8680, ge=0, le=65535, description="Its port; 0: any free one.")
+    server_token: SecretStr | None = Field(
+        default=None, description="Bearer token of its tools, needed off loopback; `new,old` changes it."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="Bearer token of its `/metrics`; None: open. `new,old` changes it."
+    )
+
     # older keys that keep their meaning
     workers_enabled: bool = True
     max_concurrent_workers: int = Field(default=10, ge=1, le=10_000)
@@ -256,8 +266,8 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         InvalidConfig: a value cannot be used; the message names the setting and where it came from.
     """
-    _warn_of_unknown_keys(settings_file())
-    _warn_of_near_variables()
+    warn_of_unknown_keys(settings_file(), Settings.model_fields)
+    warn_of_near_variables(Settings.model_fields)
     try:
         return Settings(**overrides)
     except ValidationError as exc:
@@ -267,33 +277,3 @@ def load_settings(**overrides: Any) -> Settings:
             f"{name}: {problem}. Correct it in the environment (MAHAVISHNU_{name.upper()}) or in {settings_file()}.",
             setting=name,
         ) from exc
-
-
-def _warn_of_unknown_keys(path: Path) -> None:
-    if not path.is_file():
-        if os.environ.get("MAHAVISHNU_SETTINGS_FILE") and not path.is_char_device():  # /dev/null says "no file"
-            text = f"MAHAVISHNU_SETTINGS_FILE names {path}, which is no file. The defaults and the environment count."
-            warnings.warn(text, UnknownSettingWarning, stacklevel=3)
-        return
-    content = read_yaml(path)
-    named = content is None or (isinstance(content, dict) and all(isinstance(key, str) for key in content))
-    if not named:
-        raise errors.InvalidConfig(f"{path} must hold settings as 'name: value' lines.", file=str(path))
-    for key in content or {}:
-        if key not in Settings.model_fields:
-            near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            warnings.warn(f"{path}: unknown setting {key!r} is ignored.{hint}", UnknownSettingWarning, stacklevel=3)
-
-
-def _warn_of_near_variables() -> None:
-    prefix = "MAHAVISHNU_"
-    known = [*Settings.model_fields, "settings_file"]
-    for name in sorted(os.environ):
-        own = name.removeprefix(prefix).lower()
-        if not name.startswith(prefix) or own in known:
-            continue
-        near = difflib.get_close_matches(own, known, n=1, cutoff=SLIP)
-        if near:
-            text = f"The variable {name} is no setting and is ignored. Did you mean {prefix}{near[0].upper()}?"
-            warnings.warn(text, UnknownSettingWarning, stacklevel=3)

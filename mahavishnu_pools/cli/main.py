@@ -36,6 +36,8 @@ COMMANDS = {
     "agent": f"{_HERE}.nodes:agent",
     "config": f"{_HERE}.config:config",
     "completion": f"{_HERE}.completion_script:completion",
+    "server": f"{_HERE}.server:server",
+    "mcp": f"{_HERE}.mcp:mcp",
     "session-buddy": f"{_HERE}.session_buddy:session_buddy",
     "akosha": f"{_HERE}.akosha:akosha",
     "flower": f"{_HERE}.flower:flower",

@@ -147,6 +147,16 @@ PARTS: tuple[Part, ...] = (
         stop_seconds=12.0,
     ),
     Part(
+        "server",
+        python_module("mahavishnu_pools.cli.main", "server", "--port", PORT),
+        ready=Ready.HTTP,
+        url=f"http://{LOOPBACK}:{PORT}/mcp",
+        page=True,
+        choice=Choice("server", port="server_port", packages=_MCP, extra="mcp"),
+        stop_order=12,
+        stop_seconds=15.0,
+    ),
+    Part(
         "flower",
         python_module("mahavishnu_pools.cli.main", "flower", "--port", PORT),
         ready=Ready.HTTP,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
+from mahavishnu_pools import mcp_tools
 from mahavishnu_pools.cli.lazy_group import summary_of
 from mahavishnu_pools.cli.main import mahavishnu
 from mahavishnu_pools.cli.pools import pools
+from mahavishnu_pools.mcp_tools import Tool
+from mahavishnu_pools.server import running
+from mahavishnu_pools.server.pools import Pools
+from mahavishnu_pools.server.waiting import Waiting
+from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.keys import KEYS
 from tests.docs import example_settings
 
@@ -67,7 +75,41 @@ def keys() -> str:
     return "\n".join([head, *rows])
 
 
-PARTS = {"cli.md": commands, "redis-keys.md": keys}
+def tools() -> str:
+    """Return the tools of the MCP server: what each does, takes and answers."""
+    stopping = asyncio.Event()
+    made = running.tools(Pools(Settings()), Waiting(stopping))
+    return "\n\n".join(_tool(tool) for tool in made)
+
+
+def _tool(tool: Tool) -> str:
+    assert tool.result is not None
+    schema = mcp_tools.input_schema(tool)
+    needed = schema.get("required", [])
+    rows = [
+        f"| `{name}`{' (needed)' if name in needed else ''} | {_kind(field, schema)} | {_cell(field['description'])} |"
+        for name, field in schema["properties"].items()
+    ]
+    answered = ", ".join(f"`{name}`" for name in tool.result.model_json_schema(mode="serialization")["properties"])
+    head = f"### `{tool.name}`\n\n{tool.description}\n\n"
+    table = "| argument | is | |\n|---|---|---|\n" + "\n".join(rows) + "\n\n" if rows else ""
+    return f"{head}{table}Answers {answered}."
+
+
+def _kind(field: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "$ref" in field:
+        field = {**schema["$defs"][field["$ref"].rpartition("/")[2]], **field}
+    if "anyOf" in field:
+        found = [_kind(part, schema) for part in field["anyOf"] if part.get("type") != "null"]
+        return " or ".join(found)
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
+        return f"list: {_kind(field['items'], schema)}"
+    return {"string": "text", "object": "object", "boolean": "true or false"}.get(field["type"], field["type"])
+
+
+PARTS = {"cli.md": commands, "redis-keys.md": keys, "mcp.md": tools}
 
 _PART = re.compile(r"(?<=<!-- generated: .{4} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
 
