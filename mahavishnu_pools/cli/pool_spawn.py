@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mahavishnu_pools.cli import pool_documents
+from mahavishnu_pools.cli.kubernetes_options import kubernetes_fields, kubernetes_options
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
@@ -15,9 +16,7 @@ from mahavishnu_pools.cli.session import Session
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo
-
-#: Options for Kubernetes and containers; for other pool types than that their values go into ``extra_config``.
-_EXTRA = ("namespace", "container_image")
+    from mahavishnu_pools.settings import Settings
 
 
 @click.command("spawn")
@@ -54,8 +53,7 @@ _EXTRA = ("namespace", "container_image")
     help="A budget is of each day (UTC) or of its life. [default: day]",
 )
 @click.option("--endpoint", metavar="URL", help="Session-Buddy server (type session-buddy).")
-@click.option("--namespace", metavar="NAME", help="Namespace (type kubernetes).")
-@click.option("--container-image", metavar="IMAGE", help="Image (type kubernetes, worker type container).")
+@kubernetes_options
 @click.option("--no-wait", is_flag=True, help="Do not wait until its workers are ready.")
 @format_option
 @click.pass_obj
@@ -73,21 +71,27 @@ def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) 
 
 def _config(fields: dict[str, Any]) -> PoolConfig:
     """Return the configuration of what was given; the settings fill in type and limits."""
-    from mahavishnu_pools.pools.spawning import pool_config
-    from mahavishnu_pools.schemas.kubernetes import KUBERNETES
     from mahavishnu_pools.settings import load_settings
 
-    if fields["allowed_roots"]:
-        fields = {
-            **fields,
-            "allowed_roots": tuple(str(Path(root).expanduser().absolute()) for root in fields["allowed_roots"]),
-        }
-    settings = load_settings()
     given = {name: value for name, value in fields.items() if value not in (None, ())}
+    if "allowed_roots" in given:
+        given["allowed_roots"] = tuple(str(Path(root).expanduser().absolute()) for root in given["allowed_roots"])
     budget = {name: given.pop(f"budget_{name}") for name in ("usd", "tokens", "per") if f"budget_{name}" in given}
     if budget:
         given["budget"] = budget
-    kind = given.pop("pool_type", None)
-    if (kind or settings.default_pool_type) != KUBERNETES:
-        given["extra_config"] = {name: given.pop(name) for name in _EXTRA if name in given}
-    return pool_config(kind, None, given, settings=settings)
+    return config_of(given, settings=load_settings())
+
+
+def config_of(given: dict[str, Any], *, settings: Settings) -> PoolConfig:
+    """Return the configuration of a pool that options describe; those not given are not among them.
+
+    Raises:
+        InvalidField, InvalidConfig: see ``pool_config`` and ``kubernetes_fields``.
+    """
+    from mahavishnu_pools.pools.spawning import pool_config
+    from mahavishnu_pools.schemas.kubernetes import KUBERNETES
+
+    fields = dict(given)
+    kind = fields.pop("pool_type", None)
+    more = kubernetes_fields(fields, is_kubernetes=(kind or settings.default_pool_type) == KUBERNETES)
+    return pool_config(kind, None, {**fields, **more}, settings=settings)

@@ -42,7 +42,7 @@ class PodSettings:
     ``grace`` is how many seconds a Pod gets to end.
     """
 
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
     grace: int
     worker_types: str | None = None

@@ -90,8 +90,9 @@ def _built(fields: Mapping[str, Any]) -> PoolConfig:
     except errors.InvalidField as exc:
         # Named as the caller gave it: that these fields are kept together is no affair of theirs.
         field = exc.details()["field"]
-        inner = field and field.removeprefix(_INSIDE)
-        raise errors.InvalidField(exc.message.removeprefix(_INSIDE), field=inner) from exc
+        inner = None if field == KUBERNETES else field and field.removeprefix(_INSIDE)
+        text = exc.message.removeprefix(_INSIDE).removeprefix(f"{KUBERNETES}: ")
+        raise errors.InvalidField(text, field=inner) from exc
 
 
 def differences(wanted: PoolConfig, existing: PoolConfig) -> list[str]:
