@@ -71,7 +71,7 @@ class PodView:
     @property
     def has_log(self) -> bool:
         """Tell whether the task's container has begun, so that there is something to read."""
-        return self.started is not None
+        return self.started is not None and not (self.end is not None and self.end.not_started)
 
 
 def read_pod(pod: Manifest) -> PodView:

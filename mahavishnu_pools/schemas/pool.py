@@ -155,6 +155,11 @@ class PoolConfig(Value):
         return self.pool_type == KUBERNETES and not self.is_deployment
 
     @property
+    def runs_elsewhere(self) -> bool:
+        """Tell whether the pool's workers hand tasks over to something that does not end with them."""
+        return self.runs_jobs or self.pool_type == SESSION_BUDDY
+
+    @property
     def is_deployment(self) -> bool:
         """Tell whether the pool's workers run in Pods of a Deployment, each with an agent of its own."""
         return self.kubernetes is not None and self.kubernetes.mode == "deployment"

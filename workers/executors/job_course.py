@@ -102,14 +102,15 @@ class JobCourse:
         stuck_since: float | None = None
         while True:
             view = read_pod(ticket.pod) if ticket.pod is not None else None
+            if view is not None and view.has_log:
+                log.start(view.name)
             if (found := self._ended(ticket, view)) is not None:
-                await log.finish()
+                await log.finish(gone=ticket.pod_gone)
                 return found
             if self._wishes.ending.is_set():
                 return await self._stopped(ticket, "cancelled", log)
             if view is not None and view.started is not None:
                 self._end_by = self._end_by or self._loop.time() + self._left(view.started)
-                log.start(view.name)
             stuck_since = await self._check_stuck(ticket, view, stuck_since)
             if not await self._changed(ticket, stuck_since):
                 if self._end_by is not None:
