@@ -80,6 +80,7 @@ def test_the_nodes_are_listed_with_their_pools(cli: Cli, pool: str) -> None:
     assert node["name"] in cli("nodes")
 
 
+@pytest.mark.slow
 def test_an_agent_joins_with_its_tags(cli: Cli, shared_stack: PrivateStack, tmp_path: Path) -> None:
     argv = [*PROGRAM, "agent", "--name", "second", "--tag", "gpu", "--tag", "big", "--region", "north"]
     environment = {**os.environ, "MAHAVISHNU_REDIS_URL": shared_stack.redis_url}
