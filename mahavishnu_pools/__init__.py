@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mahavishnu_pools import errors as errors
     from mahavishnu_pools.bus.local import MessageBus as MessageBus
+    from mahavishnu_pools.integrations.event_collector import EventCollector as EventCollector
     from mahavishnu_pools.manager import PoolManager as PoolManager
     from mahavishnu_pools.memory.aggregator import MemoryAggregator as MemoryAggregator
     from mahavishnu_pools.pools.interface import Pool as Pool
     from mahavishnu_pools.pools.interface import PoolType as PoolType
     from mahavishnu_pools.routing.distributing import Distribution as Distribution
     from mahavishnu_pools.routing.eligibility import PoolFilter as PoolFilter
+    from mahavishnu_pools.schemas.event import Event as Event
     from mahavishnu_pools.schemas.message import Message as Message
     from mahavishnu_pools.schemas.message import MessageType as MessageType
     from mahavishnu_pools.schemas.pool import DistributionStrategy as DistributionStrategy
@@ -38,6 +40,8 @@ _HOMES = {
     "PoolManager": "manager",
     "MemoryAggregator": "memory.aggregator",
     "MessageBus": "bus.local",
+    "EventCollector": "integrations.event_collector",
+    "Event": "schemas.event",
     "Message": "schemas.message",
     "MessageType": "schemas.message",
     "Pool": "pools.interface",

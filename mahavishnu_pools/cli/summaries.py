@@ -56,6 +56,7 @@ POOLS = {
     "health": "Check the pools.",
     "watch": "Watch the pools: a table over the whole screen; lines where the output is no terminal.",
     "monitor": "Watch the pools: a table over the whole screen; lines where the output is no terminal.",
+    "events": "Show what happened to pools, nodes and tasks, and what programs told, the oldest first.",
     "limits": "Show what holds tasks back: worker types that cool down, rate limits, budgets.",
     "usage": "Show the tokens and the cost that AI programs reported, by day (UTC), pool and task type.",
     "stats": "Show figures over all pools.",

@@ -8,6 +8,7 @@ from mahavishnu_pools.manager.batch_verbs import BatchVerbs
 from mahavishnu_pools.manager.cancel_verbs import CancelVerbs
 from mahavishnu_pools.manager.check_verbs import CheckVerbs
 from mahavishnu_pools.manager.dead_verbs import DeadVerbs
+from mahavishnu_pools.manager.event_verbs import EventVerbs
 from mahavishnu_pools.manager.limit_verbs import LimitVerbs
 from mahavishnu_pools.manager.memory_verbs import MemoryVerbs
 from mahavishnu_pools.manager.move_verbs import MoveVerbs
@@ -29,6 +30,7 @@ class PoolManager(
     DeadVerbs,
     RetryVerbs,
     LimitVerbs,
+    EventVerbs,
 ):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 

@@ -126,8 +126,10 @@ KEYS: tuple[Key, ...] = (
     Key("mail_taken", "mhv:mail_taken:{}", "string", "1 minute", "mailbox_take", "mailbox_take",
         "What a receiver's last request took, so that a repeated one takes the same"),
     # ── journal ──
-    Key("events", "mhv:events:{}", "stream", "10,000 of pools, 100,000 of tasks", "pool_*, finish, reap, …", "events",
-        "What became of pools and nodes (pools) and of tasks (tasks), of which the oldest go first"),
+    Key("events", "mhv:events:{}", "stream", "100,000 of tasks, 10,000 of others", "pool_*, finish, reap, …", "events",
+        "Journal: what became of pools and nodes (pools), of tasks (tasks), what was told (programs)"),
+    Key("event_noted", "mhv:event_noted:{}", "string", "1 minute", "event_note", "event_note",
+        "Id of an event that a program told, so that a repeated request notes it once"),
     # ── nodes ──
     Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all",
         "Node name to JSON: tags, region, agent pid"),

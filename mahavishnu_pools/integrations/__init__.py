@@ -1,0 +1,1 @@
+"""What programs around the pools connect to."""
