@@ -18,6 +18,7 @@ from celery import Celery, signals
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.process_logs import set_up_logging, wants_json
+from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.routing.celery_app import add_pools
 from mahavishnu_pools.routing.celery_app import make_app as client_app
 from mahavishnu_pools.schemas.pool import PoolConfig
@@ -176,7 +177,7 @@ def _configured_url(settings: Settings) -> str:
             "A worker process needs a Redis. Name it in MAHAVISHNU_REDIS_URL; "
             "'mahavishnu up' gives it to its own workers."
         )
-    return settings.redis_url.get_secret_value()
+    return check_url(settings.redis_url.get_secret_value())
 
 
 @cache

@@ -14,6 +14,7 @@ import psutil
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.process_logs import set_up_logging
+from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.settings import Settings, load_settings
 
 from .controller import BAD_SETTINGS, NO_REDIS, run_controller
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
         raise errors.StackNotRunning
-    return settings.redis_url.get_secret_value()
+    return check_url(settings.redis_url.get_secret_value())
 
 
 def _run(settings: Settings, redis_url: str, function: str) -> int:
