@@ -18,10 +18,10 @@ from mahavishnu_pools.store.client import AsyncStore
 from . import wire
 from .context import AgentContext
 from .group import Group, GroupTable
+from .life_signs import show_life
 from .link import ZygoteLink
 from .news import NewsReader
 from .node import AgentIdentity, NodeFacts, choose_name, read_ready_file
-from .pods import show_life
 from .service import Service
 from .trees import is_alive
 from .zygote import Seat
@@ -73,9 +73,8 @@ class Controller:
         """Serve until the zygote says stop or is gone; returns the exit code."""
         await self._link.open(self._seat.channel)
         asyncio.get_running_loop().add_reader(self._seat.news_fd, self._read_news)
-        if self._settings.only_pool is not None:
-            signs = show_life(self._settings, lambda: self._service.signs() if self._service else (None, False))
-            self._life = asyncio.create_task(signs, name="signs of life")
+        signs = show_life(self._settings.data_dir, lambda: self._service.signs() if self._service else (None, False))
+        self._life = asyncio.create_task(signs, name="signs of life")
         groups = [self._table.add(pid, slot=slot, start=start) for pid, slot, start in await self._link.list_groups()]
         async with AsyncStore.from_settings(self._settings, self._redis_url) as store:
             try:

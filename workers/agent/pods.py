@@ -1,4 +1,4 @@
-"""What an agent in a Pod does beside the usual: it tells the kubelet how it is, and the registry how many Pods work.
+"""What an agent in a Pod does beside the usual: it tells the registry how many workers all Pods have.
 
 How many Pods there are is the affair of the cluster's autoscaler. The registry follows, so that load, which is work
 divided by workers, stays true.
@@ -6,33 +6,17 @@ divided by workers, stays true.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Callable
 
-from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.pools import PoolRecord, change_pool, read_pools
 
 from .context import AgentContext
 from .keepers import Keepers
-from .vitals import PERIOD, Vitals, write_vitals
 
 logger = logging.getLogger(__name__)
 
 #: How often the ready workers of all Pods are counted, in seconds.
 COUNT_PERIOD = 1.0
-
-
-async def show_life(settings: Settings, how: Callable[[], tuple[float | None, bool]]) -> None:
-    """Write signs of life until cancelled, from before Redis is reached; ``how``: the last word of it, and ready."""
-    while True:
-        heard, ready = how()
-        try:
-            write_vitals(settings.data_dir, Vitals(time.monotonic(), heard, ready=ready))
-        except OSError as exc:
-            logger.warning("Signs of life cannot be written: %s", exc)
-        await asyncio.sleep(PERIOD)
 
 
 class PodCount:

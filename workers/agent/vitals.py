@@ -1,7 +1,8 @@
-"""Signs of life of an agent for the probes of its Pod: a small file, written about once a second.
+"""Signs of life of an agent for the probes of its container: a small file, written every other second.
 
-That Redis is away is no reason to end a Pod: what runs there goes on, and reports later. So ``alive`` asks nothing but
-whether the controller works; ``ready`` also asks for a group that takes tasks, and for a word from Redis.
+That Redis is away is no reason to end a container: what runs there goes on, and reports later. So ``alive`` asks
+nothing but whether the controller works; ``ready`` also asks for a group that takes tasks, and for a word from Redis.
+This module imports little: the probes are started often.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-#: How often signs of life are written, in seconds.
-PERIOD = 1.0
 
 #: Signs of life older than this many seconds are none.
 STALE_AFTER = 30.0
