@@ -204,9 +204,9 @@ async def test_pools_and_tasks_tell_of_themselves(talking: PoolManager, node: Fa
     assert {"status": "running", "before": "initializing"} in news["status_update"]
     assert {"status": "paused", "before": "running"} in news["status_update"]
     assert news["heartbeat"][0] == {"node": "node1", "status": "ready", "workers": 1}
-    assert [(one["task_id"], one["status"]) for one in news["task_completed"]] == [
-        (done.task_id, "completed"),
-        (failed.task_id, "failed"),
+    assert [(one["task_id"], one["status"], one["worker_id"]) for one in news["task_completed"]] == [
+        (done.task_id, "completed", done.worker_id),
+        (failed.task_id, "failed", failed.worker_id),
     ]
     assert news["pool_closed"] == [{"name": "p"}]
 

@@ -561,8 +561,9 @@ function settle(id, pool, o, now)
   if h[1] then call('PUBLISH', k_client(h[1]), id) end
   local about = { type = h[5], duration = seconds }
   if h[10] then pcall(share, id, pool, h[10], o, now, about) end
-  if not periodic then
-    tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = h[8], duration = about.duration }, now)
+  if not periodic and heard('task_completed') then
+    local worker = string.match(o.outcome, '"worker_id"%s*:%s*"([^"]*)"%s*}$') or h[8]
+    tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = worker, duration = about.duration }, now)
   end
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
   for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, o.status == 'completed', now, ttl) end
