@@ -160,6 +160,12 @@ class KubeApi:
 
         self._do(again())
 
+    def stop_listening(self) -> None:
+        self._do(self.http.stop())
+
+    def listen_again(self) -> None:
+        self._do(self.http.start())
+
     def end_watches(self) -> None:
         self._do(self.machine.store.end_watches())
 

@@ -107,8 +107,8 @@ def _cause(context: AgentContext, group: Group, verdict: Verdict) -> Cause:
     """Return who may be to blame: an ordered end counts against nobody, a crash against what ran.
 
     KILL comes from people and from the kernel when memory is short, and a freeze from a machine with too much to do as
-    well as from a task. So of several tasks none is a suspect the first time, unless the kernel did kill. Tasks that run
-    elsewhere never are: a bridge dies of itself.
+    well as from a task. So of several tasks none is a suspect the first time, unless the kernel did kill. Tasks that
+    run elsewhere never are: a bridge dies of itself.
     """
     if group.start.pool_config().runs_elsewhere:
         return "node"

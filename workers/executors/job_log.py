@@ -43,7 +43,7 @@ class JobLog:
             self._following = asyncio.create_task(self._follow(), name=f"log of {pod}")
 
     async def finish(self, *, gone: bool = False) -> None:
-        """Read what is left after the container of a log that was started has ended; ``gone``: only what is under way."""
+        """Read what is left of a log that was started, after its end; with ``gone`` only what is under way."""
         if self._following is None:
             return
         await asyncio.wait({self._following}, timeout=TAIL_SECONDS)
