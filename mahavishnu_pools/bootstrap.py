@@ -20,7 +20,7 @@ from mahavishnu_pools.pools.spawning import Spawner
 from mahavishnu_pools.redis_url import check_url
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender
-from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.client import REFUSED_PATIENCE, AsyncStore
 
 if TYPE_CHECKING:
     from mahavishnu_pools.embedded.private import PrivateStack
@@ -124,7 +124,7 @@ async def connect(settings: Settings) -> Parts:
 
 async def _check(store: AsyncStore, settings: Settings) -> None:
     try:
-        await store.check()
+        await store.check(patience=REFUSED_PATIENCE)
     except errors.RedisUnavailable:
         from mahavishnu_pools.embedded.stack import find_redis_url as find_local
 

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolInfo
     from mahavishnu_pools.settings import Settings
 
-#: How long a server that refuses connections is asked again, in seconds: it may just be restarting, but somebody waits.
-REFUSED_PATIENCE = 0.5
-
 
 def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
     """Return the pools as ``PoolManager.list_pools`` does.
@@ -25,7 +22,7 @@ def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
     """
     from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES
     from mahavishnu_pools.store import pools
-    from mahavishnu_pools.store.client import SyncStore
+    from mahavishnu_pools.store.client import REFUSED_PATIENCE, SyncStore
 
     settings = settings_in_force()
     if not settings.pools_enabled:

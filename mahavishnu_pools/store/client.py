@@ -35,6 +35,10 @@ T = TypeVar("T")
 #: Seconds between two tries while the deadline has not passed.
 RETRY_PAUSE = 0.1
 
+#: How long a server that refuses connections is asked again at first, in seconds: it may just be restarting, but
+#: somebody waits.
+REFUSED_PATIENCE = 0.5
+
 #: Connection options of every client: no retry inside redis-py, it would run scripts twice behind our back.
 _OPTIONS: dict[str, Any] = {
     "decode_responses": True,

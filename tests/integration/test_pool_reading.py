@@ -1,4 +1,4 @@
-"""``pools list`` reads straight from the store: how long it waits for a server that does not answer."""
+"""How long commands and managers wait for a server that does not answer; ``pools list`` reads straight from the store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import time
 
 import pytest
 
-from mahavishnu_pools import errors
-from mahavishnu_pools.cli.pool_reading import REFUSED_PATIENCE, read_pools
+from mahavishnu_pools import bootstrap, errors
+from mahavishnu_pools.cli.pool_reading import read_pools
+from mahavishnu_pools.manager import PoolManager
+from mahavishnu_pools.store.client import REFUSED_PATIENCE
 from tests.fixtures.valkey import PrivateValkey, free_port
 
 
@@ -35,4 +37,20 @@ def test_a_server_that_answers_slowly_has_the_full_time(
     try:
         assert read_pools(active_only=False, pool_type=None) == []
     finally:
+        later.join()
+
+
+async def test_a_manager_bears_a_server_that_is_just_being_started(
+    own_valkey_server: PrivateValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "REFUSED_PATIENCE", 60.0)
+    own_valkey_server.kill()
+    later = threading.Timer(0.1, own_valkey_server.start)
+    later.start()
+    manager = PoolManager(redis_url=own_valkey_server.url)
+
+    try:
+        assert await manager.list_pools() == []
+    finally:
+        await manager.close()
         later.join()
