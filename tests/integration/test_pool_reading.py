@@ -1,4 +1,4 @@
-"""How long commands and managers wait for a server that does not answer; ``pools list`` reads straight from the store."""
+"""How long commands and managers wait for a server that does not answer."""
 
 from __future__ import annotations
 
