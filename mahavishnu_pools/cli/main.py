@@ -26,6 +26,7 @@ COMMANDS = {
     "logs": f"{_HERE}.stack_logs:logs",
     "run": f"{_HERE}.run:run",
     "shell": f"{_HERE}.shell:shell",
+    "rotate": f"{_HERE}.rotate:rotate",
     "check": f"{_HERE}.check:check",
     "validate-production": f"{_HERE}.check:check",
     "pools": f"{_HERE}.pools:pools",

@@ -111,10 +111,11 @@ def _shown_time(told: object) -> str:
 
 
 def _one_query(argument: str | None, option: str | None) -> str:
-    if (argument is None) == (option is None):
-        problem = "is missing" if option is None else "excludes the argument"
+    given = [one for one in (argument, option) if one is not None]
+    if len(given) != 1:
+        problem = "excludes the argument" if given else "is missing"
         raise errors.InvalidField.of("--query", problem, "Give the words to look for once; '' finds the newest.")
-    return option if argument is None else argument
+    return given[0]
 
 
 def synced(report: dict[str, Any]) -> Document:

@@ -10,6 +10,7 @@ PROGRAM = {
     "logs": "Print the last lines a PART of the stack wrote, or those of all parts.",
     "run": "Run one prompt, or after -- one command, and show its output as it comes.",
     "shell": "Start Python with maha_app, PoolManager, PoolConfig, PoolSelector and MessageBus at hand; await works.",
+    "rotate": "Change the password of the local stack's Redis.",
     "check": "Look for inconsistencies between queues, leases and records, and for limits that are too low.",
     "validate-production": "Look for inconsistencies between queues, leases and records, and for limits that are too low.",
     "pools": "Make pools of workers, look at them, and run tasks on them.",

@@ -21,7 +21,7 @@ bind {host}
 port {port}
 protected-mode yes
 requirepass {password}
-daemonize no
+{also}daemonize no
 supervised no
 set-proc-title no
 pidfile "{db}/server.pid"
@@ -35,15 +35,20 @@ tcp-keepalive 60
 timeout 0
 """
 
+#: Beside the password the server accepts another one, until a rotation is finished.
+_ALSO = "user default on >{password} >{also} ~* &* +@all\n"
+
 _LINE = re.compile(r"^(port|requirepass) (\S+)$", re.MULTILINE)
+_ALSO_LINE = re.compile(r"^user default on >\S+ >(\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where the embedded server listens, and its password."""
+    """Where the embedded server listens, and its password; ``also`` is an older one that it still accepts."""
 
     port: int
     password: str = field(repr=False)
+    also: str | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -64,10 +69,26 @@ def pid_file(db: Path) -> Path:
 def configured_address(db: Path) -> ServerAddress | None:
     """Return what the configuration file of an earlier start says; None before the first one."""
     try:
-        found = dict(_LINE.findall(config_file(db).read_text()))
+        text = config_file(db).read_text()
     except OSError:
         return None
-    return ServerAddress(int(found["port"]), found["requirepass"]) if len(found) == 2 else None
+    found, also = dict(_LINE.findall(text)), _ALSO_LINE.search(text)
+    if len(found) != 2:
+        return None
+    return ServerAddress(int(found["port"]), found["requirepass"], also[1] if also else None)
+
+
+def change_password(db: Path, password: str, *, also: str | None) -> None:
+    """Have the configuration file say another password, and an older one that is still accepted (None: none is).
+
+    A server that runs does not notice.
+    """
+    path = config_file(db)
+    kept = [
+        line for line in path.read_text().splitlines(keepends=True) if not line.startswith(("requirepass ", "user "))
+    ]
+    more = _ALSO.format(password=password, also=also) if also else ""
+    write_private(path, "".join([*kept, f"requirepass {password}\n", more]))
 
 
 def write_config(db: Path, *, port: int, keep_port: bool, strict: bool) -> ServerAddress:
@@ -81,9 +102,15 @@ def write_config(db: Path, *, port: int, keep_port: bool, strict: bool) -> Serve
     """
     earlier = configured_address(db)
     password = earlier.password if earlier else secrets.token_urlsafe(24)
-    address = ServerAddress(port or _choose_port(earlier, keep=keep_port), password)
+    also = earlier.also if earlier else None
+    address = ServerAddress(port or _choose_port(earlier, keep=keep_port), password, also)
     text = _TEMPLATE.format(
-        host=HOST, port=address.port, password=password, db=_quoted(db), fsync="always" if strict else "everysec"
+        host=HOST,
+        port=address.port,
+        password=password,
+        also=_ALSO.format(password=password, also=also) if also else "",
+        db=_quoted(db),
+        fsync="always" if strict else "everysec",
     )
     write_private(config_file(db), text)
     return address
