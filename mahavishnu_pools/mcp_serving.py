@@ -50,12 +50,12 @@ async def serve(
         server = _server(service, host, lambda: on_ready(f"http://{shown}:{listening.getsockname()[1]}/mcp"))
         loop = asyncio.get_running_loop()
 
-        def stop(number: int) -> None:
+        def stop() -> None:
             service.stopping.set()
-            server.handle_exit(number, None)
+            server.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop, number)
+            loop.add_signal_handler(number, stop)
         try:
             await server.serve(sockets=[listening])
         finally:
@@ -141,6 +141,11 @@ def _server(service: Service, host: str, on_ready: Callable[[], None]) -> Any:
 
     class Served(uvicorn.Server):
         """Tells when it answers, and leaves signals to the caller: uvicorn's own end kills the process by them."""
+
+        def stop(self) -> None:
+            # Not handle_exit: sse-starlette replaces that by one that cuts every stream of the process off at once.
+            self.force_exit = self.should_exit
+            self.should_exit = True
 
         def capture_signals(self) -> Any:
             return nullcontext()

@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.fixtures.groups",  # uses the module before it
     "tests.fixtures.proxies",
     "tests.fixtures.secured",
+    "tests.fixtures.served",
 ]
