@@ -59,7 +59,7 @@ class Closer:
 
         Raises:
             PoolNotReady: its workers did not stop in time; the pool stays closed to tasks and can be closed again.
-            Unavailable: what it has elsewhere could not be removed; it can be closed again.
+            ClusterUnavailable, ClusterRefused: what it has elsewhere could not be removed, and workers live there.
         """
         registry = await self._store.run(read_pools(pool_id))
         if not registry.pools:
@@ -91,8 +91,15 @@ class Closer:
     async def _remove_outside(self, pool: PoolRecord) -> None:
         # Before the pool leaves the registry: whoever is interrupted here can close it again.
         outside = pool_type(pool.config.pool_type).outside(pool.config, self._settings)
-        if outside is not None:
+        if outside is None:
+            return
+        try:
             await outside.remove(pool.pool_id, pool.config)
+        except errors.MahavishnuError as exc:
+            if pool.groups:
+                raise
+            # Nobody works there any more: a pool does not stay for ever because its cluster is gone.
+            logger.warning("What pool %s has elsewhere may be left there: %s", pool.config.name, exc.message)
 
     async def _let_end(self, closing: _Closing, *, seconds: float, reason: str) -> None:
         """Let running tasks end; those that do not end in time are handed back, and cancelled like all that waits."""

@@ -247,3 +247,15 @@ async def test_a_pool_whose_cluster_does_not_answer_stays_and_can_be_closed_late
     fault.times = 0
     await manager.close_pool("cloud")
     eventually(api.left, until=lambda left: left == SECRET, within=30)
+
+
+async def test_a_pool_without_a_living_pod_is_closed_although_its_cluster_is_gone(
+    manager: PoolManager, pool: dict[str, Any], api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mahavishnu_pools.pools.kubernetes_deployment.PATIENCE", 0.5)
+    await manager.spawn_pool(**pool, wait=False)  # nobody makes Pods here
+    api.inject(path="deployments", times=1000, status=503)
+
+    await manager.close_pool("cloud")
+
+    assert await manager.list_pools() == []
