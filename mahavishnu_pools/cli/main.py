@@ -33,6 +33,7 @@ COMMANDS = {
     "pool": f"{_HERE}.pools:pools",
     "workers": f"{_HERE}.workers:workers",
     "metrics": f"{_HERE}.metrics:metrics",
+    "dashboard": f"{_HERE}.dashboard:dashboard",
     "nodes": f"{_HERE}.nodes:nodes",
     "agent": f"{_HERE}.nodes:agent",
     "config": f"{_HERE}.config:config",
