@@ -45,6 +45,23 @@ async def connect(config: KubernetesConfig) -> tuple[ApiClient, Place]:
     return ApiClient(made), Place(made.host, context)
 
 
+def pinned(config: KubernetesConfig) -> KubernetesConfig:
+    """Return the configuration with the file and the context it means here and now.
+
+    Whoever runs the pool later has another directory and environment, and the current context is somebody else's to
+    change.
+
+    Raises:
+        ClusterUnavailable, InvalidField: see ``connect``.
+    """
+    files = None if config.in_cluster else _files(config)
+    if files is None:
+        return config
+    given = config.kubeconfig or os.environ.get(_VARIABLE)
+    kubeconfig = os.pathsep.join(os.path.abspath(one) for one in files.split(os.pathsep)) if given else None
+    return config.model_copy(update={"kubeconfig": kubeconfig, "context": _context(files, config.context)})
+
+
 def _files(config: KubernetesConfig) -> str | None:
     """Return the kubeconfig, None where this runs in a cluster and has no other."""
     given = config.kubeconfig or os.environ.get(_VARIABLE) or _USUAL
@@ -74,15 +91,10 @@ def _load_inside(made: Any) -> None:
         ) from exc
 
 
-async def _load_files(made: Any, files: str, context: str | None) -> str | None:
+async def _load_files(made: Any, files: str, context: str | None) -> str:
     from kubernetes.aio import config as loading
 
-    names, current = _contexts(files)
-    wanted = context or current
-    if wanted is None or wanted not in names:
-        problem = f"{short(wanted)} is not in {files}" if wanted else f"is not given, and {files} has no current one"
-        remedy = f"{did_you_mean(wanted or '', names)}Contexts that exist: {', '.join(sorted(names)) or 'none'}."
-        raise errors.InvalidField.of("context", problem, remedy)
+    wanted = _context(files, context)
     try:
         await loading.load_kube_config(files, context=wanted, client_configuration=made, persist_config=False)
     # The border of the credentials of a stranger's file, and of the programs it names: many kinds of errors.
@@ -90,6 +102,17 @@ async def _load_files(made: Any, files: str, context: str | None) -> str | None:
         raise errors.InvalidField.of(
             "context", f"{wanted!r} of {files} cannot be used: {exc}", "Correct the file, or choose another context."
         ) from exc
+    return wanted
+
+
+def _context(files: str, given: str | None) -> str:
+    """Return the context that is meant: the one that was given, else the current one of the files."""
+    names, current = _contexts(files)
+    wanted = given or current
+    if wanted is None or wanted not in names:
+        problem = f"{short(wanted)} is not in {files}" if wanted else f"is not given, and {files} has no current one"
+        remedy = f"{did_you_mean(wanted or '', names)}Contexts that exist: {', '.join(sorted(names)) or 'none'}."
+        raise errors.InvalidField.of("context", problem, remedy)
     return wanted
 
 

@@ -116,7 +116,7 @@ def no_namespace(name: str, place: Place) -> tuple[str, str]:
     """Return what is to be said of a namespace that does not exist, and what to do."""
     return (
         f"The namespace {name!r} does not exist in the cluster at {place}.",
-        f"Add --create-namespace (create_namespace: true), or make it with: kubectl create namespace {name}",
+        f"Have it made with create_namespace, or make it with: kubectl create namespace {name}",
     )
 
 

@@ -121,6 +121,7 @@ class Spawner:
             InvalidConfig: a module cannot be loaded where the workers run; nothing is left of the pool.
             PoolNotReady: the workers did not come up in time; nothing is left of the pool.
         """
+        config = _pinned(config)
         kind = pool_type(config.pool_type)
         kind.check(config)
         usable.check_config(config, kinds=self._known_types())
@@ -216,6 +217,16 @@ class Spawner:
         raise usable.not_up(
             found or last, name=name, failed=found is not None or hopeless, seconds=timeout, trouble=said
         )
+
+
+def _pinned(config: PoolConfig) -> PoolConfig:
+    """Return a configuration that means the same cluster wherever and whenever it is read."""
+    if config.kubernetes is None:
+        return config
+    # Late: most pools have no cluster.
+    from mahavishnu_pools.kube.connection import pinned
+
+    return config.model_copy(update={"kubernetes": pinned(config.kubernetes)})
 
 
 def _is_up(pool: PoolRecord) -> bool:

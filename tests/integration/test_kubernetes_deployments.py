@@ -158,7 +158,7 @@ async def test_pods_over_the_quota_are_told_at_once(
     ("fields", "denied", "says"),
     [
         ({}, ("patch", "deployments"), "patch deployments.apps.*manifest --rbac"),
-        ({"namespace": "elsewhere"}, None, "'elsewhere' does not exist.*--create-namespace"),
+        ({"namespace": "elsewhere"}, None, "'elsewhere' does not exist.*create_namespace"),
         ({"workers_per_pod": 3}, None, "multiple of the 3 workers"),
         ({"replicas": 2}, None, "replicas"),
         ({"context": "wrong"}, None, "wrong"),

@@ -104,7 +104,7 @@ async def test_a_namespace_that_does_not_exist_is_named_with_the_remedy(
     kube: KubeApi, kube_config: KubernetesConfig
 ) -> None:
     async with Cluster(kube_config.model_copy(update={"namespace": "elsewhere"})) as cluster:
-        with pytest.raises(errors.ClusterRefused, match=r"'elsewhere' does not exist.*--create-namespace"):
+        with pytest.raises(errors.ClusterRefused, match=r"'elsewhere' does not exist.*create_namespace"):
             await cluster.create(config_map())
 
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from mahavishnu_pools import errors, task_types
 from mahavishnu_pools.kube.jobs import CONTAINER, WORK, Box, JobTask, check, image_of
 from mahavishnu_pools.kube.objects import kubernetes_of, without_nothing
-from mahavishnu_pools.kube.pods import TEMPORARY
 from mahavishnu_pools.schemas.container import ContainerPayload
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.task_types import TaskType
@@ -229,5 +228,5 @@ def _workdir(context: RunContext, bridge: JobBridge) -> str:
     kubernetes = kubernetes_of(bridge.config)
     base = PurePosixPath(kubernetes.workdir or WORK)
     wanted = base / (context.spec.cwd or "")
-    places = (base, PurePosixPath(TEMPORARY), *(PurePosixPath(one.mount_path) for one in kubernetes.volumes))
+    places = (base, *(PurePosixPath(one.mount_path) for one in kubernetes.volumes))
     return str(wanted if any(wanted.is_relative_to(one) for one in places) else base)
