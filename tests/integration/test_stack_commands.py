@@ -17,6 +17,7 @@ import pytest
 
 from mahavishnu_pools.embedded import stack
 from mahavishnu_pools.embedded.identity import is_alive
+from mahavishnu_pools.embedded.parts import PARTS
 from mahavishnu_pools.embedded.state import read_state
 from tests.fixtures.local_stack import AGENT, kill
 from tests.waiting import eventually
@@ -39,7 +40,7 @@ def environment(tmp_path: Path, valkey_binary: Path) -> dict[str, str]:
     (package / "__init__.py").touch()
     (package / "agent.py").write_text(AGENT)
     (package / "app.py").write_text(APP)
-    alone = {"MAHAVISHNU_EMBEDDED_SESSION_BUDDY": "off", "MAHAVISHNU_EMBEDDED_AKOSHA": "off"}
+    alone = {f"MAHAVISHNU_{part.choice.mode.upper()}": "off" for part in PARTS if part.choice is not None}
     return {**os.environ, **alone, "PYTHONPATH": str(package.parent), "MAHAVISHNU_DATA_DIR": str(tmp_path / "data")}
 
 
