@@ -22,4 +22,4 @@ def metrics(session: Session, /) -> None:
     async def read(manager: PoolManager) -> bytes:
         return await manager.metrics()
 
-    click.get_binary_stream("stdout").write(session.run(read))
+    click.echo(session.run(read), nl=False)

@@ -18,7 +18,7 @@ import yaml
 from mahavishnu_pools import errors
 from mahavishnu_pools.metrics import deploying
 from mahavishnu_pools.metrics.definitions import METRICS
-from tests.metrics.dashboard import TARGET, UID, dashboard_json
+from tests.metrics.dashboard import DEPLOY, UID, dashboard_json, files
 from tests.metrics.panels import ROWS
 
 #: The rows of the command line's document and the panels of its index.
@@ -34,8 +34,6 @@ INDEX_TITLES = {
     "Scaling Events", "Task Queue Size",
 }  # fmt: skip
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-
 
 def known_names() -> set[str]:
     names = {metric.exposed for metric in METRICS}
@@ -49,8 +47,9 @@ def asked(text: str) -> set[str]:
     return set(re.findall(r"\b(?:mahavishnu_pools|celery)_[a-z0-9_]+", text))
 
 
-def test_the_dashboard_in_the_package_is_the_one_that_the_script_makes() -> None:
-    assert TARGET.read_text(encoding="utf-8") == dashboard_json(), "run python -m tests.metrics.dashboard"
+def test_the_files_are_those_that_the_script_makes() -> None:
+    for path, text in files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m tests.metrics.dashboard"
 
 
 def test_it_has_the_fifteen_rows_and_the_panels_that_were_promised() -> None:
@@ -61,7 +60,9 @@ def test_it_has_the_fifteen_rows_and_the_panels_that_were_promised() -> None:
     assert tuple(panel["title"] for panel in panels if panel["type"] == "row") == ROW_TITLES
     assert {panel["title"] for panel in panels if panel["type"] != "row"} >= INDEX_TITLES
     assert len({panel["id"] for panel in panels}) == len(panels)
-    assert all(sum(p.width for p in row.panels[:4]) <= 24 for row in ROWS)
+    places = [panel["gridPos"] for panel in panels]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    assert len({(place["x"], place["y"]) for place in places}) == len(places)
 
 
 def test_it_stays_small_and_every_query_asks_for_metrics_that_there_are() -> None:
@@ -83,10 +84,10 @@ def test_every_metric_of_ours_is_shown_or_watched_or_named_here() -> None:
     assert left == {
         f"mahavishnu_pools_{name}"
         for name in (
-            "workers_min", "group_restarts_total", "delayed_tasks", "suspect_tasks", "kept_dead_letters", "lost_groups_total",
-            "ai_tokens_total", "cool_down_seconds", "leases", "memory_sync_delivered_records_total",
-            "memory_sync_refused_records_total", "memory_sync_set_aside_records", "memory_sync_failures", "bus_messages_total",
-            "mailbox_messages", "redis_clients", "build_info",
+            "workers_min", "group_restarts_total", "delayed_tasks", "suspect_tasks", "kept_dead_letters",
+            "lost_groups_total", "ai_tokens_total", "cool_down_seconds", "leases", "memory_sync_delivered_records_total",
+            "memory_sync_refused_records_total", "memory_sync_set_aside_records", "memory_sync_failures",
+            "bus_messages_total", "mailbox_messages", "redis_clients", "build_info",
         )
     }  # fmt: skip
 
@@ -98,14 +99,12 @@ def test_alert_rules_ask_for_metrics_that_there_are() -> None:
     assert all(rule["labels"]["severity"] in ("warning", "critical") for rule in rules)
 
 
-def test_the_files_for_the_containers_fit_each_other() -> None:
-    scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())
-    boards = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/mahavishnu.yml").read_text())
+def test_prometheus_in_a_container_scrapes_the_server_and_reads_the_rules() -> None:
+    found = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
 
-    assert scrape["scrape_configs"][0]["metrics_path"] == "/metrics"
-    assert source["datasources"][0]["type"] == "prometheus"
-    assert boards["providers"][0]["type"] == "file"
+    (job,) = found["scrape_configs"]
+    assert (job["metrics_path"], job["static_configs"]) == ("/metrics", [{"targets": ["server:8680"]}])
+    assert found["rule_files"] == ["/etc/prometheus/alerts.yml"]
 
 
 class Grafana:
