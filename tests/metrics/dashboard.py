@@ -27,10 +27,6 @@ from tests.metrics.panels import ROWS, Panel
 
 TARGET = Path(metrics.__file__).parent / "grafana" / "pool-monitoring.json"
 
-ALERTS = TARGET.parents[1] / "prometheus" / "alerts.yml"
-
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-
 UID = "pool-monitoring"
 
 _BUILDERS: dict[str, Any] = {
@@ -132,21 +128,10 @@ class _AlertList(dashboard.Panel):
         )
 
 
-def files() -> dict[Path, str]:
-    """Return what is made, by its place: the dashboard, and what the containers of ``deploy/`` are given."""
-    made = dashboard_json()
-    return {
-        TARGET: made,
-        DEPLOY / "grafana" / "dashboards" / TARGET.name: made,
-        DEPLOY / "prometheus" / ALERTS.name: ALERTS.read_text(encoding="utf-8"),
-    }
-
-
 def write() -> None:
-    """Write the files anew."""
-    for path, text in files().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    """Write the dashboard anew."""
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(dashboard_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":

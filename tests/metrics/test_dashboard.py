@@ -18,7 +18,7 @@ import yaml
 from mahavishnu_pools import errors
 from mahavishnu_pools.metrics import deploying
 from mahavishnu_pools.metrics.definitions import METRICS
-from tests.metrics.dashboard import DEPLOY, UID, dashboard_json, files
+from tests.metrics.dashboard import TARGET, UID, dashboard_json
 from tests.metrics.panels import ROWS
 
 #: The rows of the command line's document and the panels of its index.
@@ -35,6 +35,9 @@ INDEX_TITLES = {
 }  # fmt: skip
 
 
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
 def known_names() -> set[str]:
     names = {metric.exposed for metric in METRICS}
     for metric in METRICS:
@@ -47,9 +50,8 @@ def asked(text: str) -> set[str]:
     return set(re.findall(r"\b(?:mahavishnu_pools|celery)_[a-z0-9_]+", text))
 
 
-def test_the_files_are_those_that_the_script_makes() -> None:
-    for path, text in files().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m tests.metrics.dashboard"
+def test_the_dashboard_in_the_package_is_the_one_that_the_script_makes() -> None:
+    assert TARGET.read_text(encoding="utf-8") == dashboard_json(), "run python -m tests.metrics.dashboard"
 
 
 def test_it_has_the_fifteen_rows_and_the_panels_that_were_promised() -> None:
@@ -85,8 +87,8 @@ def test_every_metric_of_ours_is_shown_or_watched_or_named_here() -> None:
         f"mahavishnu_pools_{name}"
         for name in (
             "workers_min", "group_restarts_total", "delayed_tasks", "suspect_tasks", "kept_dead_letters",
-            "lost_groups_total", "ai_tokens_total", "cool_down_seconds", "leases", "memory_sync_delivered_records_total",
-            "memory_sync_refused_records_total", "memory_sync_set_aside_records", "memory_sync_failures",
+            "lost_groups_total", "ai_tokens_total", "cool_down_seconds", "leases",
+            "memory_sync_delivered_records_total", "memory_sync_refused_records_total", "memory_sync_set_aside_records", "memory_sync_failures",
             "bus_messages_total", "mailbox_messages", "redis_clients", "build_info",
         )
     }  # fmt: skip
@@ -105,6 +107,15 @@ def test_prometheus_in_a_container_scrapes_the_server_and_reads_the_rules() -> N
     (job,) = found["scrape_configs"]
     assert (job["metrics_path"], job["static_configs"]) == ("/metrics", [{"targets": ["server:8680"]}])
     assert found["rule_files"] == ["/etc/prometheus/alerts.yml"]
+
+
+def test_grafana_in_a_container_finds_prometheus_and_the_dashboard() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "mahavishnu.yml").read_text())["providers"]
+
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
 
 
 class Grafana:
