@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.items import items_from, with_items
 from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
@@ -37,7 +38,15 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
     show_default=True,
     help="How the parts are spread.",
 )
-@click.option("--pool", "-p", "pools", multiple=True, metavar="POOL", help="Only this pool (may be repeated).")
+@click.option(
+    "--pool",
+    "-p",
+    "pools",
+    multiple=True,
+    metavar="POOL",
+    shell_complete=pool_names,
+    help="Only this pool (may be repeated).",
+)
 @click.option(
     "--split-on", metavar="KEY", help="The list in the payload that is split. [default: items, files, batch or data]"
 )

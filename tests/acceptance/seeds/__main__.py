@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 import tempfile
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.directory is None:
         parser.error("name the directory of the documents, or set MAHAVISHNU_SEEDS")
+    logging.getLogger().addHandler(
+        logging.NullHandler()
+    )  # examples leave managers open; that their stack ends is no news
     with tempfile.TemporaryDirectory(prefix="seeds-") as base:
         reports = asyncio.run(run_all(Path(options.directory).resolve(), Path(base), only=options.only, say=_say))
     counts = {word: sum(one.outcome == word for one in reports) for word in _ICONS}
