@@ -29,6 +29,7 @@ from mahavishnu_pools.store.pools import read_pools
 from . import celery_run_task, periodic
 from .delegation import Bridge, open_delegate, service_of
 from .executors.interface import Limits
+from .executors.workdir import IN_PODS
 from .pool_group import GroupOptions
 from .runner import GroupContext
 from .services import publish_tasks, services
@@ -120,6 +121,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
     config = place.config
     found = services(settings, store, imports=(*settings.imports, *config.imports))
     found["container_image"] = config.extra_config.get("container_image")
+    found[IN_PODS] = config.is_deployment
     if place.delegate is not None:
         found[service_of(place.delegate)] = place.delegate
     publish_tasks(store, place.pool_id, found["task_types"], app.tasks)

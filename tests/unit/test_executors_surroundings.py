@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.run_context import RecordingLog, make_context, run, shell_task
 from workers.executors.environment import pass_list
 from workers.executors.registry import execute
+from workers.executors.workdir import IN_PODS
 
 
 def _secrets(tmp_path: Path, text: str, *, mode: int = 0o600) -> dict[str, object]:
@@ -94,6 +95,23 @@ def test_the_directory_of_the_task_wins_over_the_default(tmp_path: Path) -> None
     assert run(shell_task("pwd", cwd=str(tmp_path / "a")), default_cwd=tmp_path).output.strip() == str(tmp_path / "a")
     assert run(shell_task("pwd", cwd="a"), default_cwd=tmp_path).output.strip() == str(tmp_path / "a")
     assert run(shell_task("pwd"), default_cwd=tmp_path).output.strip() == str(tmp_path)
+
+
+def test_in_a_pod_a_directory_of_the_senders_machine_is_not_looked_for(tmp_path: Path) -> None:
+    allowed = tmp_path / "workspace"
+    (allowed / "sub").mkdir(parents=True)
+    pod = {"allowed_roots": (allowed,), "services": {IN_PODS: True}}
+
+    sent = run(shell_task("pwd", cwd="/home/somebody/project"), **pod)
+    meant = run(shell_task("pwd", cwd=str(allowed / "sub")), **pod)
+    missing = run(shell_task("pwd", cwd=str(allowed / "other")), **pod)
+    outside = run(shell_task("pwd", cwd=f"{allowed}/../"), **pod)
+
+    assert sent.status == "completed"
+    assert sent.output.strip() not in ("", "/home/somebody/project")
+    assert meant.output.strip() == str((allowed / "sub").resolve())
+    assert "does not exist" in (missing.error or "")
+    assert "outside the allowed roots" in (outside.error or "")
 
 
 @pytest.mark.parametrize("way", ["outside", "allowed/../outside", "allowed/link"])

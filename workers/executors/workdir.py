@@ -15,6 +15,9 @@ from .interface import Refused, RunContext
 
 logger = logging.getLogger(__name__)
 
+#: The service that says that workers are in Pods: nobody sends tasks from there, so other directories are not meant.
+IN_PODS = "in_pods"
+
 
 @contextlib.contextmanager
 def working_directory(context: RunContext) -> Iterator[Path]:
@@ -35,7 +38,7 @@ def working_directory(context: RunContext) -> Iterator[Path]:
 
 
 def _given(context: RunContext) -> Path | None:
-    if context.spec.cwd is None:
+    if context.spec.cwd is None or _is_of_sender(context):
         return context.default_cwd
     if "\0" in context.spec.cwd or not context.spec.cwd:
         raise Refused("cwd: holds a NUL character or is empty. Give the path of a directory.")
@@ -45,6 +48,13 @@ def _given(context: RunContext) -> Path | None:
     if context.default_cwd is None:
         raise Refused(f"cwd: {context.spec.cwd!r} is relative. Give the full path of a directory.")
     return context.default_cwd / given
+
+
+def _is_of_sender(context: RunContext) -> bool:
+    """Tell whether the directory is one of the machine the task was sent from, as command lines send it."""
+    given = Path(str(context.spec.cwd))
+    inside = any(given.is_relative_to(root) for root in context.allowed_roots)
+    return bool(context.services.get(IN_PODS)) and given.is_absolute() and not inside
 
 
 def _checked(given: Path, *, roots: tuple[Path, ...]) -> Path:
