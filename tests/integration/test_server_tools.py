@@ -124,13 +124,9 @@ async def test_a_client_that_cancels_its_call_cancels_the_task(server: str, mana
 
 
 async def test_a_client_that_goes_away_leaves_the_task(server: str, manager: PoolManager, node: FakeNode) -> None:
-    async with ours(server) as call:
-        posting = asyncio.create_task(call("pool_list"))
-        await posting
-    reader, writer = await _half_a_client(server)
+    writer = await _half_a_client(server)
     held = await _one_running(manager)
-    writer.close()
-    reader.feed_eof()
+    await _closed(writer)
     async with ours(server) as call:
         assert (await call("pool_task", task_id=held))[0]["task"]["status"] == "running"
         node.release()
@@ -257,7 +253,12 @@ async def _status(manager: PoolManager, task_id: str) -> str:
     return (await manager.task(task_id)).status.value
 
 
-async def _half_a_client(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await writer.wait_closed()
+
+
+async def _half_a_client(url: str) -> asyncio.StreamWriter:
     """Call pool_execute with a protocol version in which closing the connection is no cancellation."""
     host, port = url.removeprefix("http://").removesuffix("/mcp").split(":")
 
@@ -278,10 +279,10 @@ async def _half_a_client(url: str) -> tuple[asyncio.StreamReader, asyncio.Stream
     writer.write(request({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}))
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     session = head.partition("mcp-session-id: ")[2].partition("\r\n")[0]
-    writer.close()
-    reader, writer = await asyncio.open_connection(host, int(port))
+    await _closed(writer)
+    _, writer = await asyncio.open_connection(host, int(port))
     arguments = {"pool_id": "local", "prompt": "hold"}
     call = {"name": "pool_execute", "arguments": arguments}
     writer.write(request({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}, session))
     await writer.drain()
-    return reader, writer
+    return writer
