@@ -28,8 +28,6 @@ from tests.acceptance.seeds.world import World, world
 #: Seconds a command may run.
 MOST_SECONDS = 120
 
-_NO_CLUSTER = "needs a Kubernetes cluster"
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -73,9 +71,7 @@ async def _shell(line: Line, here: World, variables: dict[str, str]) -> Report:
     reason = reason_not_to_run(line)
     if reason is not None:
         return report("cannot run", reason)
-    if "kubernetes" in line.text and "KUBECONFIG" not in os.environ and ("register" in line.text or "map" in line.text):
-        return report("cannot run", _NO_CLUSTER)
-    pool_id, task_id = await here.reset(without=names_made(line))
+    pool_id, task_id = await here.reset(without=names_made(line), cluster="--pool-filter kubernetes" in line.text)
     if "delete_pool" not in line.text and "create_pool" not in line.text and "mcp call" in line.text:
         await asyncio.to_thread(_mcp_pool, here)
     facts = Facts(pool_id, task_id, here.session_buddy_port, here.akosha_port)
@@ -117,8 +113,6 @@ def _run(what: Runnable, variables: dict[str, str]) -> str:
 
 async def _python(block: Block, here: World, server: Server) -> Report:
     title = next(line for line in block.text.splitlines() if line.strip())
-    if '"kubernetes"' in block.text and "KUBECONFIG" not in os.environ:
-        return Report(block.place, title, "cannot run", _NO_CLUSTER)
     await here.clear()
     names = Names(call_tool=server.call)
     try:

@@ -1,4 +1,4 @@
-"""What the documents' examples run in: a private stack, a stand-in for the AI program, the embedded servers."""
+"""What the examples of the documents run in: a private stack, servers, stand-ins for an AI program and a cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mahavishnu_pools import PoolManager, Settings
 from mahavishnu_pools.embedded.private import PrivateStack
+from tests.fakes.kube_api import KubeApi
 
 #: What ``qwen -o stream-json`` prints, with what it was asked in the answer.
 _STAND_IN = """#!/bin/sh
@@ -54,11 +55,16 @@ class World:
     async def close(self) -> None:
         await self._manager.close()
 
-    async def reset(self, *, without: set[str]) -> tuple[str, str]:
-        """Close all pools, make the usual one unless it is among ``without``; return its id and a finished task's."""
+    async def reset(self, *, without: set[str], cluster: bool = False) -> tuple[str, str]:
+        """Close all pools, make the usual one unless it is among ``without``; return its id and a finished task's.
+
+        ``cluster`` makes one of type kubernetes too.
+        """
         await self._manager.close_all(scope="all")
         name = "another-pool" if POOL in without else POOL
         pool_id = await self._manager.spawn_pool("mahavishnu", name=name, min_workers=2, max_workers=20)
+        if cluster:
+            await self._manager.spawn_pool("kubernetes", name="cluster-pool")
         result = await self._manager.execute_on_pool(pool_id, {"prompt": "Write code"})
         return pool_id, result.task_id
 
@@ -79,6 +85,10 @@ async def world(base: Path) -> AsyncIterator[World]:
             "MAHAVISHNU_SESSION_BUDDY_POOL_URL": f"http://localhost:{ports[0]}/mcp",
             "MAHAVISHNU_AKOSHA_URL": f"http://localhost:{ports[1]}/mcp",
         }
+        if "KUBECONFIG" not in os.environ:
+            cluster = KubeApi()
+            ends.callback(cluster.stop)
+            os.environ["KUBECONFIG"] = str(cluster.kubeconfig(base))
         settings = Settings(kill_grace=0.5, drain_timeout=1.0, allowed_roots=(Path("/"),))
         stack = await ends.enter_async_context(PrivateStack(settings))
         os.environ["MAHAVISHNU_DATA_DIR"] = str(stack.data_dir)
