@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.fixtures.store",
     "tests.fixtures.valkey",
     "tests.fixtures.groups",  # uses the module before it
+    "tests.fixtures.compose",
     "tests.fixtures.proxies",
     "tests.fixtures.secured",
     "tests.fixtures.served",
