@@ -75,11 +75,14 @@ class BatchVerbs(TaskVerbs):
         ready: Ready = await run_steps(parts.store, steps)
         parts.waiter.expect(ready.ids())
         sent = carry_out(parts.sender, ready, result_ttl=self.settings.result_expires)
+        started: set[str] = set()
         try:
-            return await run_steps(parts.store, sent)
-        except BaseException:
-            parts.waiter.forget(ready.ids())
-            raise
+            found = await run_steps(parts.store, sent)
+            started = {*found.task_ids, *([found.reducer_id] if found.reducer_id else [])}
+        finally:
+            # Those that were known before under an idempotency key belong to whoever submitted them.
+            parts.waiter.forget(set(ready.ids()).difference(started))
+        return found
 
     async def gather_batch(
         self, batch: TaskBatch, *, wait_timeout: float | None = None, on_progress: Progress | None = None

@@ -101,9 +101,8 @@ def carry_out(sender: Sender, ready: Ready, *, result_ttl: float) -> Steps[Distr
         envelopes = [parcel.envelope for parcel in chunk]
         sent = yield submit(envelopes, choice, client=sender.client, batch=ready.batch_id, counted=strategy)
         task_ids.extend(one.task_id for one in sent)
-    yield seal(ready.batch_id, follower=ready.follower, client=sender.client, result_ttl=result_ttl)
-    reducer = ready.follower.envelope.task_id if ready.follower else None
-    return Distribution(ready.batch_id, tuple(task_ids), strategy, reducer)
+    reducer = yield seal(ready.batch_id, follower=ready.follower, client=sender.client, result_ttl=result_ttl)
+    return Distribution(ready.batch_id, tuple(task_ids), strategy, reducer or None)
 
 
 def _chunks(ready: Ready) -> Iterator[tuple[list[Parcel], Choice]]:

@@ -114,13 +114,15 @@ def follower(spec: TaskSpec, how: Spread, batch_id: str) -> TaskSpec | None:
     if how.strategy is not DistributionStrategy.MAP_REDUCE:
         return None
     reducer = how.reducer or _DEFAULT_REDUCERS.get(spec.task_type, "concat")
-    return TaskSpec(
+    after = TaskSpec(
         task_type="reduce",
         payload={"batch_id": batch_id, "reducer": reducer},
         timeout=spec.timeout,
         priority=spec.priority,
         memory=spec.memory,
     )
+    key = spec.idempotency_key
+    return after.model_copy(update={"idempotency_key": f"{key}#{reducer}"}) if key else after
 
 
 def _part(spec: TaskSpec, key: str, piece: Sequence[Any], index: int) -> TaskSpec:

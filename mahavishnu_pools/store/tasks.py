@@ -133,8 +133,10 @@ class Follower:
     def text(self) -> str:
         """Return the JSON form that the scripts keep."""
         e = self.envelope
+        known = {"idem": e.idempotency_key} if e.idempotency_key else {}
         return json.dumps(
             {
+                **known,
                 "id": e.task_id,
                 "spec": e.spec,
                 "bucket": e.bucket,
@@ -146,10 +148,18 @@ class Follower:
         )
 
 
-def seal(batch: str, *, follower: Follower | None, client: str | None, result_ttl: float) -> Call[bool]:
-    """Say that a batch has all its tasks, and what runs after the last one. ``result_ttl`` is in seconds."""
+def seal(batch: str, *, follower: Follower | None, client: str | None, result_ttl: float) -> Call[str | None]:
+    """Say that a batch has all its tasks, and what runs after the last one. ``result_ttl`` is in seconds.
+
+    The answer is the id of what follows ('' when nothing does), or None when there is no such batch. A follower whose
+    idempotency key is known is the one that has it.
+    """
+
+    def parse(reply: int | str) -> str | None:
+        return None if reply == 0 else str(reply)
+
     text = follower.text() if follower else ""
-    return Call("seal", (batch, text, client or "", int(result_ttl * 1000)), bool)
+    return Call("seal", (batch, text, client or "", int(result_ttl * 1000)), parse)
 
 
 def cancel(task_id: str, *, reason: str, result_ttl: float) -> Call[str]:

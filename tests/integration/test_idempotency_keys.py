@@ -115,6 +115,7 @@ async def test_a_distribution_repeated_after_its_end_has_the_same_items_and_redu
     assert first.reduced == {"count": 3, "completed": 2, "failed": 1, "values": ["a", None, "c"]}
     assert (again.items, again.reduced, again.successful) == (first.items, first.reduced, 2)
     assert ran_once(reducing, first)
+    assert len(reducing.ran) == 4  # three parts, and one reduction
 
 
 async def test_a_distribution_repeated_while_parts_run_waits_for_them(reducing: FakeNode, manager: PoolManager) -> None:

@@ -19,7 +19,8 @@ def follower(world: World, *candidates: str) -> tasks.Follower:
 
 
 def seal(world: World, after: tasks.Follower | None) -> None:
-    assert world.run(tasks.seal("b", follower=after, client="c", result_ttl=60))
+    expected = after.envelope.task_id if after else ""
+    assert world.run(tasks.seal("b", follower=after, client="c", result_ttl=60)) == expected
 
 
 def end_one(world: World, pool: str, *, status: str = "completed") -> None:
@@ -99,7 +100,7 @@ def test_a_follower_without_any_pool_fails(world: World) -> None:
 
 def test_an_unknown_batch_is_none(world: World) -> None:
     assert world.run(tasks.read_batch("nothing")) is None
-    assert world.run(tasks.seal("nothing", follower=None, client=None, result_ttl=60)) is False
+    assert world.run(tasks.seal("nothing", follower=None, client=None, result_ttl=60)) is None
 
 
 def test_a_batch_is_kept_until_its_last_outcome_however_long_that_takes(world: World) -> None:
