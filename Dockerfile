@@ -14,10 +14,10 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY mahavishnu_pools mahavishnu_pools
 COPY workers workers
-RUN python -m venv /opt/mahavishnu \
+RUN python -m venv /usr/local/mahavishnu \
     && python -m pip wheel --no-deps --wheel-dir /wheels . \
-    && /opt/mahavishnu/bin/python -m pip install "$(echo /wheels/mahavishnu_pools-*.whl)[mcp,otel]" \
-    && /opt/mahavishnu/bin/python -m compileall -q /opt/mahavishnu/lib
+    && /usr/local/mahavishnu/bin/python -m pip install "$(echo /wheels/mahavishnu_pools-*.whl)[mcp,otel]" \
+    && /usr/local/mahavishnu/bin/python -m compileall -q /usr/local/mahavishnu/lib
 
 # ── worker: the environment, git for repositories and worktrees, and a user without rights ───────────────────────────
 FROM python:${PYTHON_VERSION}-slim AS worker
@@ -27,8 +27,8 @@ RUN apt-get update \
     && groupadd --gid 10001 mahavishnu \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/mahavishnu --shell /usr/sbin/nologin mahavishnu \
     && install --directory --owner=10001 --group=10001 /var/lib/mahavishnu /workspace
-COPY --from=build /opt/mahavishnu /opt/mahavishnu
-ENV PATH=/opt/mahavishnu/bin:$PATH \
+COPY --from=build /usr/local/mahavishnu /usr/local/mahavishnu
+ENV PATH=/usr/local/mahavishnu/bin:$PATH \
     HOME=/var/lib/mahavishnu \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -45,7 +45,7 @@ ARG CLAUDE_VERSION=2.1.197
 ARG QWEN_VERSION=0.15.10
 ARG CODEX_VERSION=latest
 ARG GEMINI_VERSION=latest
-RUN npm install --global --prefix /opt/command-lines --no-audit --no-fund \
+RUN npm install --global --prefix /usr/local/command-lines --no-audit --no-fund \
         "@anthropic-ai/claude-code@${CLAUDE_VERSION}" \
         "@qwen-code/qwen-code@${QWEN_VERSION}" \
         "@openai/codex@${CODEX_VERSION}" \
@@ -54,8 +54,8 @@ RUN npm install --global --prefix /opt/command-lines --no-audit --no-fund \
 
 FROM worker AS ai
 COPY --from=command-lines /usr/local/bin/node /usr/local/bin/node
-COPY --from=command-lines /opt/command-lines /opt/command-lines
-ENV PATH=/opt/command-lines/bin:$PATH
+COPY --from=command-lines /usr/local/command-lines /usr/local/command-lines
+ENV PATH=/usr/local/command-lines/bin:$PATH
 
 # ── what is built when no target is named ────────────────────────────────────────────────────────────────────────────
 FROM worker

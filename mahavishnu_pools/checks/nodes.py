@@ -60,8 +60,8 @@ def odd_nodes(
             yield fault("node_mute", node.name, "Its agent beats, but did not answer the question how it is.")
         else:
             yield from odd_clock(f"node {node.name}", report.clock_skew)
-            yield from odd_limits(report, [pool for pool in pools if node.name in pool.assigned])
-            yield from _programs(report, [pool for pool in pools if node.name in pool.assigned])
+            yield from odd_limits(report, [pool for pool in pools if node.name in pool.nodes])
+            yield from _programs(report, [pool for pool in pools if node.name in pool.nodes])
 
 
 def odd_limits(report: NodeReport, pools: Sequence[PoolRecord]) -> Iterator[Found]:

@@ -52,5 +52,5 @@ def _renewed(pool: PoolRecord, generation: str) -> bool:
     groups = {group.node: group for group in pool.groups}
     return all(
         node in groups and groups[node].generation == generation and groups[node].status == "ready"
-        for node in pool.assigned
+        for node in pool.nodes
     )

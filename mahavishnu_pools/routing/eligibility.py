@@ -62,8 +62,7 @@ class View:
 
     def nodes_of(self, pool: PoolRecord) -> tuple[NodeInfo, ...]:
         """Return the living nodes that run a pool."""
-        mine = {group.node for group in pool.groups} if pool.config.is_deployment else pool.assigned
-        return tuple(node for node in self.nodes if node.alive and node.name in mine)
+        return tuple(node for node in self.nodes if node.alive and node.name in pool.nodes)
 
     def known_task_types(self) -> dict[str, Mapping[str, Any] | None]:
         """Return the task types that some pool's workers have registered beside the built-in ones."""

@@ -80,6 +80,11 @@ class PoolRecord:
     generation: str = ""
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the nodes that run it or are to: those it is assigned to, or the Pods of its deployment."""
+        return tuple(group.node for group in self.groups) if self.config.is_deployment else self.assigned
+
+    @property
     def ready_workers(self) -> int:
         """Return the number of workers in groups that are ready."""
         return sum(group.workers for group in self.groups if group.status == "ready")
@@ -108,7 +113,7 @@ class PoolRecord:
             region=self.config.region,
             worker_type=self.worker_type,
             tags=self.config.tags,
-            nodes=tuple(group.node for group in self.groups) if self.config.is_deployment else self.assigned,
+            nodes=self.nodes,
             replicas=self.config.replicas,
             allowed_roots=self.config.allowed_roots,
             imports=self.config.imports,

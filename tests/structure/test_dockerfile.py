@@ -134,14 +134,14 @@ def test_the_wheel_can_be_made_of_what_is_copied(context: Path, tmp_path: Path) 
 def test_the_environment_is_made_and_its_commands_run(context: Path, tmp_path: Path) -> None:
     """Run the step of the build stage as it stands, with other directories; it asks the package index."""
     step = next(rest for word, rest in stages()["build"] if word == "RUN")
-    for place in ("/opt/mahavishnu", "/wheels"):
+    for place in ("/usr/local/mahavishnu", "/wheels"):
         step = step.replace(place, str(tmp_path / place.strip("/").replace("/", "-")))
     step = re.sub(r"(^|&& )python ", rf"\1{sys.executable} ", step)
 
     done = subprocess.run(["sh", "-ec", step], cwd=context, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr[-3000:]
-    programs = tmp_path / "opt-mahavishnu" / "bin"
+    programs = tmp_path / "usr-local-mahavishnu" / "bin"
     env = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path), "MAHAVISHNU_DATA_DIR": str(tmp_path)}
     for command, code in (
         (["mahavishnu", "version"], 0),
