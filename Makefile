@@ -6,6 +6,7 @@
 #   make test                      the tests
 #   make test-slow                 the tests left out by `make test`
 #   make test-peers                the tests against the real Session-Buddy and Akosha (installs them; needs Python 3.13)
+#   make test-kubernetes           the tests in the cluster that KUBECONFIG names (MAHAVISHNU_TEST_NAMESPACE, default: default)
 #   make chaos                     2,000 tasks under 50 faults; TASKS, FAULTS and SEED change that
 #   make lint                      style, types, allowed imports
 #   make bench                     the measurements behind the figures in the README
@@ -23,7 +24,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-slow test-peers chaos lint bench
+.PHONY: run test test-slow test-peers test-kubernetes chaos lint bench
 
 run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay) $(if $(FORMAT),--format "$(FORMAT)")
@@ -36,6 +37,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow
+
+test-kubernetes: $(INSTALLED)
+	@$(PYTHON) -m pytest -m kubernetes_real -rs
 
 PEERS := .peers
 PEER_PYTHON ?= python3.13

@@ -12,7 +12,6 @@ import pytest
 
 from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
 from mahavishnu_pools.schemas.task import Outcome
-from mahavishnu_pools.worker_types import WorkerType
 from tests.fakes.kube_api import KubeApi
 from tests.fakes.run_context import RecordingLog, make_context
 from tests.fixtures.clusters import bridge_to, job_context
@@ -57,18 +56,6 @@ def test_an_image_that_cannot_be_pulled_is_named_and_leaves_nothing(
         assert "its image cannot be pulled (ImagePullBackOff, example.org/missing:1)" in str(found.error)
         assert "not found" in str(found.error)
         eventually(kube.left, until=lambda left: left == [])
-
-
-@pytest.mark.parametrize("via", ["argument", "stdin"])
-def test_a_program_that_the_image_has_not_got_is_named_with_the_image(jobs: JobBridge, via: str) -> None:
-    argv = ("no-such-ai", "{prompt}") if via == "argument" else ("no-such-ai",)
-    kind = WorkerType(name="strange", argv=argv, prompt_via=via)
-    services = {"jobs": jobs, "worker_types": {"strange": kind}}
-
-    found = execute(make_context({"prompt": "hello"}, worker_type="strange", services=services))
-
-    assert found.status == "failed"
-    assert "image python:3.13-slim has no program 'no-such-ai', which worker type 'strange' runs" in str(found.error)
 
 
 def test_a_pod_that_no_node_takes_fails_after_its_time_with_the_reason(
@@ -142,32 +129,6 @@ def test_a_right_that_is_lost_later_fails_the_task_with_its_name(kube: KubeApi, 
 
 
 # ── what is given ──
-
-
-def test_a_prompt_of_half_a_megabyte_with_everything_in_it_arrives_unchanged(jobs: JobBridge) -> None:
-    prompt = "`id` $(HOME) $$ ${HOME} \"quotes\" 'more'\n\ttab \\ é 😀\n" * 10_000
-    services = {"jobs": jobs, "worker_types": {"cat": WorkerType(name="cat", argv=("cat",), ai=False)}}
-    log = RecordingLog()
-
-    found = execute(make_context({"prompt": prompt}, worker_type="cat", services=services, log=log))
-
-    assert found.status == "completed"
-    assert len(prompt.encode()) > 500_000
-    assert log.text() == prompt
-
-
-def test_an_argument_arrives_unchanged(jobs: JobBridge) -> None:
-    odd = ["$(HOME)", "$$", "$(", "`id`", "a\nb", "it's", "", "$HOME"]
-    spec = {"task_type": "shell", "payload": {"command": ["printf", "<%s>", *odd]}, "env": {"HOME": "/x"}}
-
-    found = execute(make_context(spec, services={"jobs": jobs}))
-
-    assert found.output == "".join(f"<{one}>" for one in odd) + "\n"
-
-
-@pytest.mark.parametrize("task_id", ["x" * 200, "Ä odd/id? --flag", "UPPER_case", "1-2-3"])
-def test_ids_of_any_kind_make_jobs(jobs: JobBridge, task_id: str) -> None:
-    assert run(jobs, "echo $MAHAVISHNU_TASK_ID", task_id=task_id).output == f"{task_id}\n"
 
 
 def test_what_is_too_large_is_refused_before_anything_is_made(kube: KubeApi, jobs: JobBridge) -> None:
