@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mcp import Client, StdioServerParameters
@@ -19,6 +21,7 @@ from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from tests.fakes.worker import FakeNode
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "mcp"
 MAHAVISHNU = (sys.executable, "-m", "mahavishnu_pools.cli.main")
 HELLO = {
     "jsonrpc": "2.0",
@@ -60,7 +63,32 @@ def heard(process: subprocess.Popen[str]) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.slow)])
+async def test_the_example_runs_a_task_with_the_official_client(variables: dict[str, str], node: FakeNode) -> None:
+    # It starts the server by its name, as assistants do.
+    path = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
+    example = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(EXAMPLES / "client.py")),
+        env={**variables, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    said, trouble = await asyncio.wait_for(example.communicate(), 90)
+
+    assert example.returncode == 0, trouble.decode()
+    assert '{"command": "echo hello"}' in said.decode()
+    assert "from-mcp" in said.decode().splitlines()[-1]
+
+
+def test_the_example_configurations_start_the_server_by_commands_that_exist() -> None:
+    own = json.loads((EXAMPLES / "mcp.json").read_text())["mcpServers"]["mahavishnu"]
+    remote = json.loads((EXAMPLES / "mcp-http.json").read_text())["mcpServers"]["mahavishnu"]
+
+    assert (own["command"], own["args"]) == ("mahavishnu", ["server", "--stdio"])
+    assert remote["url"] == f"http://127.0.0.1:{Settings().server_port}/mcp"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_official_client_runs_a_task_over_standard_input(
     variables: dict[str, str], node: FakeNode, manager: PoolManager, mode: str
 ) -> None:

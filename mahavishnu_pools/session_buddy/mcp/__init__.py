@@ -1,0 +1,1 @@
+"""An import path of the former layout; see ``tools.pools``."""
