@@ -10,6 +10,10 @@ from mahavishnu_pools.kube.naming import label_value
 from mahavishnu_pools.kube.objects import Manifest, base_name, head, kubernetes_of
 from mahavishnu_pools.schemas.pool import PoolConfig
 
+#: Exported metrics of a pool: tasks that wait, and tasks that run. Without the second one, Pods that
+#: work off the last tasks would be taken away.
+LOAD_METRICS = ("mahavishnu_pools_queued_tasks", "mahavishnu_pools_running_tasks")
+
 #: What both kinds of autoscaler scale.
 _TARGET = {"apiVersion": "apps/v1", "kind": "Deployment"}
 
@@ -35,22 +39,25 @@ def _hpa(config: PoolConfig, *, pool_id: str | None, least: int) -> Manifest:
         "scaleTargetRef": {**_TARGET, "name": base_name(config)},
         "minReplicas": pods_for(config, least),
         "maxReplicas": pods_for(config, config.max_workers),
-        "metrics": [_metric(config)],
+        "metrics": _metrics(config),
         "behavior": _behaviour(config),
     }
     return {**head("HorizontalPodAutoscaler", "autoscaling/v2", config, pool_id=pool_id), "spec": spec}
 
 
-def _metric(config: PoolConfig) -> Manifest:
+def _metrics(config: PoolConfig) -> list[Manifest]:
+    """Return what is looked at; of several the autoscaler follows the one that asks for the most Pods."""
     kubernetes = kubernetes_of(config)
     if kubernetes.metric == "cpu":
         target = {"type": "Utilization", "averageUtilization": kubernetes.target_cpu}
-        return {"type": "Resource", "resource": {"name": "cpu", "target": target}}
-    metric = {"name": kubernetes.queue_metric, "selector": {"matchLabels": {"pool": label_value(config.name)}}}
-    return {
-        "type": "External",
-        "external": {"metric": metric, "target": {"type": "AverageValue", "averageValue": _per_pod(config)}},
-    }
+        return [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    return [_external(config, name) for name in LOAD_METRICS]
+
+
+def _external(config: PoolConfig, name: str) -> Manifest:
+    metric = {"name": name, "selector": {"matchLabels": {"pool": label_value(config.name)}}}
+    target = {"type": "AverageValue", "averageValue": _per_pod(config)}
+    return {"type": "External", "external": {"metric": metric, "target": target}}
 
 
 def _per_pod(config: PoolConfig) -> str:
@@ -84,7 +91,7 @@ def _trigger(config: PoolConfig) -> Manifest:
     threshold = kubernetes.target_load * kubernetes.workers_per_pod
     metadata = {
         "serverAddress": kubernetes.prometheus_url,
-        "query": f"sum({kubernetes.queue_metric}{{pool={json.dumps(config.name)}}})",
+        "query": " + ".join(f"sum({name}{{pool={json.dumps(config.name)}}})" for name in LOAD_METRICS),
         "threshold": f"{threshold:.15g}",
     }
     return {"type": "prometheus", "metadata": metadata}

@@ -64,7 +64,7 @@ class KubernetesConfig(Value):
 
     For deployments: each Pod has ``workers_per_pod`` workers. ``metric`` is what the autoscaler looks at: the CPU
     (``target_cpu`` per cent of what is requested), or waiting and running tasks (``target_load`` per worker), which it
-    finds as ``queue_metric`` among the external metrics, or with ``autoscaling: keda`` at ``prometheus_url``.
+    finds among the external metrics, or with ``autoscaling: keda`` at ``prometheus_url``.
     ``max_unavailable`` is how many Pods may be evicted at once. ``redis_url_secret`` names a Secret with the URL of
     Redis as Pods reach it (None: a Secret is made).
     """
@@ -104,7 +104,6 @@ class KubernetesConfig(Value):
     metric: Literal["cpu", "queue"] = "cpu"
     target_cpu: int = Field(default=70, ge=1, le=1000)
     target_load: float = Field(default=1.0, gt=0, le=1_000_000, allow_inf_nan=False)
-    queue_metric: str = Field(default="mahavishnu_pool_unfinished_tasks", pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$")
     prometheus_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
     scale_down_seconds: int = Field(default=300, ge=0, le=3600)
     max_unavailable: Share = "1"

@@ -16,6 +16,8 @@ from mahavishnu_pools.kube.objects import base_name
 from mahavishnu_pools.kube.pod_settings import pod_settings
 from mahavishnu_pools.kube.rbac import rbac_manifests
 from mahavishnu_pools.kube.rights import rights_of
+from mahavishnu_pools.kube.scaling import LOAD_METRICS
+from mahavishnu_pools.metrics.definitions import OURS
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 
@@ -133,6 +135,12 @@ def test_the_number_of_pods_is_the_autoscalers_where_there_is_one() -> None:
     assert [manifest["kind"] for manifest in fixed if "Auto" in manifest["kind"]] == []
 
 
+def test_the_metrics_an_autoscaler_looks_at_are_exported_by_pool() -> None:
+    exported = {metric.exposed: metric.labels for metric in OURS}
+
+    assert [exported.get(name) for name in LOAD_METRICS] == [("pool",), ("pool",)]
+
+
 def test_keda_asks_prometheus_for_the_pools_tasks() -> None:
     pool = config(autoscaling="keda", metric="queue", prometheus_url="http://prometheus:9090", workers_per_pod=2)
 
@@ -143,7 +151,10 @@ def test_keda_asks_prometheus_for_the_pools_tasks() -> None:
             "type": "prometheus",
             "metadata": {
                 "serverAddress": "http://prometheus:9090",
-                "query": 'sum(mahavishnu_pool_unfinished_tasks{pool="cloud-pool"})',
+                "query": (
+                    'sum(mahavishnu_pools_queued_tasks{pool="cloud-pool"})'
+                    ' + sum(mahavishnu_pools_running_tasks{pool="cloud-pool"})'
+                ),
                 "threshold": "2",
             },
         }
