@@ -99,6 +99,7 @@ async def test_a_pool_runs_tasks_in_its_pods_is_scaled_and_leaves_nothing(
     assert await manager.list_pools() == []
 
 
+@pytest.mark.slow
 async def test_the_cluster_scales_by_load_and_the_pool_follows(
     manager: PoolManager, pool: dict[str, Any], cluster: Deployments
 ) -> None:
@@ -206,6 +207,7 @@ async def test_an_autoscaler_without_metrics_is_reported_and_no_failure(
     assert found["status"] == "healthy"
 
 
+@pytest.mark.slow
 async def test_a_namespace_is_made_when_asked_for(
     manager: PoolManager, pool: dict[str, Any], api: KubeApi, cluster: Deployments
 ) -> None:
