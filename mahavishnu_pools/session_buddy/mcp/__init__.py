@@ -1,1 +1,0 @@
-"""An import path of the former layout; see ``tools.pools``."""
