@@ -17,6 +17,7 @@ PROGRAM = {
     "pool": "Make pools of workers, look at them, and run tasks on them.",
     "workers": "Use workers without thinking of pools (older commands; `pools` does the same and more).",
     "metrics": "Print the metrics of the whole system once, as Prometheus reads them.",
+    "dashboard": "Watch the pools with Grafana and Prometheus.",
     "nodes": "List the nodes: the machines with an agent, what they have, and the pools they run.",
     "agent": "Run worker groups on this machine for the pools of a Redis, until Ctrl-C or SIGTERM.",
     "config": "Look at the configuration.",

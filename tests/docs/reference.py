@@ -16,6 +16,7 @@ from mahavishnu_pools.cli.lazy_group import summary_of
 from mahavishnu_pools.cli.main import mahavishnu
 from mahavishnu_pools.cli.pools import pools
 from mahavishnu_pools.mcp_tools import Tool
+from mahavishnu_pools.metrics.definitions import METRICS
 from mahavishnu_pools.server import running
 from mahavishnu_pools.server.pools import Pools
 from mahavishnu_pools.server.waiting import Waiting
@@ -109,7 +110,17 @@ def _kind(field: dict[str, Any], schema: dict[str, Any]) -> str:
     return {"string": "text", "object": "object", "boolean": "true or false"}.get(field["type"], field["type"])
 
 
-PARTS = {"cli.md": commands, "redis-keys.md": keys, "mcp.md": tools}
+def metrics() -> str:
+    """Return the table of metrics."""
+    head = "| metric | kind | labels | tells |\n|---|---|---|---|"
+    rows = (
+        f"| `{metric.exposed.removesuffix('_bucket')}` | {metric.kind} | {', '.join(metric.labels)} | {metric.text} |"
+        for metric in METRICS
+    )
+    return "\n".join([head, *rows])
+
+
+PARTS = {"cli.md": commands, "redis-keys.md": keys, "mcp.md": tools, "metrics.md": metrics}
 
 _PART = re.compile(r"(?<=<!-- generated: .{4} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
 

@@ -88,7 +88,8 @@ def test_every_metric_of_ours_is_shown_or_watched_or_named_here() -> None:
         for name in (
             "workers_min", "group_restarts_total", "delayed_tasks", "suspect_tasks", "kept_dead_letters",
             "lost_groups_total", "ai_tokens_total", "cool_down_seconds", "leases",
-            "memory_sync_delivered_records_total", "memory_sync_refused_records_total", "memory_sync_set_aside_records", "memory_sync_failures",
+            "memory_sync_delivered_records_total", "memory_sync_refused_records_total",
+            "memory_sync_set_aside_records", "memory_sync_failures",
             "bus_messages_total", "mailbox_messages", "redis_clients", "build_info",
         )
     }  # fmt: skip
