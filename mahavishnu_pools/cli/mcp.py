@@ -21,8 +21,6 @@ from mahavishnu_pools.wording import did_you_mean, short
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pydantic import SecretStr
-
     from mahavishnu_pools.mcp_client import McpClient, ToolAnswer
     from mahavishnu_pools.settings import Settings
 
@@ -177,8 +175,7 @@ def _run(server: str, token_file: Path | None, seconds: float, action: Callable[
 
     from mahavishnu_pools.mcp_client import McpClient
 
-    url, configured = _where(server)
-    token = token_of(token_file, configured)
+    url, token = address(server, token_file)
 
     async def run() -> Any:
         async with McpClient(url, token=token, timeout=seconds) as client:
@@ -187,15 +184,23 @@ def _run(server: str, token_file: Path | None, seconds: float, action: Callable[
     return asyncio.run(run())
 
 
-def _where(server: str) -> tuple[str, SecretStr | None]:
-    """Return the URL of a server and its configured token."""
+def address(server: str, token_file: Path | None) -> tuple[str, str | None]:
+    """Return the URL of a server and the token for it.
+
+    Raises:
+        UnknownChoice: it is neither a URL nor a known name.
+        InvalidField: the file cannot be read, or is empty.
+    """
     if "://" in server:
-        return server, None
+        return server, token_of(token_file, None)
     if server not in SERVERS:
         raise errors.UnknownChoice.of("server", server, [*SERVERS, "a URL"])
     settings = settings_in_force()
     named = {"session-buddy": settings.session_buddy_token, "akosha": settings.akosha_token}
-    return _url(server, settings), named.get(server, settings.server_token)
+    token = token_of(token_file, named.get(server, settings.server_token))
+    if token is not None and token_file is None and server == "mahavishnu":
+        token = token.split(",")[0].strip()  # while it is changed, the setting has the new one first
+    return _url(server, settings), token
 
 
 def _url(server: str, settings: Settings) -> str:
