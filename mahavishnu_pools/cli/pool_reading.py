@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
@@ -20,9 +23,10 @@ def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
         StackNotRunning: no Redis is configured and no local stack is running.
         RedisUnavailable: it does not answer.
     """
-    from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES
-    from mahavishnu_pools.store import pools
-    from mahavishnu_pools.store.client import REFUSED_PATIENCE, SyncStore
+    with _without_telemetry():
+        from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES
+        from mahavishnu_pools.store import pools
+        from mahavishnu_pools.store.client import REFUSED_PATIENCE, SyncStore
 
     settings = settings_in_force()
     if not settings.pools_enabled:
@@ -36,6 +40,20 @@ def read_pools(*, active_only: bool, pool_type: str | None) -> list[PoolInfo]:
         for info in infos
         if pool_type in (None, info.pool_type) and (not active_only or info.status in ACTIVE_STATUSES)
     ]
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Keep redis-py from loading OpenTelemetry, where that is installed: a fifth of the command's time, for nothing."""
+    name = "opentelemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # what Python takes for "there is no such module"
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _redis_url(settings: Settings) -> str:
