@@ -195,12 +195,17 @@ def address(server: str, token_file: Path | None) -> tuple[str, str | None]:
         return server, token_of(token_file, None)
     if server not in SERVERS:
         raise errors.UnknownChoice.of("server", server, [*SERVERS, "a URL"])
-    settings = settings_in_force()
+    url, token = server_of(server, settings_in_force())
+    return url, token if token_file is None else token_of(token_file, None)
+
+
+def server_of(name: str, settings: Settings) -> tuple[str, str | None]:
+    """Return the URL of a named server, and its configured token."""
     named = {"session-buddy": settings.session_buddy_token, "akosha": settings.akosha_token}
-    token = token_of(token_file, named.get(server, settings.server_token))
-    if token is not None and token_file is None and server == "mahavishnu":
+    token = token_of(None, named.get(name, settings.server_token))
+    if token is not None and name == "mahavishnu":
         token = token.split(",")[0].strip()  # while it is changed, the setting has the new one first
-    return _url(server, settings), token
+    return _url(name, settings), token
 
 
 def _url(server: str, settings: Settings) -> str:
