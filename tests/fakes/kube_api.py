@@ -68,6 +68,7 @@ class Machine:
         self.controllers = Controllers(self)
         self.path = os.environ["PATH"]
         self.unschedulable: str | None = None
+        self.pod_refusal: str | None = None
         self.faster = 1.0
 
     async def schedulable(self, run: PodRun) -> None:

@@ -42,6 +42,9 @@ class Controllers:
         machine, spec = self.machine, job["spec"]
         job["status"] = {"startTime": now(), "active": 1}
         await machine.store.touch("jobs", job)
+        if machine.pod_refusal:
+            await self._refused(job, machine.pod_refusal)
+            return
         pod = await self._pod(job)
         run = self.pods[pod["metadata"]["uid"]] = PodRun(machine, pod)
         working = self._spawn(run.run())
@@ -67,6 +70,18 @@ class Controllers:
         if ttl is not None and machine.alive(job):
             await machine.pause(ttl)
             await self.remove(("jobs", job["metadata"]["namespace"], job["metadata"]["name"]))
+
+    async def _refused(self, job: Object, why: str) -> None:
+        meta = job["metadata"]
+        about = {"kind": "Job", "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
+        event = {
+            "kind": "Event",
+            "metadata": {"name": f"{meta['name']}.17", "ownerReferences": [{"uid": meta["uid"]}]},
+            "involvedObject": about,
+            "reason": "FailedCreate",
+            "message": f"Error creating: {why}",
+        }
+        await self.machine.store.add("events", meta["namespace"], event)
 
     async def _condition(self, job: Object, kind: str, reason: str, message: str) -> None:
         conditions = job["status"].setdefault("conditions", [])

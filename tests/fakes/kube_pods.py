@@ -57,14 +57,20 @@ class Output:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, data: bytes) -> None:
-        self.entries.append((time.time_ns(), data))
+        if self.entries and not self.entries[-1][1].endswith(b"\n"):
+            # What goes on in a line has its time.
+            end = data.find(b"\n") + 1 or len(data)
+            self.entries.append((self.entries[-1][0], data[:end]))
+            data = data[end:]
+        if data:
+            self.entries.append((time.time_ns(), data))
         self._tell()
 
     def close(self) -> None:
         self.closed = True
         if self.entries and not self.entries[-1][1].endswith(b"\n"):
             # Runtimes end the last line of a log.
-            self.entries.append((time.time_ns(), b"\n"))
+            self.add(b"\n")
         self._tell()
 
     def _tell(self) -> None:

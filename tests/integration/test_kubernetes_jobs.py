@@ -69,6 +69,17 @@ def test_a_pod_that_no_node_takes_fails_after_its_time_with_the_reason(
     assert "did not start within 0.5 s: no node takes it: 0/3 nodes are available" in str(found.error)
 
 
+def test_a_job_whose_pod_the_cluster_refuses_fails_with_what_it_noted(
+    kube: KubeApi, kube_config: KubernetesConfig
+) -> None:
+    kube.machine.pod_refusal = "pods are forbidden: exceeded quota: team, requested: pods=1, used: pods=5"
+    with bridge_to(kube_config.model_copy(update={"start_timeout": 0.5})) as bridge:
+        found = run(bridge, "true")
+
+    assert (found.status, found.retryable) == ("failed", "overload")
+    assert "Error creating: pods are forbidden: exceeded quota: team" in str(found.error)
+
+
 @pytest.mark.slow
 def test_the_deadline_of_the_pool_is_a_timeout(kube_config: KubernetesConfig) -> None:
     with bridge_to(kube_config.model_copy(update={"active_deadline_seconds": 1})) as bridge:

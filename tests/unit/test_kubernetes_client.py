@@ -19,6 +19,11 @@ def config_map(name: str = "one", **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mahavishnu_pools.kube.transport.FIRST_PAUSE", 0.02)
+
+
 @pytest.fixture
 async def cluster(kube_config: KubernetesConfig) -> AsyncIterator[Cluster]:
     async with Cluster(kube_config, patience=5.0) as made:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from mahavishnu_pools.kube.log_lines import LogLines
 
-#: Lines and the seconds they were written in.
+#: Lines and the tenths of a second they were written in.
 LINES = st.lists(
     st.tuples(
-        st.integers(0, 3), st.sampled_from([b"", b"a", b"two words", b"2026-01-01T00:00:00Z no time", b"\xff\0"])
+        st.integers(0, 30), st.sampled_from([b"", b"a", b"two words", b"2026-01-01T00:00:00Z no time", b"\xff\0"])
     ),
     max_size=12,
 )
@@ -18,10 +18,10 @@ LINES = st.lists(
 
 def stamped(lines: list[tuple[int, bytes]], *, since: str | None = None, end: bytes = b"\n") -> bytes:
     """Return what the API answers when it is asked from a second on."""
-    shown = [(f"2026-11-21T12:00:{second:02d}", text) for second, text in lines]
+    shown = [(f"2026-11-21T12:00:{tenths // 10:02d}", tenths % 10, text) for tenths, text in lines]
     if since is not None:
         shown = [one for one in shown if f"{one[0]}Z" >= since]
-    return b"".join(f"{time}.{number:09d}Z ".encode() + text + end for number, (time, text) in enumerate(shown))
+    return b"".join(f"{second}.{tenth}Z ".encode() + text + end for second, tenth, text in shown)
 
 
 @given(lines=LINES, cuts=st.lists(st.tuples(st.integers(0, 600), st.integers(1, 40)), max_size=4))

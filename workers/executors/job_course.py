@@ -191,9 +191,20 @@ class JobCourse:
         return True
 
     async def _not_started(self, ticket: Ticket, why: str) -> None:
+        if ticket.pod is None:
+            why = await self._last_event() or why
         await self._remove(ticket)
         seconds = kubernetes_of(self._config).start_timeout
         raise NotRun(f"Its Pod did not start within {seconds:g} s: {why}", retryable="overload")
+
+    async def _last_event(self) -> str | None:
+        """Return what the cluster last noted of a Job without a Pod; None where nobody may know."""
+        try:
+            found = await self._cluster.find("Event", fields=f"involvedObject.name={self._task.name}")
+        except errors.MahavishnuError as exc:
+            logger.debug("The events of %s cannot be read: %s", self._task.name, exc)
+            return None
+        return next((str(one["message"]) for one in reversed(found.get("items") or []) if one.get("message")), None)
 
     def _trouble(self, ticket: Ticket) -> str:
         view = read_pod(ticket.pod) if ticket.pod is not None else None
