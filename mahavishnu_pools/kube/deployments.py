@@ -169,12 +169,13 @@ def _env_from(config: PoolConfig, given: PodSettings) -> list[Manifest]:
 
 def _env(config: PoolConfig, given: PodSettings) -> list[Manifest]:
     kubernetes = kubernetes_of(config)
+    roots = [kubernetes.workdir or WORK, *(one.mount_path for one in kubernetes.volumes)]
     own = {
         "HOME": DATA,
         "PYTHONDONTWRITEBYTECODE": "1",
         "MAHAVISHNU_DATA_DIR": DATA,
         "MAHAVISHNU_SETTINGS_FILE": "/dev/null",
-        "MAHAVISHNU_ALLOWED_ROOTS": json.dumps([kubernetes.workdir or WORK]),
+        "MAHAVISHNU_ALLOWED_ROOTS": json.dumps(roots),
     }
     if given.worker_types is not None:
         own["MAHAVISHNU_WORKER_TYPES_FILE"] = f"{SETTINGS}/{_TYPES_FILE}"
