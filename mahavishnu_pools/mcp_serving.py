@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import closing, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -17,9 +18,12 @@ from mahavishnu_pools.mcp_stdio import own_input
 from mahavishnu_pools.mcp_tools import Answer, Page, Service, Tool, mcp_server
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.types import ASGIApp
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Answer", "Page", "Service", "Tool", "application", "serve", "serve_stdio"]
 
@@ -28,6 +32,9 @@ STOP_SECONDS = 10.0
 
 #: Connections that may wait to be accepted.
 BACKLOG = 1024
+
+#: Seconds that a question for the health waits for details.
+DETAILS_SECONDS = 1.0
 
 _HEALTH_PATHS = ("/health", "/mcp/health")
 
@@ -109,9 +116,15 @@ def application(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
+    details = _Details(service)
+
     async def health(_: object) -> JSONResponse:
-        told = {"status": "ok", "service": service.name, "version": service.version}
-        return JSONResponse({**told, **service.health()})
+        told = {"service": service.name, "version": service.version}
+        try:
+            return JSONResponse({"status": "ok", **told, **await details.read()})
+        except errors.Unavailable as exc:
+            logger.warning("%s cannot work: %s", service.name, exc, extra={"action": "health"})
+            return JSONResponse({"status": "unavailable", **told}, status_code=503)
 
     routes = [Route(path, health, methods=["GET"]) for path in _HEALTH_PATHS]
     routes += [Route(path, _shown(page), methods=["GET"]) for path, page in service.pages.items()]
@@ -124,6 +137,25 @@ def application(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
     open_pages = [path for path, page in service.pages.items() if not page.tokens]
     read = {path: page.tokens for path, page in service.pages.items() if page.tokens}
     return Guard(app, tokens=service.accepted, free=[*_HEALTH_PATHS, *open_pages], read=read)
+
+
+class _Details:
+    """What a service adds to its health: read in a thread, by one at a time, because it may wait for a disk."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._reading: asyncio.Task[Mapping[str, JsonValue]] | None = None
+
+    async def read(self) -> Mapping[str, JsonValue]:
+        """Return the details, nothing when they take too long.
+
+        Raises:
+            Unavailable: what the service works with cannot be used.
+        """
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(asyncio.to_thread(self._service.health))
+        await asyncio.wait([self._reading], timeout=DETAILS_SECONDS)
+        return self._reading.result() if self._reading.done() else {}
 
 
 def _shown(page: Page) -> Callable[[object], Awaitable[Response]]:

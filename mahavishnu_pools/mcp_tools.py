@@ -89,7 +89,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A set of tools under one name; ``health`` adds to what the health addresses answer.
+    """A set of tools under one name; ``health`` adds to what the health addresses answer, in a thread.
 
     With a ``token``, or several in ``tokens``, every request but those for health and ``pages`` must have the header
     ``Authorization: Bearer <token>`` with one of them. ``streams`` lets answers be streams, which progress needs.

@@ -147,10 +147,11 @@ class _Tools:
         return Answer(f"{value['tasks']['count']} tasks on {value['pools']} pools.", value)
 
     async def embedding(self, asked: _Text) -> Answer:
-        return Answer("A vector of word hashes.", {"embedding": [*embedding_of(asked.text)], "mode": "fallback"})
+        vector = await asyncio.to_thread(embedding_of, asked.text)
+        return Answer("A vector of word hashes.", {"embedding": [*vector], "mode": "fallback"})
 
     async def embeddings(self, asked: _Texts) -> Answer:
-        vectors: list[JsonValue] = [[*embedding_of(text)] for text in asked.texts]
+        vectors: list[JsonValue] = await asyncio.to_thread(lambda: [[*embedding_of(text)] for text in asked.texts])
         return Answer(f"{len(vectors)} vectors of word hashes.", {"embeddings": vectors, "mode": "fallback"})
 
     async def _over(

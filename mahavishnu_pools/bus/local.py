@@ -102,7 +102,7 @@ class MessageBus:
             await asyncio.sleep(0)
         if sent.target_pool_id is not None:
             if sent.target_pool_id not in self._mailboxes and len(self._mailboxes) >= MAX_MAILBOXES:
-                self._give_up(next(iter(self._mailboxes)))
+                self._give_up_one()
             self._unread += self._mailbox(sent.target_pool_id).put(sent)
         if sent.type is MessageType.POOL_CLOSED:
             self._give_up(sent.source_pool_id)
@@ -154,6 +154,11 @@ class MessageBus:
         if pool_id not in self._mailboxes:
             self._mailboxes[pool_id] = _Mailbox(self._size)
         return self._mailboxes[pool_id]
+
+    def _give_up_one(self) -> None:
+        unheard = next((pool_id for pool_id, mailbox in self._mailboxes.items() if not mailbox.receivers), None)
+        if unheard is not None:
+            self._give_up(unheard)
 
     def _give_up(self, pool_id: str) -> None:
         """Drop what waits for a pool, unless somebody receives it at this moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -19,6 +20,9 @@ from mahavishnu_pools.schemas.message import Message, MessageType, parse_message
 from mahavishnu_pools.store.client import AsyncStore
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two tries to connect for who only subscribes.
+AWAY_PAUSE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class RedisBus:
         A server that does not in time is let be; who publishes is told.
         """
         if self._beginning is not None:
-            await asyncio.wait([self._beginning])
+            with contextlib.suppress(errors.MahavishnuError):
+                await self._connected()
         if self._connection is not None:
             await self._connection.hearing.settled()
 
@@ -179,8 +184,23 @@ class RedisBus:
 
     async def _begin(self) -> None:
         try:
-            await self._connected()
-        except errors.MahavishnuError as exc:
-            logger.warning("The message bus cannot connect: %s", exc, extra={"action": "connect"})
+            await _until_connected(self._connected)
         finally:
             self._beginning = None
+
+
+async def _until_connected(connect: Callable[[], Awaitable[object]]) -> None:
+    """Connect, again and again while the server is away: who only subscribes does nothing that would."""
+    level = logging.WARNING
+    while True:
+        try:
+            await connect()
+        except errors.RedisUnavailable as exc:
+            logger.log(level, "The message bus cannot connect: %s", exc, extra={"action": "connect"})
+            level = logging.DEBUG  # said once, not at every try
+        except errors.MahavishnuError as exc:
+            logger.warning("The message bus cannot connect: %s", exc, extra={"action": "connect"})
+            return
+        else:
+            return
+        await asyncio.sleep(AWAY_PAUSE)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.broker.listener import cancel_asked
 from mahavishnu_pools.bus.interface import Handler
 from mahavishnu_pools.schemas.message import Message, MessageType, parse_type
 
@@ -94,8 +95,11 @@ class QueuedSubscription:
                 answer = self._handler(message)
                 if answer is not None and inspect.isawaitable(answer):
                     await answer
-            # The border to the user's handlers: what one raises must not keep it, or others, from later messages.
-            except Exception:
+            # The border to the user's handlers: what one raises must not keep it, or others, from later messages; nor
+            # that something was cancelled it waited for.
+            except (Exception, asyncio.CancelledError):
+                if cancel_asked():
+                    raise
                 self.failed += 1
                 logger.exception(
                     "A handler of %s failed", self._name, extra={"action": "handle_message", "message_type": self._name}

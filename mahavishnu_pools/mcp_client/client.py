@@ -37,7 +37,7 @@ class McpClient:
     that never comes is an error after ``timeout`` seconds, connecting included.
 
     Raises:
-        InvalidField: the URL or the file of certificates cannot be used.
+        InvalidField: the URL, the token or the file of certificates cannot be used.
     """
 
     def __init__(

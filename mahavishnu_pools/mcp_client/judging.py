@@ -75,4 +75,5 @@ class Judge:
         if not isinstance(listed, list):
             raise self._wire.unavailable("answered with a list of tools that is none")
         named = [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
-        return {tool["name"]: tool.get("inputSchema") or {} for tool in named}
+        schemas = {tool["name"]: tool.get("inputSchema") for tool in named}
+        return {name: schema if isinstance(schema, dict) else {} for name, schema in schemas.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from mahavishnu_pools.mcp_client.wire import Wire
 
 #: The protocol's version we ask for; servers may answer with another, which is then used.
 PROTOCOL_VERSION = "2025-06-18"
+
+#: What may be a version: it goes into a header.
+_VERSION = re.compile(r"[!-~]{1,40}")
 
 _ACCEPT = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
@@ -62,7 +66,10 @@ class Sessions:
         }
         reply = await self._wire.post(message("initialize", params, next(self.ids)), _ACCEPT)
         result = self._judge.result(reply)
-        headers = {**_ACCEPT, "mcp-protocol-version": str(result.get("protocolVersion", PROTOCOL_VERSION))}
+        version = str(result.get("protocolVersion", PROTOCOL_VERSION))
+        if not _VERSION.fullmatch(version):
+            raise self._wire.unavailable(f"answered with a protocol's version that is none: {version[:100]!r}")
+        headers = {**_ACCEPT, "mcp-protocol-version": version}
         if session_id := reply.headers.get("mcp-session-id"):
             headers["mcp-session-id"] = session_id
         self._judge.check(await self._wire.post(message("notifications/initialized", {}), headers))

@@ -60,7 +60,7 @@ class Wire:
         self.shown = str(self._url.copy_with(username=None, password=None, query=None, fragment=None))
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "mahavishnu-pools"}
         if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+            self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
         self._ca_file = ca_file
         # One client for each request under way: the pool inside a client looks at all its connections, with a system
         # call for each, whenever a request begins or ends, so 50 at once on one client take five times as long.
@@ -213,6 +213,14 @@ def _checked(url: str) -> httpx.URL:
         problem = "does not begin with http:// or https:// and a host"
         raise errors.InvalidField.of("url", problem, "Give one such as http://127.0.0.1:8678/mcp.")
     return parsed
+
+
+def _checked_token(token: str) -> str:
+    # Whoever sends it would complain with its value.
+    if not token.isascii() or not token.isprintable() or " " in token:
+        remedy = "Correct it; often a line end was added."
+        raise errors.InvalidField.of("token", "has a space, a line end or a character that is not ASCII", remedy)
+    return token
 
 
 def _trusted(scheme: str, ca_file: str | None) -> ssl.SSLContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -41,7 +42,11 @@ class StoreOwner(Protocol):
 
 
 class MemoryAggregator:
-    """Delivers to Session-Buddy and then Akosha. What is None comes from the manager's settings."""
+    """Delivers to Session-Buddy and Akosha. ``sync_interval`` is in seconds; what is None comes from the settings.
+
+    Raises:
+        InvalidField: the interval is no number of seconds above 0.
+    """
 
     def __init__(
         self,
@@ -50,7 +55,7 @@ class MemoryAggregator:
         sync_interval: float | None = None,
     ) -> None:
         self._urls = {"session_buddy_pool_url": session_buddy_url, "akosha_url": akosha_url}
-        self._interval = sync_interval
+        self._interval = _checked_interval(sync_interval)
         self._task: asyncio.Task[None] | None = None
 
     async def start_periodic_sync(self, pool_manager: StoreOwner) -> None:
@@ -195,6 +200,14 @@ def sync_once(settings: Settings | None = None, *, redis_url: str) -> dict[str, 
             return await sync(store, chosen, force=False)
 
     return asyncio.run(run())
+
+
+def _checked_interval(seconds: object) -> float | None:
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
+        raise errors.InvalidField.of("sync_interval", f"is {seconds!r}", "Give seconds above 0.")
+    return seconds
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,25 @@ async def test_memories_outlive_a_killed_server(start: Callable[..., Akosha]) ->
     assert [one["memory_id"] for one in found["results"]] == ["m42"]
     assert found["results"][0]["metadata"]["pool_id"] == "pool_0"
     assert (health["service"], health["memories"]) == ("akosha", 100)
+
+
+async def test_a_database_that_somebody_else_holds_keeps_no_other_call_waiting(
+    start: Callable[..., Akosha], tmp_path: Path
+) -> None:
+    server = start()
+    async with McpClient(server.url, timeout=60.0) as client:
+        with closing(sqlite3.connect(tmp_path / "akosha" / "memory.sqlite3", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            storing = asyncio.create_task(client.call("store_memory", {"memory_id": "m1", "text": "one"}))
+            await asyncio.wait([storing], timeout=0.5)
+            health = await client.health()
+            vector = await client.call("generate_embedding", {"text": "one"})
+            waits = not storing.done()
+            other.execute("ROLLBACK")
+        stored = await storing
+
+    assert waits
+    assert (health["status"], vector.failed, stored.failed) == ("ok", False, False)
 
 
 async def test_ten_clients_that_store_the_same_store_it_once(start: Callable[..., Akosha]) -> None:

@@ -14,7 +14,9 @@ import redis.asyncio
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.bus.redis import RedisBus
+from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.message import MAX_TEXT, Message
+from mahavishnu_pools.settings import Settings
 from tests.fixtures.valkey import PrivateValkey
 from tests.waiting import eventually_async
 
@@ -258,6 +260,27 @@ async def test_who_only_subscribes_is_connected_by_that(redis_bus: MakeBus, own_
     await reaches(seen, 1)
 
     assert numbers(seen) == [1]
+
+
+async def test_who_only_subscribes_is_connected_when_the_server_comes(
+    redis_bus: MakeBus, quick_settings: Settings, own_valkey_server: PrivateValkey
+) -> None:
+    own_valkey_server.stop()
+    talking, seen = redis_bus(url=own_valkey_server.url), list[Message]()
+    listening = PoolManager(settings=quick_settings, redis_url=own_valkey_server.url)
+    listening.message_bus.subscribe("heartbeat", seen.append)
+    with pytest.raises(errors.RedisUnavailable):
+        await listening.list_pools()
+    own_valkey_server.start()
+
+    async def heard() -> bool:
+        await published(talking, 1)
+        return bool(seen)
+
+    try:
+        await eventually_async(heard, within=DEADLINE)
+    finally:
+        await listening.close()
 
 
 async def test_each_message_is_received_once_by_many_receivers_in_two_processes(redis_bus: MakeBus) -> None:

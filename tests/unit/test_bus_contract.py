@@ -19,7 +19,6 @@ from tests.waiting import eventually_async
 
 HEARTBEAT = {"type": "heartbeat", "source_pool_id": "pool_a"}
 
-
 BUSES = ("local", "redis")
 
 

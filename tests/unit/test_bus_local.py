@@ -65,3 +65,40 @@ async def test_a_bus_ends_with_its_block() -> None:
         await bus.publish({"type": "heartbeat", "source_pool_id": "pool_a"})
 
     assert await receiver is None
+
+
+async def test_pools_that_are_received_for_do_not_keep_the_others_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "MAX_MAILBOXES", 3)
+    bus = MessageBus()
+    receiving = asyncio.create_task(bus.receive("pool_first", timeout=30.0))
+    await asyncio.sleep(0)
+    for number in range(5):
+        await bus.publish({"type": "heartbeat", "source_pool_id": "pool_a", "target_pool_id": f"pool_{number}"})
+    await bus.publish({"type": "heartbeat", "source_pool_id": "pool_a", "target_pool_id": "pool_first"})
+
+    assert bus.counts().unread == 3
+    assert await receiving is not None
+
+
+async def test_a_handler_whose_own_task_was_cancelled_gets_the_next_message(caplog: pytest.LogCaptureFixture) -> None:
+    bus = MessageBus()
+    seen: list[object] = []
+    done = asyncio.Event()
+
+    async def handler(message: Message) -> None:
+        seen.append(message.payload["n"])
+        if message.payload["n"] == 2:
+            done.set()
+        cancelled = asyncio.create_task(asyncio.Event().wait())
+        cancelled.cancel()
+        await cancelled
+
+    subscription = bus.subscribe(MessageType.HEARTBEAT, handler)
+    await bus.publish_many({"type": "heartbeat", "source_pool_id": "pool_a", "payload": {"n": n}} for n in range(3))
+    async with asyncio.timeout(30.0):
+        await done.wait()
+    await bus.close()
+
+    assert seen == [0, 1, 2]
+    assert subscription.failed >= 2
+    assert "A handler of heartbeat failed" in caplog.text

@@ -37,6 +37,7 @@ class FaultServer:
 
     fault: Answer
     port: int = 0
+    version: str = "2025-06-18"
     sessions: int = 0
     methods: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -49,7 +50,7 @@ class FaultServer:
         method = message.get("method", "")
         if method == "initialize":
             self.sessions += 1
-            body = {"jsonrpc": "2.0", "id": message["id"], "result": {"protocolVersion": "2025-06-18"}}
+            body = {"jsonrpc": "2.0", "id": message["id"], "result": {"protocolVersion": self.version}}
             return http(200, json.dumps(body), extra=f"mcp-session-id: s{self.sessions}\r\n")
         if method.startswith("notifications/") or not method:
             return http(202, "")
@@ -227,6 +228,30 @@ async def test_health_that_is_no_json_is_an_error() -> None:
     async with McpClient("http://127.0.0.1:1/mcp") as client:
         with pytest.raises(errors.RemoteUnavailable):
             await client.health()
+
+
+@pytest.mark.parametrize("version", ["", "2025-\u00fc", "a\r\nx-other: b", "x" * 1000])
+async def test_a_version_that_can_be_no_header_is_an_error_that_says_what_came(version: str) -> None:
+    async with serving(lambda m: text(m, "ok")) as server, McpClient(server.url, timeout=5) as client:
+        server.version = version
+        with pytest.raises(errors.RemoteUnavailable, match="version that is none"):
+            await client.call("store", {})
+
+    assert server.methods == ["initialize"]
+
+
+@pytest.mark.parametrize("token", ["hunter2\n", "hunter2 hunter3", "hunter\u00fc"])
+def test_a_token_that_can_be_no_header_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(errors.InvalidField, match="token") as caught:
+        McpClient("http://127.0.0.1:1/mcp", token=token)
+
+    assert "hunter" not in str(caught.value)
+
+
+async def test_a_schema_that_is_none_is_read_as_an_empty_one() -> None:
+    listed = {"tools": [{"name": "one", "inputSchema": "rubbish"}, {"name": "two", "inputSchema": [1]}, {"name": 3}]}
+    async with serving(lambda m: result(m, listed)) as server, McpClient(server.url) as client:
+        assert dict(await client.tools()) == {"one": {}, "two": {}}
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host/mcp", "localhost:8678", "http://"])

@@ -8,6 +8,7 @@ least once, as everywhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -51,9 +52,14 @@ class _Call:
 
 
 class Delegate:
-    """The bridge of one worker group. ``report`` is called off the loop with what is wrong with the server, or None."""
+    """The bridge of one worker group. ``report`` is called off the loop with what is wrong with the server, or None.
+
+    Raises:
+        InvalidField: the endpoint's URL or token cannot be used.
+    """
 
     def __init__(self, endpoint: Endpoint, pool_id: str, *, report: Callable[[str | None], None]) -> None:
+        self._remote = RemotePool(endpoint, pool_id)  # first, because it refuses an endpoint that is none
         self._endpoint = endpoint
         self._pool_id = pool_id
         self._report = report
@@ -117,7 +123,6 @@ class Delegate:
         self._loop.close()
 
     async def _begin(self) -> None:
-        self._remote = RemotePool(self._endpoint, self._pool_id)
         self._slots = asyncio.Semaphore(FIXED_WORKERS[SESSION_BUDDY])
         self._available, self._look = asyncio.Event(), asyncio.Event()
         await self._remote.ensure()
@@ -136,7 +141,8 @@ class Delegate:
                 await self._remote.close()
         except (errors.MahavishnuError, OSError, TimeoutError) as exc:
             logger.warning("The pool %s was not left in order on %s: %s", self._pool_id, self._endpoint.url, exc)
-        self._loop.stop()
+        finally:
+            self._loop.stop()
 
     async def _execute(self, call: _Call) -> Outcome:
         async with self._slots:
@@ -173,11 +179,9 @@ class Delegate:
         while True:
             self._look.clear()
             pause = PROBE_EVERY if self._available.is_set() else PROBE_LOST_EVERY
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._look.wait()
-            except TimeoutError:
-                logger.debug("It is time to look at %s", self._endpoint.url)
             self._trouble = await self._probe()
             if self._trouble is None:
                 self._available.set()

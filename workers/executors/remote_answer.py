@@ -25,7 +25,7 @@ def is_pool_gone(answer: ToolAnswer) -> bool:
 
 def outcome_of(answer: ToolAnswer) -> Outcome:
     """Return how a delegated prompt ended, as the answer of ``execute_on_pool`` tells it."""
-    if isinstance(answer.value, Mapping) and answer.value.get("status") in _ENDS:
+    if isinstance(answer.value, Mapping) and str(answer.value.get("status")) in _ENDS:
         return _from_fields(answer.value)
     return _from_sentence(answer)
 

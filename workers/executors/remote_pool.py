@@ -122,5 +122,7 @@ class RemotePool:
 
 
 def _knows_tasks(schema: Mapping[str, Any]) -> bool:
-    context = schema.get("properties", {}).get("context", {})
-    return "task_id" in context.get("properties", {})
+    found: Any = schema
+    for name in ("properties", "context", "properties", "task_id"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found is not None

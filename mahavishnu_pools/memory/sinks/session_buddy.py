@@ -129,8 +129,19 @@ def _found(answer: ToolAnswer) -> list[dict[str, Any]]:
         return []
     results = answer.value.get("results") if isinstance(answer.value, dict) else None
     if isinstance(results, list):
-        return [dict(one) for one in results if isinstance(one, dict)]
+        return [_usable(one) for one in results if isinstance(one, dict)]
     return [_hit(text) for text in _HIT.split(answer.text)[1:]]
+
+
+def _usable(hit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a hit without ids and metadata that are none."""
+    memory_id, metadata = hit.get("memory_id"), hit.get("metadata")
+    return {
+        **hit,
+        "memory_id": memory_id if isinstance(memory_id, str) else None,
+        "content": str(hit.get("content") or ""),
+        "metadata": metadata if isinstance(metadata, dict) else {},
+    }
 
 
 def _hit(text: str) -> dict[str, Any]:
