@@ -139,7 +139,7 @@ def test_every_panel_has_data_while_the_system_works(farm: Farm, watched: Promet
     eventually(lambda: farm.pool(a).running, until=lambda n: n == 2, within=60)
     kill(farm.wait_running(a))
     farm.run(pools.change_pool(pool_id(farm, "b"), workers=4))
-    farm.run(pools.change_pool(farm.create("broken", min_workers=1, tags=("nowhere",)), status=PoolStatus.FAILED))
+    farm.run(pools.change_pool(farm.create("broken", min_workers=1, nodes=("elsewhere",)), status=PoolStatus.FAILED))
 
     def empty() -> list[str]:
         load.send("a", "sleep 0.1", 4)
@@ -162,8 +162,10 @@ def test_every_alert_fires_for_its_condition(farm: Farm, own_valkey_server: Priv
         eventually(prometheus.firing, until=lambda seen: seen == set(), within=30)
 
         failing = load.send("b", "exit 1", 20, expected="failed")
-        farm.run(pools.change_pool(farm.create("broken", min_workers=1, tags=("nowhere",)), status=PoolStatus.FAILED))
-        farm.run(pools.change_pool(farm.create("ill", min_workers=1, tags=("nowhere",)), status=PoolStatus.DEGRADED))
+        farm.run(
+            pools.change_pool(farm.create("broken", min_workers=1, nodes=("elsewhere",)), status=PoolStatus.FAILED)
+        )
+        farm.run(pools.change_pool(farm.create("ill", min_workers=1, nodes=("elsewhere",)), status=PoolStatus.DEGRADED))
         (waits,) = load.send("ill", "true", 1)
         redis.hset(key("task", waits), "created", "1000000000.0")
         group = pools.GroupInfo(node="big", status="ready", workers=1, memory_mb=5000)
@@ -172,12 +174,13 @@ def test_every_alert_fires_for_its_condition(farm: Farm, own_valkey_server: Priv
         redis.set(
             farm.store.prefix + "ballast", "x" * 50_000_000
         )  # so that what the work itself takes is little beside it
-        redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] * 1.2))
         eventually(lambda: farm.task(failing[-1]).status, until=lambda s: s == "failed", within=60)
         dead = key("figures", pool_id(farm, "a"))
         expected = ALERTS - {"MahavishnuRedisDown", "MahavishnuNoAgent", "MahavishnuNodeLost", "MahavishnuNoMetrics"}
 
         def firing() -> set[str]:
+            redis.hset(key("pool", pool_id(farm, "ill")), "status", "degraded")  # whoever heals it meanwhile
+            redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] * 1.2))
             # What is an increase has to go on increasing while Prometheus looks.
             redis.hincrby(dead, "dead_letters", 1)
             redis.hincrby(key("sink", "akosha"), "dropped", 1)

@@ -555,8 +555,8 @@ function settle(id, pool, o, now)
       call('HINCRBYFLOAT', k_pool(pool), 'duration_sum', stamp(seconds))
       call('HINCRBY', k_pool(pool), 'duration_count', 1)
     end
-    call('LPUSH', k_recent(pool), id)
-    call('LTRIM', k_recent(pool), 0, 999)
+    -- What is more than 1000 is cut off a hundred at a time.
+    if call('LPUSH', k_recent(pool), id) >= 1100 then call('LTRIM', k_recent(pool), 0, 999) end
   end
   if h[1] then call('PUBLISH', k_client(h[1]), id) end
   local about = { type = h[5], duration = seconds }
