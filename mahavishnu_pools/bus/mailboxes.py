@@ -127,11 +127,14 @@ class Mailboxes:
     async def _look(self, pool_id: str, box: _Mailbox) -> bool:
         """Take messages for the receivers there are; False when there were fewer than these."""
         waiting = [receiver for receiver in box.receivers if not receiver.message.done()]
+        if not waiting:  # they have their messages, and are about to leave
+            await asyncio.sleep(0)
+            return True
         self._number += 1
         request = Request(f"{self._name}:{pool_id}", self._number)
         texts: list[str] = []
         try:
-            texts = await self._store.run(take_mail(pool_id, request, most=min(MOST, max(1, len(waiting)))))
+            texts = await self._store.run(take_mail(pool_id, request, most=min(MOST, len(waiting))))
         except errors.Unavailable as exc:
             logger.warning("Cannot receive messages now: %s", exc, extra={"action": "receive_message"})
             await asyncio.sleep(LOST_PAUSE)

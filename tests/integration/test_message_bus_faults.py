@@ -283,6 +283,23 @@ async def test_who_only_subscribes_is_connected_when_the_server_comes(
         await listening.close()
 
 
+async def test_a_receiver_takes_one_message_and_leaves_the_next_where_it_is(
+    redis_bus: MakeBus, redis_url: str, namespace: str
+) -> None:
+    bus = redis_bus()
+    async with redis.asyncio.Redis.from_url(redis_url) as client, client.monitor() as monitor:
+        await bus.publish_many({**numbered(number), "target_pool_id": "pool_b"} for number in range(3))
+        received = await bus.receive("pool_b", timeout=DEADLINE)
+        await bus.close()
+        await client.echo(f"end of {namespace}")
+        taken = 0
+        while f"end of {namespace}" not in (command := (await monitor.next_command())["command"]):
+            taken += command.startswith(f"LPOP {namespace}:mhv:mailbox:pool_b")
+
+    assert received is not None
+    assert (received.payload["number"], taken) == (0, 1)
+
+
 async def test_each_message_is_received_once_by_many_receivers_in_two_processes(redis_bus: MakeBus) -> None:
     buses, talking = [redis_bus(), redis_bus()], redis_bus()
     receivers = [asyncio.create_task(bus.receive("pool_b", timeout=DEADLINE)) for bus in buses * 20]
