@@ -148,18 +148,13 @@ class JobCourse:
         if failure is not None and failure[0] == "DeadlineExceeded":
             return JobEnd("timeout", pod=pod)
         if view is not None and view.end is not None:
-            return self._exited(view.end, pod)
+            return _exited(view.end, pod)
         if ticket.job_gone:
             return JobEnd("cancelled", pod=pod, error="Its Job was deleted in the cluster.")
         if ticket.pod_gone or (failure is not None and view is None):
             text = f" ({failure[0]}: {failure[1]})" if failure else ""
             return JobEnd("exited", End(-1, "Lost"), pod, f"Its Pod was taken away in the cluster{text}.", "overload")
         return None
-
-    def _exited(self, end: End, pod: str | None) -> JobEnd:
-        if end.disrupted is None:
-            return JobEnd("exited", end, pod)
-        return JobEnd("exited", end, pod, f"Its Pod was taken away by the cluster: {end.disrupted}", "overload")
 
     # ── ending ──
 
@@ -192,19 +187,10 @@ class JobCourse:
 
     async def _not_started(self, ticket: Ticket, why: str) -> None:
         if ticket.pod is None:
-            why = await self._last_event() or why
+            why = await _last_event(self._cluster, self._task.name) or why
         await self._remove(ticket)
         seconds = kubernetes_of(self._config).start_timeout
         raise NotRun(f"Its Pod did not start within {seconds:g} s: {why}", retryable="overload")
-
-    async def _last_event(self) -> str | None:
-        """Return what the cluster last noted of a Job without a Pod; None where nobody may know."""
-        try:
-            found = await self._cluster.find("Event", fields=f"involvedObject.name={self._task.name}")
-        except errors.MahavishnuError as exc:
-            logger.debug("The events of %s cannot be read: %s", self._task.name, exc)
-            return None
-        return next((str(one["message"]) for one in reversed(found.get("items") or []) if one.get("message")), None)
 
     def _trouble(self, ticket: Ticket) -> str:
         view = read_pod(ticket.pod) if ticket.pod is not None else None
@@ -225,3 +211,19 @@ class JobCourse:
         finally:
             for one in (doing, asked):
                 one.cancel()
+
+
+def _exited(end: End, pod: str | None) -> JobEnd:
+    if end.disrupted is None:
+        return JobEnd("exited", end, pod)
+    return JobEnd("exited", end, pod, f"Its Pod was taken away by the cluster: {end.disrupted}", "overload")
+
+
+async def _last_event(cluster: Cluster, job: str) -> str | None:
+    """Return what the cluster last noted of a Job without a Pod; None where nobody may know."""
+    try:
+        found = await cluster.find("Event", fields=f"involvedObject.name={job}")
+    except errors.MahavishnuError as exc:
+        logger.debug("The events of %s cannot be read: %s", job, exc)
+        return None
+    return next((str(one["message"]) for one in reversed(found.get("items") or []) if one.get("message")), None)
