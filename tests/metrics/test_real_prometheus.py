@@ -149,41 +149,45 @@ def test_every_panel_has_data_while_the_system_works(farm: Farm, watched: Promet
     eventually(empty, until=lambda left: left == [], within=120)
 
 
+def key_of(farm: Farm, name: str, of: str) -> str:
+    return keys.key(name, prefix=farm.store.prefix, of=of)
+
+
+def break_much(farm: Farm, load: Load) -> list[str]:
+    """Have everything go wrong that stays so; returns the tasks that fail."""
+    redis = farm.store.redis
+    failing = load.send("b", "exit 1", 20, expected="failed")
+    for name, status in (("broken", PoolStatus.FAILED), ("ill", PoolStatus.DEGRADED)):
+        farm.run(pools.change_pool(farm.create(name, min_workers=1, nodes=("elsewhere",)), status=status))
+    (waits,) = load.send("ill", "true", 1)
+    redis.hset(key_of(farm, "task", waits), "created", "1000000000.0")
+    group = pools.GroupInfo(node="big", status="ready", workers=1, memory_mb=5000)
+    farm.run(pools.node_beat(pools.NodeInfo(name="big", pid=1, started=1.0), {pool_id(farm, "a"): group}, ttl=600))
+    redis.hset(key_of(farm, "sink", "akosha"), mapping={"last_success": "1000000000.0", "number": 0, "dropped": 1})
+    redis.set(farm.store.prefix + "ballast", "x" * 50_000_000)  # what the work itself takes is little beside it
+    return failing
+
+
 def test_every_alert_fires_for_its_condition(farm: Farm, own_valkey_server: PrivateValkey, tmp_path: Path) -> None:
     start_pools(farm)
     load = Load(farm)
     redis = farm.store.redis
 
-    def key(name: str, of: str = "") -> str:
-        return keys.key(name, prefix=farm.store.prefix, of=of)
-
     with scraped(farm, tmp_path / "prometheus") as (prometheus, server):
         eventually(lambda: number(prometheus, f'{P}pools{{status="running"}}'), until=lambda n: n == 2, within=30)
         eventually(prometheus.firing, until=lambda seen: seen == set(), within=30)
 
-        failing = load.send("b", "exit 1", 20, expected="failed")
-        farm.run(
-            pools.change_pool(farm.create("broken", min_workers=1, nodes=("elsewhere",)), status=PoolStatus.FAILED)
-        )
-        farm.run(pools.change_pool(farm.create("ill", min_workers=1, nodes=("elsewhere",)), status=PoolStatus.DEGRADED))
-        (waits,) = load.send("ill", "true", 1)
-        redis.hset(key("task", waits), "created", "1000000000.0")
-        group = pools.GroupInfo(node="big", status="ready", workers=1, memory_mb=5000)
-        farm.run(pools.node_beat(pools.NodeInfo(name="big", pid=1, started=1.0), {pool_id(farm, "a"): group}, ttl=600))
-        redis.hset(key("sink", "akosha"), mapping={"last_success": "1000000000.0", "number": 0, "dropped": 1})
-        redis.set(
-            farm.store.prefix + "ballast", "x" * 50_000_000
-        )  # so that what the work itself takes is little beside it
+        failing = break_much(farm, load)
         eventually(lambda: farm.task(failing[-1]).status, until=lambda s: s == "failed", within=60)
-        dead = key("figures", pool_id(farm, "a"))
+        dead = key_of(farm, "figures", pool_id(farm, "a"))
         expected = ALERTS - {"MahavishnuRedisDown", "MahavishnuNoAgent", "MahavishnuNodeLost", "MahavishnuNoMetrics"}
 
         def firing() -> set[str]:
-            redis.hset(key("pool", pool_id(farm, "ill")), "status", "degraded")  # whoever heals it meanwhile
+            redis.hset(key_of(farm, "pool", pool_id(farm, "ill")), "status", "degraded")  # whoever heals it meanwhile
             redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] * 1.2))
             # What is an increase has to go on increasing while Prometheus looks.
             redis.hincrby(dead, "dead_letters", 1)
-            redis.hincrby(key("sink", "akosha"), "dropped", 1)
+            redis.hincrby(key_of(farm, "sink", "akosha"), "dropped", 1)
             load.send("b", "exit 1", 2, expected="failed")
             return prometheus.firing()
 
@@ -191,8 +195,8 @@ def test_every_alert_fires_for_its_condition(farm: Farm, own_valkey_server: Priv
 
         redis.config_set("maxmemory", 0)
         farm.agents[0].end()
-        for node in redis.hkeys(key("nodes")):
-            redis.delete(key("node", node))
+        for node in redis.hkeys(key_of(farm, "nodes", "")):
+            redis.delete(key_of(farm, "node", node))
         eventually(prometheus.firing, until=lambda seen: {"MahavishnuNoAgent", "MahavishnuNodeLost"} <= seen, within=30)
 
         own_valkey_server.stop()
