@@ -30,7 +30,7 @@ run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay) $(if $(FORMAT),--format "$(FORMAT)")
 
 # Modules of tests run side by side; JOBS=0 runs them one after another in this process.
-JOBS ?= 2
+JOBS ?= 3
 
 test: $(INSTALLED)
 	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile

@@ -230,8 +230,8 @@ def no_ai_program(*, known: Mapping[str, WorkerType] = BUILT_IN) -> errors.Missi
     first = known[DEFAULT_ORDER[0]]
     return errors.MissingProgram(
         "This pool has no AI program to run a prompt: none of qwen, claude, codex and gemini is on PATH. "
-        f"Install one, for example with: {first.install}. Commands run by worker type 'shell': name it with the task, or "
-        "with the pool when it is spawned.",
+        f"Install one, for example with: {first.install}. Commands run by worker type 'shell': name it with the task, "
+        "or with the pool when it is spawned.",
         program=first.needs,
         install=first.install,
     )

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 
+#: Parts of a stack that the documents' commands do not need; tests of the stack start them.
+OFF = {f"MAHAVISHNU_{name}": "off" for name in ("SERVER", "FLOWER", "EMBEDDED_SESSION_BUDDY", "EMBEDDED_AKOSHA")}
+
+
 @pytest.fixture
 def environment(tmp_path: Path, valkey_binary: Path) -> Iterator[dict[str, str]]:
     """Return the environment of somebody who activated .venv and has nothing configured."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    found = {**os.environ, "PATH": path, "MAHAVISHNU_DATA_DIR": str(tmp_path / "stack"), "COLUMNS": "200"}
+    found = {**os.environ, **OFF, "PATH": path, "MAHAVISHNU_DATA_DIR": str(tmp_path / "stack"), "COLUMNS": "200"}
     yield found
     subprocess.run(["mahavishnu", "down"], env=found, check=True, capture_output=True, timeout=60)

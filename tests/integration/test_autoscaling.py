@@ -24,11 +24,11 @@ def submit(farm: Farm, pool_id: str, count: int, *, seconds: float) -> list[str]
 
 
 def test_a_pool_grows_for_what_waits_takes_idle_workers_away_and_says_why(farm: Farm) -> None:
-    farm.agent(group=REAL_GROUP, AUTOSCALE_QUIET="3").wait_ready()
+    farm.agent(group=REAL_GROUP, AUTOSCALE_QUIET="2").wait_ready()
     pool_id = farm.create(min_workers=1, max_workers=6, worker_type="shell")
     farm.wait_running(pool_id)
 
-    ids = submit(farm, pool_id, 12, seconds=1)
+    ids = submit(farm, pool_id, 12, seconds=0.7)
 
     eventually(lambda: farm.pool(pool_id).ready_workers == 6, within=30)
     eventually(lambda: all(farm.task(one).ok for one in ids), within=60)

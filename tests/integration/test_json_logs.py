@@ -30,6 +30,7 @@ def test_lines_are_json_and_say_which_pool_and_task_they_are_about(farm: Farm) -
     spec = TaskSpec(task_type="no-such-type", payload={})
     farm.run(tasks.submit([envelope(spec, task_id=task_id, max_bytes=10_000)], Choice("pool", pool=pool_id)))
     eventually(lambda: farm.task(task_id).status == "failed", within=30)
+    eventually(lambda: any(line["logger"] == "celery.apps.worker" for line in lines(agent)), within=30)
     kill(pid)
     eventually(lambda: any(line["level"] == "WARNING" and line.get("pool_id") == pool_id for line in lines(agent)))
 

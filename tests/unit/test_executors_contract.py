@@ -176,9 +176,8 @@ def test_what_a_command_leaves_in_its_group_ends_with_it(runner: Runner) -> None
 
 
 def test_endless_output_is_cut_in_the_middle_with_a_mark(runner: Runner) -> None:
-    context = runner(
-        "echo first; yes a line of the usual length, more or less | head -c 3000000; echo; echo last", limits=Limits(max_output_bytes=4096, kill_grace=0.5)
-    )
+    much = "yes a line of the usual length, more or less | head -c 3000000"
+    context = runner(f"echo first; {much}; echo; echo last", limits=Limits(max_output_bytes=4096, kill_grace=0.5))
 
     outcome = execute(context)
 

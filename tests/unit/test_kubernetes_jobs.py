@@ -30,6 +30,45 @@ def container(config: PoolConfig, one: JobTask) -> dict[str, Any]:
     return found
 
 
+#: What the Pod of the plainest Job is.
+POD: dict[str, Any] = {
+    "restartPolicy": "Never",
+    "terminationGracePeriodSeconds": 5,
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,
+    "securityContext": {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "fsGroup": 10001,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
+    "containers": [
+        {
+            "name": "task",
+            "image": "python:3.13-slim",
+            "command": ["true"],
+            "workingDir": "/workspace",
+            "env": [{"name": "HOME", "value": "/tmp"}, {"name": "A", "value": "b"}],
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [
+                {"name": "mahavishnu-work", "mountPath": "/workspace"},
+                {"name": "mahavishnu-tmp", "mountPath": "/tmp"},
+            ],
+        }
+    ],
+    "volumes": [
+        {"name": "mahavishnu-work", "emptyDir": {}},
+        {"name": "mahavishnu-tmp", "emptyDir": {}},
+    ],
+}
+
+
 def test_a_job_runs_once_with_the_least_rights_and_goes_by_itself() -> None:
     made = job_manifest(pool(), task(env={"A": "b"}), pool_id="pool_1")
 
@@ -57,42 +96,7 @@ def test_a_job_runs_once_with_the_least_rights_and_goes_by_itself() -> None:
             "ttlSecondsAfterFinished": 300,
             "template": {
                 "metadata": {"labels": labels, "annotations": notes},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "terminationGracePeriodSeconds": 5,
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 10001,
-                        "runAsGroup": 10001,
-                        "fsGroup": 10001,
-                        "fsGroupChangePolicy": "OnRootMismatch",
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "containers": [
-                        {
-                            "name": "task",
-                            "image": "python:3.13-slim",
-                            "command": ["true"],
-                            "workingDir": "/workspace",
-                            "env": [{"name": "HOME", "value": "/tmp"}, {"name": "A", "value": "b"}],
-                            "securityContext": {
-                                "allowPrivilegeEscalation": False,
-                                "readOnlyRootFilesystem": True,
-                                "capabilities": {"drop": ["ALL"]},
-                            },
-                            "volumeMounts": [
-                                {"name": "mahavishnu-work", "mountPath": "/workspace"},
-                                {"name": "mahavishnu-tmp", "mountPath": "/tmp"},
-                            ],
-                        }
-                    ],
-                    "volumes": [
-                        {"name": "mahavishnu-work", "emptyDir": {}},
-                        {"name": "mahavishnu-tmp", "emptyDir": {}},
-                    ],
-                },
+                "spec": POD,
             },
         },
     }
