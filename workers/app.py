@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Celery, signals
 
-from mahavishnu_pools import errors, names
+from mahavishnu_pools import errors, names, worker_types
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.process_logs import set_up_logging, wants_json
 from mahavishnu_pools.redis_url import check_url
@@ -150,7 +150,8 @@ def _standalone_step(settings: Settings, url: str) -> type[PoolStep]:
     def make_options(app: Celery, pool_id: str, store: SyncStore) -> GroupOptions:
         record = store.run(read_pools(pool_id)).one(pool_id)
         node = settings.node_name or names.default_node_name()
-        kind = record.config.worker_type or settings.default_worker_type
+        usual = worker_types.DEFAULT_ORDER[0] if record.config.runs_jobs else None
+        kind = record.config.worker_type or settings.default_worker_type or usual
         roots = tuple(Path(root) for root in record.config.allowed_roots or settings.allowed_roots)
         delegate = open_delegate(record.config, settings, store, pool_id=pool_id)
         place = GroupPlace(pool_id, node, kind, roots, record.config, delegate)

@@ -162,8 +162,6 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
 
 def _cannot_be_job(view: View, pool: PoolRecord, need: Need) -> str | None:
     worker_type = need.worker_type or pool.worker_type
-    if need.task_type == "prompt" and worker_type is None:
-        return "it has no worker type to run a prompt (spawn it with one)"
     if need.celery or need.task_type in task_types.BUILT_IN.keys() - _COMMANDS:
         return "it makes Jobs of prompts, commands and containers only"
     if need.task_type in _COMMANDS or need.task_type in pool.task_types or view.is_ai(worker_type):

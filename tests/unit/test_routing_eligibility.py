@@ -97,7 +97,7 @@ def test_only_named_pools_are_taken() -> None:
         (Need("prompt"), {"pool_type": "session-buddy"}, None),
         (Need("shell"), {"pool_type": "session-buddy"}, "prompts only"),
         (Need("prompt", celery=True), {"pool_type": "kubernetes", "worker_type": "shell"}, "makes Jobs of"),
-        (Need("prompt"), {"pool_type": "kubernetes", "worker_type": None}, "no worker type"),
+        (Need("prompt"), {"pool_type": "kubernetes", "worker_type": None}, None),
         (Need("shell"), {"pool_type": "kubernetes", "worker_type": None}, None),
         (Need("container"), {"pool_type": "kubernetes", "worker_type": None}, None),
         (Need("python"), {"pool_type": "kubernetes", "worker_type": None}, "makes Jobs of"),

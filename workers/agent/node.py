@@ -131,15 +131,15 @@ class NodeFacts:
     def worker_type(self, config: PoolConfig) -> str | None:
         """Return the worker type of a pool here: its own, the configured default, the first installed, or None.
 
-        A pool that delegates has none: what runs its prompts is its server's affair. One of Jobs has its own only: the
-        programs are those of its image.
+        A pool that delegates has none: what runs its prompts is its server's affair. The programs of one of Jobs are
+        those of its image, so what is installed here does not count: it has qwen.
         """
         if config.pool_type == SESSION_BUDDY:
             return None
+        named = config.worker_type or self._settings.default_worker_type
         if config.runs_jobs:
-            return config.worker_type
-        default = self._settings.default_worker_type
-        return config.worker_type or default or worker_types.default_worker_type(known=self._types)
+            return named or worker_types.DEFAULT_ORDER[0]
+        return named or worker_types.default_worker_type(known=self._types)
 
     def warning(self, config: PoolConfig) -> str | None:
         """Return what people should know about a group of a pool here, if anything."""
