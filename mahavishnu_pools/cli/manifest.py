@@ -54,7 +54,7 @@ def _registered(session: Session, pool: str) -> tuple[str, PoolConfig]:
 
 def _described(given: dict[str, Any]) -> PoolConfig:
     from mahavishnu_pools.cli.pool_spawn import config_of
-    from mahavishnu_pools.schemas.kubernetes import KUBERNETES
+    from mahavishnu_pools.schemas.pool import KUBERNETES
 
     return config_of({"name": _ANY, "pool_type": KUBERNETES, **given}, settings=settings_in_force())
 

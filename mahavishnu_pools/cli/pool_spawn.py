@@ -89,7 +89,7 @@ def config_of(given: dict[str, Any], *, settings: Settings) -> PoolConfig:
         InvalidField, InvalidConfig: see ``pool_config`` and ``kubernetes_fields``.
     """
     from mahavishnu_pools.pools.spawning import pool_config
-    from mahavishnu_pools.schemas.kubernetes import KUBERNETES
+    from mahavishnu_pools.schemas.pool import KUBERNETES
 
     fields = dict(given)
     kind = fields.pop("pool_type", None)

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_client.client import McpClient
 from mahavishnu_pools.pools.spawning import pool_config
-from mahavishnu_pools.schemas.kubernetes import KUBERNETES
-from mahavishnu_pools.schemas.pool import SESSION_BUDDY, PoolConfig
+from mahavishnu_pools.schemas.pool import KUBERNETES, SESSION_BUDDY, PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.wording import did_you_mean, short
 from mahavishnu_pools.yaml_file import read_yaml

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mahavishnu_pools import errors
 from mahavishnu_pools.pools.interface import Outside, PoolType
 from mahavishnu_pools.pools.mahavishnu import MahavishnuPool
-from mahavishnu_pools.schemas.kubernetes import KUBERNETES as NAME
+from mahavishnu_pools.schemas.pool import KUBERNETES as NAME
 from mahavishnu_pools.schemas.pool import PoolConfig
 
 if TYPE_CHECKING:

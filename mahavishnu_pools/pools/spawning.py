@@ -16,8 +16,8 @@ from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.pools.placement import fitting, misfit
 from mahavishnu_pools.routing.task_input import build
-from mahavishnu_pools.schemas.kubernetes import KUBERNETES, gathered
-from mahavishnu_pools.schemas.pool import FIXED_WORKERS, PoolConfig, PoolStatus
+from mahavishnu_pools.schemas.kubernetes import gathered
+from mahavishnu_pools.schemas.pool import FIXED_WORKERS, KUBERNETES, PoolConfig, PoolStatus
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, create_pool, list_nodes, read_pools
 
 if TYPE_CHECKING:

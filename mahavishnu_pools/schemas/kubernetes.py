@@ -31,9 +31,6 @@ from mahavishnu_pools.schemas.kubernetes_text import (
 from mahavishnu_pools.schemas.secret_names import looks_secret
 from mahavishnu_pools.wording import short
 
-#: The pool type that runs tasks in a Kubernetes cluster.
-KUBERNETES = "kubernetes"
-
 #: The image of the containers of mode ``job`` when none is named.
 DEFAULT_JOB_IMAGE = "python:3.13-slim"
 

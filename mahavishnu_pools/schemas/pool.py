@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.base import MappingValue, Value
-from mahavishnu_pools.schemas.kubernetes import KUBERNETES, KubernetesConfig, gathered
 from mahavishnu_pools.schemas.limits import Budget, Rate
 from mahavishnu_pools.wording import short
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
 
 
 class PoolStatus(StrEnum):
@@ -63,6 +65,9 @@ class DistributionStrategy(StrEnum):
     MAP_REDUCE = "map_reduce"
 
 
+#: The pool type whose Pods run in a Kubernetes cluster.
+KUBERNETES = "kubernetes"
+
 #: The pool type that delegates to a Session-Buddy server.
 SESSION_BUDDY = "session-buddy"
 
@@ -72,6 +77,21 @@ FIXED_WORKERS: Mapping[str, int] = MappingProxyType({SESSION_BUDDY: 3})
 #: Pool types whose workers are groups of a node agent (a bridge is one, and each Pod of a deployment has an agent).
 #: Others are run elsewhere.
 GROUP_TYPES = frozenset({"mahavishnu", SESSION_BUDDY, KUBERNETES})
+
+
+def _kubernetes_config(given: Any) -> KubernetesConfig | None:
+    # Making its validators takes a tenth of the time of `pools list`, where nobody has such a pool.
+    if given is None:
+        return None
+    from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
+
+    return KubernetesConfig.model_validate(given)
+
+
+if TYPE_CHECKING:
+    MaybeKubernetes = KubernetesConfig | None
+else:
+    MaybeKubernetes = Annotated[Any, PlainValidator(_kubernetes_config)]
 
 
 class PoolConfig(Value):
@@ -105,7 +125,7 @@ class PoolConfig(Value):
     endpoint: str | None = None
     rate_limit: Rate | None = None
     budget: Budget | None = None
-    kubernetes: KubernetesConfig | None = None
+    kubernetes: MaybeKubernetes = None
     extra_config: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -113,6 +133,8 @@ class PoolConfig(Value):
     def _kubernetes_may_be_given_flat(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("pool_type") != KUBERNETES:
             return given
+        from mahavishnu_pools.schemas.kubernetes import gathered
+
         return gathered(given, others=frozenset(cls.model_fields))
 
     @model_validator(mode="before")

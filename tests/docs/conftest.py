@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-
 #: Parts of a stack that the documents' commands do not need; tests of the stack start them.
 OFF = {f"MAHAVISHNU_{name}": "off" for name in ("SERVER", "FLOWER", "EMBEDDED_SESSION_BUDDY", "EMBEDDED_AKOSHA")}
 

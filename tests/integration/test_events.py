@@ -95,14 +95,19 @@ async def test_the_life_of_a_pool_and_its_tasks_is_in_the_journal_in_order(
 
     found = await seen(collector)
 
-    assert types(found) == [
-        "pool_created", "pool_status", "pool_scaled", "task_completed", "task_retried", "group_lost", "pool_status",
-        "task_cancelled", "pool_closed",
-    ]  # fmt: skip
+    # Pools and tasks are kept apart, so what happens within one millisecond may change places.
+    pool_events = ["pool_created", "pool_status", "pool_scaled", "group_lost", "pool_status", "pool_closed"]
+    assert [kind for kind in types(found) if not kind.startswith("task_")] == pool_events
+    assert [kind for kind in types(found) if kind.startswith("task_")] == [
+        "task_completed",
+        "task_retried",
+        "task_cancelled",
+    ]
     assert {event.pool for event in found} == {"a"}
     assert [event.task_id for event in found if event.task_id] == [done, again, again]
     assert found[2].details == {"before": 1, "after": 3, "by": "hand"}
-    assert found[5].details["cause"] == "kill"
+    [lost] = [event for event in found if event.type == "group_lost"]
+    assert lost.details["cause"] == "kill"
 
 
 async def test_nodes_and_groups_tell_when_they_come_change_and_go(world: World, collector: EventCollector) -> None:

@@ -133,6 +133,26 @@ def test_a_quota_that_stays_full_is_named(kube: KubeApi, kube_config: Kubernetes
     assert "limited: count/jobs.batch=0" in str(found.error)
 
 
+def test_a_job_whose_making_was_never_answered_does_not_run_beside_the_retry(
+    kube: KubeApi, kube_config: KubernetesConfig
+) -> None:
+    with bridge_to(kube_config.model_copy(update={"start_timeout": 1.0})) as bridge:
+        kube.inject(method="POST", path="/jobs$", cut="after", times=1000)
+        found = run(bridge, "sleep 60")
+
+        assert (found.status, found.retryable, kube.made("jobs")) == ("failed", "overload", 1)
+        eventually(kube.left, until=lambda left: left == [])
+
+
+def test_an_exit_code_counts_when_the_watch_of_pods_is_behind(kube: KubeApi, jobs: JobBridge) -> None:
+    kube.inject(path="/pods$", status=500, reason="InternalError", times=8)
+    kube.end_watches()
+
+    found = run(jobs, "exit 3")
+
+    assert (found.status, found.exit_code, found.retryable) == ("failed", 3, None)
+
+
 def test_a_right_that_is_lost_later_fails_the_task_with_its_name(kube: KubeApi, jobs: JobBridge) -> None:
     kube.denied.add(("create", "jobs"))
 
