@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.kube.client import Cluster
-from mahavishnu_pools.kube.jobs import pool_selector
+from mahavishnu_pools.kube.jobs import TASK_LABEL, pool_selector
 from mahavishnu_pools.kube.objects import Manifest
 from mahavishnu_pools.kube.watching import Watch
+
+logger = logging.getLogger(__name__)
 
 
 class Ticket:
@@ -24,6 +28,8 @@ class Ticket:
         self.job: Manifest | None = None
         self._pod: Manifest | None = None
         self.job_gone = self.pod_gone = False
+        #: Whether the cluster was asked for the Pod, beside what is told of it.
+        self.sought = False
 
     @property
     def pod(self) -> Manifest | None:
@@ -52,6 +58,7 @@ class Board:
 
     def __init__(self, cluster: Cluster, pool_id: str) -> None:
         labels = pool_selector(pool_id)
+        self._cluster = cluster
         self._watches = (
             Watch(
                 cluster,
@@ -78,6 +85,25 @@ class Board:
     async def run(self) -> None:
         """Watch without end."""
         await asyncio.gather(*(one.run() for one in self._watches))
+
+    async def seek(self, ticket: Ticket) -> None:
+        """Ask for the Pod of a Job until there is an answer: the watch of Pods may be behind that of Jobs.
+
+        Raises:
+            ClusterRefused: that is not allowed.
+        """
+        while ticket.job is not None and not ticket.sought:
+            meta = ticket.job["metadata"]
+            try:
+                found = await self._cluster.find("Pod", labels=f"{TASK_LABEL}={meta['labels'][TASK_LABEL]}")
+            except errors.ClusterUnavailable as exc:
+                logger.debug("The Pod of %s is not known yet: %s", ticket.name, exc)
+                continue
+            ticket.sought = True
+            for one in found.get("items") or []:
+                owners = one["metadata"].get("ownerReferences") or []
+                if any(owner.get("uid") == meta["uid"] for owner in owners):
+                    ticket.note("Pod", one, True)
 
     @property
     def trouble(self) -> str | None:

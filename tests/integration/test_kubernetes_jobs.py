@@ -137,7 +137,8 @@ def test_a_job_whose_making_was_never_answered_does_not_run_beside_the_retry(
     kube: KubeApi, kube_config: KubernetesConfig
 ) -> None:
     with bridge_to(kube_config.model_copy(update={"start_timeout": 1.0})) as bridge:
-        kube.inject(method="POST", path="/jobs$", cut="after", times=1000)
+        kube.inject(method="POST", path="/jobs$", cut="after")
+        kube.inject(method="POST", path="/jobs$", status=503, reason="ServiceUnavailable", times=1000)
         found = run(bridge, "sleep 60")
 
         assert (found.status, found.retryable, kube.made("jobs")) == ("failed", "overload", 1)

@@ -16,8 +16,8 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.kube.board import Board, Ticket
 from mahavishnu_pools.kube.client import Cluster
 from mahavishnu_pools.kube.jobs import JobTask
-from mahavishnu_pools.kube.objects import kubernetes_of
-from mahavishnu_pools.kube.pod_state import End, PodView, job_failure, read_pod
+from mahavishnu_pools.kube.objects import Manifest, kubernetes_of
+from mahavishnu_pools.kube.pod_state import End, PodView, is_over, job_failure, read_pod
 from mahavishnu_pools.schemas.pool import PoolConfig
 
 from .interface import Retryable
@@ -89,6 +89,8 @@ class JobCourse:
             if made is None:
                 if self._wishes.ending.is_set():
                     return await self._stopped(ticket, "cancelled")
+                # An answer may have got lost: the task must not run beside its own retry.
+                await self._remove(ticket)
                 raise NotRun(f"The Job could not be made in time. {self._trouble(ticket)}", retryable="overload")
             log = JobLog(self._cluster, consume)
             try:
@@ -101,6 +103,8 @@ class JobCourse:
     async def _follow(self, ticket: Ticket, log: JobLog) -> JobEnd:
         stuck_since: float | None = None
         while True:
+            if ticket.pod is None and _has_ended(ticket.job):
+                await self._until(self._board.seek(ticket), by=max(self._start_by, self._loop.time() + PATIENCE))
             view = read_pod(ticket.pod) if ticket.pod is not None else None
             if view is not None and view.has_log:
                 log.start(view.name)
@@ -151,9 +155,8 @@ class JobCourse:
             return _exited(view.end, pod)
         if ticket.job_gone:
             return JobEnd("cancelled", pod=pod, error="Its Job was deleted in the cluster.")
-        if ticket.pod_gone or (failure is not None and view is None):
-            text = f" ({failure[0]}: {failure[1]})" if failure else ""
-            return JobEnd("exited", End(-1, "Lost"), pod, f"Its Pod was taken away in the cluster{text}.", "overload")
+        if ticket.pod_gone or (ticket.sought and view is None):
+            return _without_pod(ticket, pod, failure)
         return None
 
     # ── ending ──
@@ -211,6 +214,18 @@ class JobCourse:
         finally:
             for one in (doing, asked):
                 one.cancel()
+
+
+def _has_ended(job: Manifest | None) -> bool:
+    return job is not None and (is_over(job) or job_failure(job) is not None)
+
+
+def _without_pod(ticket: Ticket, pod: str | None, failure: tuple[str, str] | None) -> JobEnd:
+    if failure is None and ticket.job is not None and is_over(ticket.job):
+        logger.warning("The output of %s is lost: its Pod was taken away after its end", ticket.name)
+        return JobEnd("exited", End(0, "Completed"), pod)
+    text = f" ({failure[0]}: {failure[1]})" if failure else ""
+    return JobEnd("exited", End(-1, "Lost"), pod, f"Its Pod was taken away in the cluster{text}.", "overload")
 
 
 def _exited(end: End, pod: str | None) -> JobEnd:
