@@ -73,7 +73,6 @@ class Watch:
             try:
                 if self._version is None:
                     await self.begin()
-                self.trouble = None
                 async for event in self._events():
                     failures = 0
                     self._take(event)
@@ -99,6 +98,8 @@ class Watch:
         rest = b""
         try:
             async with self._cluster.stream(path, query=query, idle=WATCH_SECONDS + SILENT_SECONDS) as pieces:
+                # Not before: while a dead cluster is tried again, it is still dead.
+                self.trouble = None
                 async for piece in pieces:
                     *lines, rest = (rest + piece).split(b"\n")
                     for line in filter(None, lines):
