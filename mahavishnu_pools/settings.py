@@ -218,7 +218,10 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         if value.lstrip().startswith("["):
-            return json.loads(value)
+            try:
+                return json.loads(value)
+            except RecursionError:
+                raise ValueError("must be a list of names, not lists within lists") from None
         return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("flower_auth")

@@ -166,4 +166,10 @@ class Deployments:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        return await process.wait()
+        try:
+            return await process.wait()
+        finally:
+            # Given up half-way: the probe does not outlive the loop that would have waited for it.
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

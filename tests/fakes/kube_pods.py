@@ -106,6 +106,8 @@ class PodRun:
             await self._run()
         finally:
             self._sweep()
+            if self.process is not None:
+                await self.process.wait()
             shutil.rmtree(self.directory, ignore_errors=True)
             for log in self.logs.values():
                 if not log.closed:

@@ -151,6 +151,7 @@ def test_a_setting_in_the_file_is_taken_or_an_invalid_config(tmp_path: Path, nam
 
 @fuzz
 @given(st.sampled_from(sorted(Settings.model_fields)), texts.filter(lambda text: "\0" not in text) | json_texts)
+@example("imports", "[" * 5000)
 def test_a_setting_in_the_environment_is_taken_or_an_invalid_config(name: str, value: str) -> None:
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(errors.InvalidConfig):
         try:
