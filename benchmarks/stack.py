@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mahavishnu_pools import PoolManager, Settings
 from mahavishnu_pools.embedded.private import PrivateStack
@@ -17,6 +18,9 @@ from mahavishnu_pools.store.pools import read_pools
 
 #: Seconds that something waited for may take.
 DEADLINE = 120.0
+
+#: Nothing starts beside what is measured: these would still be starting while the first figures are taken.
+ALONE: dict[str, Any] = {"embedded_session_buddy": "off", "embedded_akosha": "off", "server": "off", "flower": "off"}
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,7 +60,9 @@ def pool(name: str, workers: int, **fields: object) -> PoolConfig:
 @contextlib.asynccontextmanager
 async def running() -> AsyncIterator[Bench]:
     """Start a private stack; all of it ends with the block."""
-    settings = Settings(imports=("benchmarks.tasks",), drain_timeout=1.0, spawn_timeout=120.0, submit_timeout=30.0)
+    settings = Settings(
+        imports=("benchmarks.tasks",), drain_timeout=1.0, spawn_timeout=120.0, submit_timeout=30.0, **ALONE
+    )
     async with PrivateStack(settings) as stack:
         manager = PoolManager(settings=settings, redis_url=stack.redis_url)
         await manager.connect()

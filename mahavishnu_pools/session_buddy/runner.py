@@ -121,17 +121,25 @@ class PromptRunner:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        while line := await process.stdout.readline():
-            answer = json.loads(line)
-            waiting = self._waiting.get(answer["id"])
-            if waiting is not None and not waiting.done():
-                waiting.set_result(Outcome.model_validate(answer["outcome"]))
+        try:
+            while line := await process.stdout.readline():
+                self._answer(json.loads(line))
+        except (ValueError, LookupError, TypeError, RecursionError):
+            # Not an answer, or longer than one may be: what follows it says nothing either.
+            logger.exception("The runner of prompts sent no answer and is ended", extra={"action": "runner_lost"})
+            process.kill()
+            await process.stdout.read()
         await process.wait()
         if self._process is process:
             logger.warning("The runner of prompts ended with %s", process.returncode, extra={"action": "runner_lost"})
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_result(_lost())
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        waiting = self._waiting.get(answer["id"])
+        if waiting is not None and not waiting.done():
+            waiting.set_result(Outcome.model_validate(answer["outcome"]))
 
     async def _cancel(self, process: asyncio.subprocess.Process, job: Job) -> None:
         with contextlib.suppress(OSError):  # it is gone, and what it ran with it
