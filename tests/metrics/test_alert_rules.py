@@ -15,7 +15,7 @@ RULES = Path(__file__).with_name("alerts_test.yml")
 def test_each_alert_fires_for_its_condition_and_for_no_other() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        if os.environ.get("MAHAVISHNU_TESTS_NEED") == "promtool":
+        if "promtool" in os.environ.get("MAHAVISHNU_TESTS_NEED", "").split():
             pytest.fail("promtool is missing although this run has installed it")
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
 
