@@ -56,6 +56,11 @@ def end_cool_down(cooling: CoolDown) -> Call[bool]:
     return Call("cooldown_end", (cooling.worker_type, cooling.ends, ""), bool)
 
 
+def note_cooled_down() -> Call[list[str]]:
+    """Note in the journal which worker types have cooled down since, each once; returns them."""
+    return Call("cooldowns_over", (), list)
+
+
 def free_cooling(cooling: CoolDown, pool_id: str) -> Call[int]:
     """Have tasks of a pool that waited for the end of a cool-down looked at now; repeat until 0 are."""
     return Call("cooldown_end", (cooling.worker_type, f"{cooling.ends:.6f}", pool_id), int)

@@ -15,7 +15,7 @@ from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.settings import Settings
-from mahavishnu_pools.store import tasks
+from mahavishnu_pools.store import events, tasks
 from tests.fixtures.agents import Farm
 from tests.waiting import eventually
 
@@ -55,6 +55,11 @@ def manager_of(farm: Farm) -> PoolManager:
     return PoolManager(settings=Settings(redis_url=farm.redis_url, namespace=farm.namespace))
 
 
+def cool_downs_that_ended(farm: Farm) -> set[tuple[str, str]]:
+    found = [one for one in farm.run(events.read_older("pools")) if one.type == "cool_down_ended"]
+    return {(one.details["worker_type"], one.details["reason"]) for one in found}
+
+
 async def test_too_many_requests_hold_all_pools_back_until_somebody_ends_that(
     farm: Farm, tmp_path: Path, types_file: Path
 ) -> None:
@@ -80,6 +85,10 @@ async def test_too_many_requests_hold_all_pools_back_until_somebody_ends_that(
         eventually(lambda: farm.task(waits).ok and farm.task(refused).ok, within=30)
         with pytest.raises(errors.InvalidField, match="does not cool down"):
             await manager.end_cool_down("robot")
+        over = {"ends": 1000.5, "length": 10, "why": "429", "pool": "a"}
+        farm.store.redis.hset(f"{farm.store.prefix}mhv:cooldowns", "other", json.dumps(over))
+        ends = ("robot", "it was ended by hand"), ("other", "its time is over")
+        eventually(lambda: cool_downs_that_ended(farm), until=lambda seen: seen == set(ends), within=30)
         [row] = [row for row in await manager.usage(days=1) if row.pool == "b"]
         assert (row.input_tokens, row.output_tokens, row.cost_usd, row.runs) == (7, 3, 0.5, 1)
     finally:

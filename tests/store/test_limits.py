@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from mahavishnu_pools import names
+from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.limits import CoolDown
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
-from mahavishnu_pools.store import leases, limits, pools
+from mahavishnu_pools.store import events, leases, limits, pools
 from tests.store.world import RESULT_TTL, World
 
 
@@ -46,6 +48,18 @@ def run_one(world: World, pool_id: str, told: dict[str, Any], *, retry: bool = F
     held = world.held(lease, pool_id, claim)
     end(world, held, told, retry=retry)
     return held
+
+
+def let_it_pass(world: World) -> None:
+    """Have the cool-down of claude be over since just now."""
+    entry = json.loads(world.redis.hget(world.key("cooldowns"), "claude") or "")
+    world.redis.hset(world.key("cooldowns"), "claude", json.dumps({**entry, "ends": round(time.time() - 1, 3)}))
+
+
+def journal(world: World, pattern: str) -> list[Event]:
+    """Return the events of such types, the oldest first."""
+    found = world.run(events.read_older("pools"))
+    return [one for one in reversed(found) if fnmatchcase(one.type, pattern)]
 
 
 TOO_MANY = {"cool": {"worker": "claude", "why": "429 too many requests"}}
@@ -185,6 +199,36 @@ class TestCoolDown:
         assert world.loads() == {pool_id: 2}
         assert world.index_is_true()
 
+    def test_its_beginning_and_its_end_are_noted_once_each(self, world: World) -> None:
+        pool_id = make_pool(world, "busy")
+        run_one(world, pool_id, TOO_MANY)
+        assert world.run(limits.note_cooled_down()) == []
+
+        let_it_pass(world)
+        noted = [world.run(limits.note_cooled_down()) for _ in range(2)]
+
+        assert noted == [["claude"], []]
+        begun, ended = journal(world, "cool_down*")
+        assert (begun.type, begun.pool, begun.details["reason"]) == ("cool_down", "busy", "429 too many requests")
+        assert (ended.type, ended.pool_id, ended.pool) == ("cool_down_ended", pool_id, "busy")
+        assert ended.details["worker_type"] == "claude"
+        assert ended.details["reason"] == "its time is over"
+
+    def test_one_that_follows_at_once_is_noted_behind_the_end_of_the_first(self, world: World) -> None:
+        pool_id = make_pool(world)
+        run_one(world, pool_id, TOO_MANY)
+        let_it_pass(world)
+        run_one(world, pool_id, TOO_MANY)
+
+        world.run(limits.note_cooled_down())
+        [cooling] = world.run(limits.read_limits()).cool_downs
+        world.run(limits.end_cool_down(cooling))
+        world.run(limits.end_cool_down(cooling))
+
+        found = journal(world, "cool_down*")
+        assert [one.type for one in found] == ["cool_down", "cool_down_ended"] * 2
+        assert found[-1].details["reason"] == "it was ended by hand"
+
     def test_ending_one_that_is_over_does_nothing(self, world: World) -> None:
         over = CoolDown(worker_type="claude", ends=time.time(), because="x", pool="a")
 
@@ -247,6 +291,26 @@ class TestBudget:
 
         record = world.read_pool(pool_id)
         assert (record.status, record.reason) == (PoolStatus.RUNNING, None)
+        spent, renewed = journal(world, "budget_*")
+        assert (spent.type, spent.details) == ("budget_spent", {"span": "day", "reason": "$2.00 of $1.00"})
+        assert (renewed.type, renewed.pool_id) == ("budget_renewed", pool_id)
+        assert renewed.details["reason"] == "it is a new day (UTC)"
+
+    def test_of_other_days_nothing_is_kept_for_it(self, world: World) -> None:
+        pool_id = make_pool(world, budget={"usd": 9})
+        run_one(world, pool_id, {"usage": {"usd": 2}})
+        key, today = world.key("spent", pool_id), str(int(time.time() // 86400))
+        world.redis.hset(key, mapping={"day": "1", "1 usd": "3", "life usd": "5"})
+
+        run_one(world, pool_id, {"usage": {"usd": 2}})
+
+        assert world.redis.hgetall(key) == {
+            "day": today,
+            f"{today} usd": "4",
+            "life usd": "7",
+            f"{today} runs": "2",
+            "life runs": "2",
+        }
 
     def test_one_for_life_is_not_renewed(self, world: World) -> None:
         pool_id = make_pool(world, budget={"tokens": 5, "per": "life"})

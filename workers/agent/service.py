@@ -11,6 +11,7 @@ from mahavishnu_pools.store.pools import GroupInfo, node_leave, reindex
 
 from .budgets import BudgetKeeper
 from .context import AgentContext
+from .cool_downs import CoolDownWatch
 from .failover import Failover
 from .group import Group
 from .heartbeat import Heartbeat
@@ -33,8 +34,9 @@ REAP_PERIOD = 0.5
 REINDEX_PERIOD = 5.0
 MEASURE_PERIOD = 10.0
 
-#: How often pools that have spent a day's budget are looked at, in seconds.
+#: How often pools that have spent a day's budget are looked at, and which worker types have cooled down, in seconds.
 BUDGET_PERIOD = 10.0
+COOL_DOWN_PERIOD = 2.0
 
 #: Pause between two tries of something that must succeed before anything else, in seconds.
 _SETTLE_PAUSE = 0.5
@@ -74,6 +76,7 @@ class Service:
         self._repeat(failover.look, period=REAP_PERIOD)
         self._repeat(PoolScaler(context, lambda: self._follower.records).look, period=SCALE_PERIOD)
         self._repeat(BudgetKeeper(context, lambda: self._follower.records).look, period=BUDGET_PERIOD)
+        self._repeat(CoolDownWatch(context).look, period=COOL_DOWN_PERIOD)
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)

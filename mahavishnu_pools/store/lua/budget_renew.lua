@@ -7,6 +7,7 @@ call('HSET', k_pool(pool), 'status', 'running')
 call('HDEL', k_pool(pool), 'reason', 'spent_on')
 reindex(pool, false)
 changed(pool)
+event('budget_renewed', pool, call('HGET', k_pool(pool), 'name') or '', 'span', 'day', 'reason', 'it is a new day (UTC)')
 tell_status(pool, 'paused', 'running')
 ring(pool)
 return 1

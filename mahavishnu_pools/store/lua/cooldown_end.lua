@@ -3,6 +3,11 @@
 local MOST = 500
 if ARGV[4] == '' then
   even_when_full()
+  local old = call('HGET', k_cooldowns(), ARGV[2])
+  local e = old and cjson.decode(old)
+  if e and not e.noted then
+    event('cool_down_ended', e.id or '', e.pool, 'worker_type', ARGV[2], 'ends', stamp(e.ends), 'reason', 'it was ended by hand')
+  end
   return call('HDEL', k_cooldowns(), ARGV[2])
 end
 local ends, now, pool = tonumber(ARGV[3]), clock(), ARGV[4]

@@ -37,7 +37,10 @@ local function cool_down(c)
   local length = c.seconds or again and math.min(COOL_MOST, 2 * e.length) or COOL_FIRST
   local name = call('HGET', k_pool(pool), 'name') or pool
   local ends = math.floor((now + length) * 1000) / 1000 -- JSON keeps 14 digits
-  call('HSET', k_cooldowns(), c.worker, cjson.encode({ ends = ends, length = length, why = c.why, pool = name }))
+  if e and e.ends <= now and not e.noted then
+    event('cool_down_ended', e.id or '', e.pool, 'worker_type', c.worker, 'ends', stamp(e.ends), 'reason', 'its time is over')
+  end
+  call('HSET', k_cooldowns(), c.worker, cjson.encode({ ends = ends, length = length, why = c.why, pool = name, id = pool }))
   event('cool_down', pool, name, 'worker_type', c.worker, 'ends', stamp(ends), 'reason', c.why or '')
   call('PEXPIRE', k_cooldowns(), math.max(call('PTTL', k_cooldowns()), math.ceil(length * 2000)))
   return ends
@@ -50,6 +53,13 @@ local function used(kind, u)
   local about = call('HMGET', k_pool(pool), 'name', 'config', 'paid_for', 'status')
   local day = math.floor(now / 86400)
   local usage = k_usage(tostring(day))
+  if call('HGET', k_spent(pool), 'day') ~= tostring(day) then
+    -- What other days cost is in the usage: here only today and the life count.
+    for _, field in ipairs(call('HKEYS', k_spent(pool))) do
+      if not string.find(field, '^life ') and not string.find(field, '^' .. day .. ' ') then call('HDEL', k_spent(pool), field) end
+    end
+    call('HSET', k_spent(pool), 'day', day)
+  end
   local function add(what, number)
     if number <= 0 then return end
     call('HINCRBYFLOAT', usage, (about[1] or pool) .. '\n' .. kind .. '\n' .. what, string.format('%.9g', number))
@@ -75,6 +85,7 @@ local function used(kind, u)
   local until_when = span == 'life' and 'it is resumed' or 'tomorrow (UTC)'
   call('HSET', k_pool(pool), 'status', 'paused', 'paid_for', span, 'spent_on', span,
     'reason', 'Its budget is spent, ' .. over .. ': it is paused until ' .. until_when .. '.')
+  event('budget_spent', pool, about[1] or '', 'span', budget.per == 'life' and 'life' or 'day', 'reason', over)
   tell_status(pool, about[4], 'paused')
   changed(pool)
 end
