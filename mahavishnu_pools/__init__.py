@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mahavishnu_pools.settings import load_settings as load_settings
     from mahavishnu_pools.store.tasks import Submitted as Submitted
     from mahavishnu_pools.task_types import TaskType as TaskType
+    from mahavishnu_pools.task_types import reducer as reducer
     from mahavishnu_pools.task_types import task_type as task_type
 
 #: Public name: the module it lives in.
@@ -63,6 +64,7 @@ _HOMES = {
     "load_settings": "settings",
     "Submitted": "store.tasks",
     "TaskType": "task_types",
+    "reducer": "task_types",
     "task_type": "task_types",
 }
 

@@ -8,7 +8,7 @@ The handlers of the built-in types are on the worker side. Users describe their 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -19,13 +19,16 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.container import ContainerPayload
-from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.schemas.task import TaskResult, TaskSpec
 
 #: Entry points of this group name TaskType objects (or modules that hold some).
 ENTRY_POINT_GROUP = "mahavishnu_pools.task_types"
 
 #: How a handler works: it returns a command, returns a prompt, runs in the worker's thread, or runs in a child process.
 Mode = Literal["command", "prompt", "call", "process"]
+
+#: A reducer of the user's own is a task type whose name begins so.
+REDUCER_PREFIX = "reduce:"
 
 _URL = re.compile(r"(?i)https?://[^/\s]")
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -66,6 +69,27 @@ def task_type(name: str, *, payload: type[BaseModel], mode: Mode = "call") -> Ca
 
     def decorate(handler: Callable[..., Any]) -> TaskType:
         return TaskType(name=name, payload=payload, mode=mode, handler=handler)
+
+    return decorate
+
+
+def reducer(name: str) -> Callable[[Callable[[Sequence[TaskResult]], JsonValue]], TaskType]:
+    """Make a function a reducer for ``map_reduce``: the results of all parts, in input order, to one JSON value.
+
+    Parts that failed are among them (``result.ok`` is False). Worker groups load it as they load task types. It runs
+    in the worker's thread and cannot be ended from outside.
+
+    Raises:
+        InvalidField: the name is empty or longer than 80 characters.
+    """
+    if not 0 < len(name) <= 80:
+        raise errors.InvalidField.of("name", "must have 1 to 80 characters", "Give the reducer a short name.")
+
+    def decorate(function: Callable[[Sequence[TaskResult]], JsonValue]) -> TaskType:
+        def handle(payload: ReducePayload, context: Any) -> JsonValue:
+            return function(context.services["batch_reader"](payload.batch_id))
+
+        return TaskType(name=REDUCER_PREFIX + name, payload=ReducePayload, mode="call", handler=handle)
 
     return decorate
 

@@ -65,6 +65,8 @@ def prepare(
         NoPoolAvailable: no pool can run the parts.
         InvalidField, UnknownChoice, PayloadTooLarge: the task cannot be split or a part cannot be used.
     """
+    if how.reducer is not None:
+        yield from chooser.check_reducer(how.reducer)
     parts = split(spec, how) if how.selector is not None else None
     only = None
     if pools is not None:

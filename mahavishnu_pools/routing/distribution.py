@@ -10,6 +10,7 @@ from typing import Any
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector
 from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.task_types import REDUCER_PREFIX
 
 #: Where the list to split is looked for in the payload, in this order.
 LIST_KEYS = ("items", "files", "batch", "data")
@@ -17,7 +18,7 @@ LIST_KEYS = ("items", "files", "batch", "data")
 #: Stands for the item in a prompt or ``cwd``.
 ITEM = "{item}"
 
-#: The reducers that exist, and which one a task type gets when none is named.
+#: The reducers that need no configuration, and which one a task type gets when none is named.
 REDUCERS = ("concat", "analysis")
 _DEFAULT_REDUCERS = {"analyze": "analysis"}
 
@@ -51,7 +52,7 @@ def spread(
     """Return how a task is to be distributed.
 
     Raises:
-        UnknownChoice: there is no such strategy or reducer.
+        UnknownChoice: there is no such strategy.
         InvalidField: the chunk size is below 1, or the strategy reduces nothing and a reducer is given.
     """
     try:
@@ -61,8 +62,6 @@ def spread(
         raise errors.UnknownChoice.of("distribution strategy", strategy, names) from None
     if chunk_size < 1:
         raise errors.InvalidField.of("chunk_size", f"is {chunk_size!r}", "Give a whole number from 1 on.")
-    if reducer is not None and reducer not in REDUCERS:
-        raise errors.UnknownChoice.of("reducer", reducer, REDUCERS)
     if reducer is not None and known is not DistributionStrategy.MAP_REDUCE:
         problem = f"is nothing that strategy {known} uses"
         raise errors.InvalidField.of("reducer", problem, "Leave it out, or distribute with strategy=map_reduce.")
@@ -115,7 +114,7 @@ def follower(spec: TaskSpec, how: Spread, batch_id: str) -> TaskSpec | None:
         return None
     reducer = how.reducer or _DEFAULT_REDUCERS.get(spec.task_type, "concat")
     after = TaskSpec(
-        task_type="reduce",
+        task_type="reduce" if reducer in REDUCERS else REDUCER_PREFIX + reducer,
         payload={"batch_id": batch_id, "reducer": reducer},
         timeout=spec.timeout,
         priority=spec.priority,

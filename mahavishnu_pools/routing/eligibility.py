@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import task_types, worker_types
+from mahavishnu_pools.routing.distribution import REDUCERS
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -67,6 +68,12 @@ class View:
     def known_task_types(self) -> dict[str, Mapping[str, Any] | None]:
         """Return the task types that some pool's workers have registered beside the built-in ones."""
         return {name: schema for pool in self.pools for name, schema in pool.task_types.items()}
+
+    def reducers(self) -> list[str]:
+        """Return the names of the reducers: the built-in ones, and those that some pool's workers have loaded."""
+        prefix = task_types.REDUCER_PREFIX
+        own = {name.removeprefix(prefix) for name in self.known_task_types() if name.startswith(prefix)}
+        return [*REDUCERS, *sorted(own)]
 
     def is_ai(self, worker_type: str | None) -> bool:
         """Tell whether a worker type understands prose; one that only its node knows counts as such."""
@@ -140,6 +147,8 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
+    if not need.celery and need.task_type.startswith(task_types.REDUCER_PREFIX):
+        return _cannot_reduce(pool, need.task_type)
     if pool.config.pool_type in PROMPTS_ONLY:
         return None if _is_prompt(need, pool) else "it runs prompts only"
     if pool.config.runs_jobs:
@@ -158,6 +167,12 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     if view.is_ai(need.worker_type or pool.worker_type):
         return None
     return f"it does not know the task type {need.task_type!r}"
+
+
+def _cannot_reduce(pool: PoolRecord, task_type: str) -> str | None:
+    if task_type in pool.task_types and not pool.config.runs_jobs:
+        return None
+    return f"it has not loaded the reducer {task_type.removeprefix(task_types.REDUCER_PREFIX)!r} (see imports)"
 
 
 def _cannot_be_job(view: View, pool: PoolRecord, need: Need) -> str | None:

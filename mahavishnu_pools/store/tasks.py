@@ -138,6 +138,7 @@ class Follower:
             {
                 **known,
                 "id": e.task_id,
+                "type": e.kind,
                 "spec": e.spec,
                 "bucket": e.bucket,
                 "prefix": e.prefix,

@@ -105,9 +105,9 @@ class FakeNode:
         opened = leases.open_lease(lease, pool_id=pool.pool_id, node=self.info.name, pid=1, started=1.0, ttl=60)
         await self.store.run(opened)
         self._leases[pool.pool_id] = lease
+        await self.store.run(pools.change_pool(pool.pool_id, task_types=self._task_types))
         await self._report(pool)
-        changes = {"status": PoolStatus.RUNNING, "task_types": self._task_types}
-        await self.store.run(pools.change_pool(pool.pool_id, **changes))  # type: ignore[arg-type]
+        await self.store.run(pools.change_pool(pool.pool_id, status=PoolStatus.RUNNING))
 
     async def _report(self, pool: pools.PoolRecord) -> None:
         if pool.pool_id in self._leases:

@@ -9,6 +9,8 @@ import pytest
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.routing.eligibility import PoolFilter
+from mahavishnu_pools.schemas.task import Outcome, TaskSpec
+from mahavishnu_pools.settings import Settings
 from tests.fakes.worker import FakeNode
 
 
@@ -54,6 +56,23 @@ async def test_a_part_that_fails_is_one_item(manager: PoolManager, node: FakeNod
 
     assert [item.status.value for item in result.items] == ["completed", "failed", "completed"]
     assert (result.successful, result.failed) == (2, 1)
+
+
+async def test_a_reducer_that_a_pool_has_loaded_reduces(quick_settings: Settings, manager: PoolManager) -> None:
+    def work(spec: TaskSpec) -> Outcome:
+        return Outcome(status="completed", value=spec.task_type)
+
+    async with FakeNode(quick_settings, work=work, task_types=("reduce:longest",)):
+        (pool_id,) = await spawn(manager, 1)
+        task = {"prompt": "{item}", "payload": {"items": ["a", "b"]}}
+
+        result = await manager.distribute(task, strategy="map_reduce", reducer="longest", wait_timeout=20)
+        types = [one.task_type for one in await manager.tasks(pool=pool_id)]
+        with pytest.raises(errors.UnknownChoice, match=r"Unknown reducer 'longst'.*analysis, concat, longest"):
+            await manager.distribute(task, strategy="map_reduce", reducer="longst")
+
+    assert result.reduced == "reduce:longest"
+    assert sorted(types) == ["prompt", "prompt", "reduce:longest"]
 
 
 async def test_analyze_is_reduced_as_analysis(manager: PoolManager, node: FakeNode) -> None:
@@ -111,7 +130,7 @@ async def test_a_distribution_can_be_started_and_gathered_later(manager: PoolMan
     ("how", "task", "error", "says"),
     [
         ({"strategy": "spread"}, {"prompt": "x"}, errors.UnknownChoice, "map_reduce"),
-        ({"reducer": "sum"}, {"prompt": "x"}, errors.UnknownChoice, "concat"),
+        ({"strategy": "map_reduce", "reducer": "sum"}, {"prompt": "x"}, errors.UnknownChoice, "concat"),
         ({}, {"task_type": "shel", "payload": {"items": ["x"]}}, errors.UnknownChoice, "shell"),
         ({"strategy": "broadcast"}, {"task_type": "shel", "payload": {}}, errors.UnknownChoice, "shell"),
         ({"chunk_size": 0}, {"prompt": "x"}, errors.InvalidField, "chunk_size"),

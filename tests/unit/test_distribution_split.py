@@ -84,6 +84,16 @@ def test_map_reduce_ends_with_its_reducer(task_type: str, named: str | None, exp
     assert after.payload == {"batch_id": "batch_1", "reducer": expected}
 
 
+def test_a_reducer_of_the_users_own_is_a_task_type_of_its_own() -> None:
+    spec = TaskSpec(prompt="x", idempotency_key="once")
+
+    after = follower(spec, Spread(DistributionStrategy.MAP_REDUCE, reducer="longest"), "batch_1")
+
+    assert after is not None
+    assert (after.task_type, after.payload["batch_id"]) == ("reduce:longest", "batch_1")
+    assert after.idempotency_key == "once#longest"
+
+
 @pytest.mark.parametrize("strategy", [one for one in DistributionStrategy if one != "map_reduce"])
 def test_other_strategies_reduce_nothing(strategy: DistributionStrategy) -> None:
     assert follower(TaskSpec(prompt="x"), Spread(strategy), "b") is None
@@ -96,8 +106,6 @@ def test_every_strategy_but_broadcast_routes_its_parts() -> None:
 def test_bad_choices_are_named() -> None:
     with pytest.raises(errors.UnknownChoice, match="broadcast"):
         spread("spray", split_on=None, chunk_size=1, reducer=None)
-    with pytest.raises(errors.UnknownChoice, match="concat"):
-        spread("map_reduce", split_on=None, chunk_size=1, reducer="sum")
     with pytest.raises(errors.InvalidField, match="chunk_size"):
         spread("map_reduce", split_on=None, chunk_size=0, reducer=None)
     with pytest.raises(errors.InvalidField, match="reducer: is nothing that strategy broadcast uses"):

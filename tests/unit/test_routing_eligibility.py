@@ -134,6 +134,17 @@ def test_a_celery_task_goes_where_it_is_loaded() -> None:
     assert "has not loaded the Celery task 'user.task'" in sifted.reasons["other"]
 
 
+def test_a_reducer_runs_where_it_is_loaded_and_never_as_a_prompt() -> None:
+    loaded = replace(pool("loaded"), task_types={"reduce:longest": {}})
+    jobs = replace(loaded, pool_id="pool_jobs", config=PoolConfig(name="jobs", pool_type="kubernetes"))
+    understands_prose = pool("prose")
+
+    sifted = sift(view(loaded, jobs, understands_prose), Need("reduce:longest"))
+
+    assert sifted.candidates == ("pool_loaded",)
+    assert "has not loaded the reducer 'longest'" in sifted.reasons["prose"]
+
+
 def test_nobody_says_no_before_the_first_group_has_reported() -> None:
     starting = pool("p", worker_type=None, ready=False)
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from mahavishnu_pools import errors, reducer
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from tests.fakes.run_context import run
+from workers.task_types.registry import TaskTypeRegistry
 
 # ── analyze, reduce ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,8 +147,20 @@ def test_analyses_are_added_up() -> None:
     assert value["failures"] == [{"task_id": "b", "error": "does not parse"}]
 
 
-def test_a_reducer_of_the_users_own_is_found_by_name() -> None:
-    assert _reduce("size", reducers={"size": len}).value == 4
+def test_a_reducer_of_the_users_own_gets_all_results() -> None:
+    size = reducer("size")(len)
+    registry = TaskTypeRegistry([size])
+    services = {"batch_reader": lambda _: _results(), "task_types": registry}
+
+    done = run({"task_type": "reduce:size", "payload": {"batch_id": "b", "reducer": "size"}}, services=services)
+
+    assert done.value == 4
+
+
+@pytest.mark.parametrize("name", ["", "x" * 81])
+def test_a_reducer_has_a_short_name(name: str) -> None:
+    with pytest.raises(errors.InvalidField, match="name"):
+        reducer(name)
 
 
 def test_an_unknown_reducer_names_the_known_ones() -> None:

@@ -84,9 +84,8 @@ class RunContext:
     ``retries`` counts the attempts that failed before; those whose worker was lost are in ``attempt`` only.
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
-    ``task_types`` (a TaskTypeRegistry), ``reducers`` (mapping of names to functions), ``namespace`` (text),
-    ``container_image`` (of the pool, for worker types that run in a container), ``delegate`` (runs its prompts
-    elsewhere), ``jobs`` (runs its tasks in a cluster).
+    ``task_types`` (a TaskTypeRegistry), ``namespace`` (text), ``container_image`` (of the pool, for worker types that
+    run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster).
     """
 
     task_id: str

@@ -28,14 +28,12 @@ def reduce(payload: ReducePayload, context: RunContext) -> JsonValue:
         Refused: this worker cannot read batches.
         UnknownChoice: no reducer has this name.
     """
-    own: Mapping[str, Reducer] = context.services.get("reducers") or {}
-    reducers = {**REDUCERS, **own}
-    if payload.reducer not in reducers:
-        raise Refused(errors.UnknownChoice.of("reducer", payload.reducer, list(reducers)).message)
+    if payload.reducer not in REDUCERS:
+        raise Refused(errors.UnknownChoice.of("reducer", payload.reducer, list(REDUCERS)).message)
     reader: Callable[[str], Sequence[TaskResult]] | None = context.services.get("batch_reader")
     if reader is None:
         raise Refused("This worker cannot read the results of a batch. Submit the task to a pool of a running stack.")
-    return reducers[payload.reducer](reader(payload.batch_id))
+    return REDUCERS[payload.reducer](reader(payload.batch_id))
 
 
 def concat(results: Sequence[TaskResult]) -> JsonValue:

@@ -1,5 +1,5 @@
 -- Says that a batch has all its tasks, and what follows it. The follower's record is made here, its message waits in the
--- batch until the last outcome; until then the record names the batch it `follows`. ARGV: 2 batch, 3 follower (JSON: id, spec, bucket, prefix, suffix, candidates, fallback) or '',
+-- batch until the last outcome; until then the record names the batch it `follows`. ARGV: 2 batch, 3 follower (JSON: id, type, spec, bucket, prefix, suffix, candidates, fallback) or '',
 -- 4 client or '', 5 result lifetime in ms. Reply: 0 when there is no such batch, else the id of what follows it ('' nothing): that of an
 -- earlier batch with the same parts, where the follower's idempotency key is known.
 local batch, now = ARGV[2], clock()
@@ -15,7 +15,7 @@ if ARGV[3] ~= '' then
     batch_end(batch, now, math.max(1, tonumber(ARGV[5])))
     return twin
   end
-  local record = { 'status', 'queued', 'pool', f.fallback, 'type', 'reduce', 'created', stamp(now), 'bucket', f.bucket, 'attempts', '0', 'spec', f.spec,
+  local record = { 'status', 'queued', 'pool', f.fallback, 'type', f.type, 'created', stamp(now), 'bucket', f.bucket, 'attempts', '0', 'spec', f.spec,
     'follows', batch }
   if ARGV[4] ~= '' then record[#record + 1] = 'client'; record[#record + 1] = ARGV[4] end
   if f.idem then
