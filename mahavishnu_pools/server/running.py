@@ -15,6 +15,7 @@ from mahavishnu_pools.mcp_serving import Service, serve, serve_stdio
 from mahavishnu_pools.mcp_tools import Page, Tool
 from mahavishnu_pools.server import texts
 from mahavishnu_pools.server.finding_tools import FindingTools
+from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
 from mahavishnu_pools.server.pools import Pools
 from mahavishnu_pools.server.task_tools import TaskTools
@@ -41,6 +42,7 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
         *PoolTools(pools).tools(),
         *TaskTools(pools, waiting).tools(),
         *FindingTools(pools, waiting).tools(),
+        *KeepingTools(pools).tools(),
     )
 
 
