@@ -160,7 +160,8 @@ class PoolType:
 
     ``check`` must raise ``InvalidInput`` when a configuration cannot be used. ``scalable`` tells whether the number of
     workers may change. ``handle`` makes a handle of the pool with this id. ``outside`` returns what makes and removes
-    what such a pool needs elsewhere, None: it needs nothing.
+    what such a pool needs elsewhere, None: it needs nothing. With ``on_nodes`` node agents run its worker groups, those
+    that know the type; without, the type has to bring what runs its tasks.
     """
 
     name: str
@@ -168,3 +169,4 @@ class PoolType:
     handle: Callable[[str, PoolConfig, Operations], Pool]
     scalable: bool = True
     outside: Callable[[PoolConfig, Settings], Outside | None] = nothing_outside
+    on_nodes: bool = True
