@@ -34,17 +34,25 @@ class Block:
 
 def documents() -> list[Path]:
     """Return the documents for users."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages, examples = sorted((ROOT / "docs").glob("*.md")), sorted((ROOT / "examples").rglob("*.md"))
+    return [ROOT / "README.md", *pages, *examples]
 
 
 def blocks(*names: str) -> list[Block]:
     """Return the blocks of documents (none named: of all) in their order."""
-    chosen = [path for path in documents() if not names or path.name in names]
-    return [
-        Block(path.name, match.group(1), match.group(2))
-        for path in chosen
-        for match in _BLOCK.finditer(path.read_text(encoding="utf-8"))
-    ]
+    chosen = [path for path in documents() if not names or name_of(path) in names]
+    return [block for path in chosen for block in blocks_of(path)]
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """Return the blocks of one document in their order."""
+    found = _BLOCK.finditer(path.read_text(encoding="utf-8"))
+    return [Block(name_of(path), match.group(1), match.group(2)) for match in found]
+
+
+def name_of(path: Path) -> str:
+    """Return what a document is called in tests: its file name, below ``examples`` with the directory."""
+    return f"{path.parent.name}/{path.name}" if (ROOT / "examples") in path.parents else path.name
 
 
 def command_lines(text: str, *, program: str = "mahavishnu") -> Iterator[list[str]]:
