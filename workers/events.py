@@ -44,7 +44,7 @@ class TaskEvents:
         if request is not None:
             request.accepted(next(self._slots))
             state.task_accepted(request)
-            self._send("task-started", request.id, pid=request.worker_pid)
+            self._send("task-started", request.id)  # the dispatcher adds the process id
 
     def finished(self, running: Running, outcome: Outcome, duration: float) -> None:
         """An attempt is through."""

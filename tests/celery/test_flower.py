@@ -77,7 +77,9 @@ def test_it_shows_what_becomes_of_tasks(flower: Flower) -> None:
         return [seen.get(one, {}).get("state", "") for one in (good, bad)]
 
     assert eventually(states, until=lambda found: found == ["SUCCESS", "FAILURE"])
-    assert flower.get(f"/api/task/info/{good}")["name"] == names.RUN_TASK
+    about = flower.get(f"/api/task/info/{good}")
+    assert about["name"] == names.RUN_TASK
+    assert about["received"] <= about["started"] <= about["succeeded"]
 
 
 def test_its_broker_page_counts_what_waits_and_its_revoke_ends_tasks(flower: Flower) -> None:
