@@ -18,6 +18,7 @@ from mahavishnu_pools.server.finding_tools import FindingTools
 from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
 from mahavishnu_pools.server.pools import Pools
+from mahavishnu_pools.server.schedule_tools import ScheduleTools
 from mahavishnu_pools.server.task_tools import TaskTools
 from mahavishnu_pools.server.waiting import Waiting
 
@@ -43,6 +44,7 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
         *TaskTools(pools, waiting).tools(),
         *FindingTools(pools, waiting).tools(),
         *KeepingTools(pools).tools(),
+        *ScheduleTools(pools).tools(),
     )
 
 
