@@ -128,6 +128,11 @@ class Outside(Protocol):
         """Return the seconds workers may take to come up."""
         ...
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Tell whether it is removed after the pool's workers have ended: what they use is not taken from them."""
+        ...
+
     async def check(self, config: PoolConfig) -> None:
         """Refuse what cannot be made there; nothing is changed."""
         ...
@@ -141,7 +146,7 @@ class Outside(Protocol):
         ...
 
     async def remove(self, pool_id: str, config: PoolConfig) -> None:
-        """Remove all of it; called before the pool is taken out of the registry."""
+        """Remove all of it; called before the pool is taken out of the registry, unless it outlives the workers."""
         ...
 
     async def trouble(self, pool_id: str, config: PoolConfig) -> Trouble | None:

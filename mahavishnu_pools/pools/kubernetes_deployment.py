@@ -66,6 +66,11 @@ class DeploymentOutside:
         """Return the seconds workers may take to come up: nodes may have to be added, and images pulled."""
         return self._kubernetes.start_timeout
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Return False: its Pods are the workers."""
+        return False
+
     async def check(self, config: PoolConfig) -> None:
         """Have the cluster say what it would refuse; nothing is made.
 

@@ -54,6 +54,11 @@ class JobsOutside:
         """Return the seconds the bridge may take to come up."""
         return self._settings.spawn_timeout
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Return True: a bridge that lives would take its Jobs for lost."""
+        return True
+
     async def check(self, config: PoolConfig) -> None:
         """Have the cluster say what it would refuse; nothing is made.
 

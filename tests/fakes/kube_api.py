@@ -186,8 +186,18 @@ class KubeApi:
     def evict(self, name: str) -> None:
         self._do(self.machine.controllers.evict(name))
 
-    def delete(self, plural: str, name: str, namespace: str = "mahavishnu") -> None:
-        self._do(self.machine.controllers.remove((plural, namespace, name)))
+    def delete(self, plural: str, name: str, namespace: str = "mahavishnu", *, policy: str = "Background") -> None:
+        self._do(self.machine.controllers.remove((plural, namespace, name), policy=policy))
+
+    def end_logs(self) -> None:
+        """End every stream of a log in order, as when a node puts a log into a new file."""
+
+        async def end() -> None:
+            for run in self.machine.controllers.pods.values():
+                for log in run.logs.values():
+                    log.end_streams()
+
+        self._do(end())
 
     def stop(self) -> None:
         async def end() -> None:
