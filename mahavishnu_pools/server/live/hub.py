@@ -45,12 +45,12 @@ class Hub:
         if self._open >= FOLLOWERS_MOST:
             raise TooManyPages(f"{FOLLOWERS_MOST} pages are open already. Close some, then try again.")
         self._open += 1
-        follower = Follower()
+        follower = Follower(last=last)
         topic = self._topics.get(key)
         if topic is None:
             topic = self._topics[key] = make()
             self._readers[key] = asyncio.create_task(self._read(topic))
-        topic.join(follower, last=last)
+        topic.join(follower)
         ending = asyncio.create_task(self._end_with_server(follower))
         try:
             yield follower
@@ -59,6 +59,7 @@ class Hub:
             ending.cancel()
             topic.followers.discard(follower)
             if not topic.followers and self._topics.get(key) is topic:
+                # Also when others were left because they were too slow: they leave this empty place alone.
                 del self._topics[key]
                 await _ended(self._readers.pop(key))
 

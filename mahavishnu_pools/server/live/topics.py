@@ -30,9 +30,10 @@ Frame = bytes
 
 
 class Follower:
-    """An open page: the frames that wait for it. None in ``frames`` ends it."""
+    """An open page: the frames that wait for it. None in ``frames`` ends it; ``last`` is the entry it had last."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: str = "") -> None:
+        self.last = last
         self.frames: asyncio.Queue[Frame | None] = asyncio.Queue()
 
     def give(self, frames: list[Frame]) -> bool:
@@ -59,10 +60,12 @@ class Topic(ABC):
     def __init__(self) -> None:
         self.followers: set[Follower] = set()
         self._problem: Frame | None = None
+        self._looked = False
 
-    def join(self, follower: Follower, *, last: str) -> None:
-        """Add a page; it gets what is known, of entries those behind ``last`` (empty: all)."""
-        follower.give([*self.known(last), *([self._problem] if self._problem else [])])
+    def join(self, follower: Follower) -> None:
+        """Add a page; it gets what is known, of entries those behind its last one (empty: all)."""
+        known = self.known(follower.last) if self._looked else []
+        follower.give([*known, *([self._problem] if self._problem else [])])
         self.followers.add(follower)
 
     async def update(self) -> None:
@@ -72,8 +75,10 @@ class Topic(ABC):
             MahavishnuError: it cannot be looked; the pages were told why.
         """
         try:
-            self._tell(await self.look())
-            self._problem = None
+            frames = await self.look()
+            # Who came before the first look may know a part already, from a server that was here before.
+            self._tell(frames if self._looked else None)
+            self._problem, self._looked = None, True
         except errors.MahavishnuError as exc:
             told = frame("problem", {"code": exc.code, "message": exc.message})
             if told != self._problem:
@@ -81,10 +86,14 @@ class Topic(ABC):
             self._problem = told
             raise
 
-    def _tell(self, frames: list[Frame]) -> None:
+    def _tell(self, frames: list[Frame] | None) -> None:
+        """Tell all pages; None: to each what is known and new to it."""
         # A page that was told of a problem learns by any frame that it is over.
-        new = frames or ([frame("well", {})] if self._problem else [])
-        self.followers = {follower for follower in self.followers if follower.give(new)}
+        over = [frame("well", {})] if self._problem and not frames else []
+        for follower in tuple(self.followers):
+            new = self.known(follower.last) if frames is None else frames
+            if not follower.give([*over, *new]):
+                self.followers.discard(follower)
 
     @abstractmethod
     async def look(self) -> list[Frame]:
