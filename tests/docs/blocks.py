@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,6 +56,14 @@ def blocks_of(path: Path) -> list[Block]:
 def name_of(path: Path) -> str:
     """Return what a document is called in tests: its file name, below ``examples`` with the directory."""
     return f"{path.parent.name}/{path.name}" if (ROOT / "examples") in path.parents else path.name
+
+
+async def run_python(block: Block, names: dict[str, Any]) -> None:
+    """Run a Python block, in which ``await`` may stand, with what blocks before it have left in ``names``."""
+    code = compile(block.text, block.document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    waiting = types.FunctionType(code, names)()
+    if waiting is not None:
+        await waiting
 
 
 def command_lines(text: str, *, program: str = "mahavishnu") -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md, as they stand there."""
+"""The examples of docs/extending.md and docs/celery.md, as they stand there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mahavishnu_pools.embedded.state import read_state
 from tests.docs import blocks
 from tests.docs.conftest import surroundings
 
@@ -21,7 +22,7 @@ class Extended:
         nobody = "http://127.0.0.1:1/mcp"
         servers = {"MAHAVISHNU_SESSION_BUDDY_POOL_URL": nobody, "MAHAVISHNU_AKOSHA_URL": nobody}
         self._environment = {**environment, **settings, **servers}
-        self._directory = place.parent
+        self.place, self._directory = place, place.parent
         self.data_dir = Path(environment["MAHAVISHNU_DATA_DIR"])
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -123,6 +124,27 @@ def test_the_task_types_of_the_example_run_and_refuse_what_does_not_fit(extended
     assert value(counted, "value") == 3
     assert "tmp" in str(value(listed, "output")).split()
     assert "text" in refused.stderr
+
+
+def test_the_celery_application_of_the_document_sends_to_its_pool(extended: Extended) -> None:
+    state = read_state(extended.data_dir)
+    assert state is not None
+    assert state.redis_url is not None
+    shop, calls, send = (block.text for block in blocks.blocks("celery.md") if block.language == "python")
+    shop = shop.replace("redis://127.0.0.1:6379/0", state.redis_url)
+    (extended.place / "shop.py").write_text(shop, encoding="utf-8")
+    (console,) = (block.text for block in blocks.blocks("celery.md") if block.language == "console")
+    *_, spawn = blocks.command_lines(console)
+    extended(*spawn)
+    extended("pools", "spawn", "--name", "alpha", "--worker-type", "shell")
+
+    *routed, usual = (line for line in calls.splitlines() if line.startswith("resize."))
+    asked = "\n".join(f"print({line}.get(timeout=30))" for line in routed)
+    sent = extended.python(f"from shop import app, resize\n{asked}\n{usual}\nprint(app.backend.client.llen('celery'))")
+    done = extended.python(send)
+
+    assert sent.stdout.split() == ["a.png"] * 3 + ["1"]
+    assert done.stdout == "hello\n\n"
 
 
 def test_an_entry_point_brings_task_types_to_every_pool(extended: Extended) -> None:
