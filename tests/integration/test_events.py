@@ -15,7 +15,7 @@ from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import leases, pools
-from mahavishnu_pools.store.events import note_event
+from mahavishnu_pools.store.events import note_event, note_lost_node, read_older
 from tests.fixtures.command_line import Cli
 from tests.fixtures.valkey import PrivateValkey
 from tests.store.world import World
@@ -174,6 +174,20 @@ async def test_followers_get_what_comes_once_and_in_order(world: World, collecto
         await following.aclose()
 
     assert [event.task_id for event in found[1:]] == rest
+
+
+def test_a_node_that_falls_silent_is_noted_once_until_it_beats_again(world: World) -> None:
+    node = pools.NodeInfo(name="n7", pid=1, started=1.0, tags=("gpu",))
+    for _ in range(2):
+        world.run(pools.node_beat(node, {}, ttl=60))
+        assert not world.run(note_lost_node("n7"))
+        world.redis.delete(world.key("node", "n7"))
+        assert [world.run(note_lost_node("n7")) for _ in range(3)] == [True, False, False]
+
+    found = [(one.type, one.details["node"]) for one in world.run(read_older("pools"))]
+    assert found == [("node_lost", "n7"), ("node_joined", "n7")] * 2
+    assert world.run(pools.list_nodes()) == [node.model_copy(update={"alive": False})]
+    assert not world.run(note_lost_node("unknown"))
 
 
 async def test_a_repeated_request_notes_an_event_once(world: World, collector: EventCollector) -> None:
