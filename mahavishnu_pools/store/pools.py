@@ -118,6 +118,7 @@ class PoolRecord:
             allowed_roots=self.config.allowed_roots,
             imports=self.config.imports,
             celery_app=self.config.celery_app,
+            kubernetes=self.config.cluster_place,
             queued=self.queued,
             running=self.running,
             tasks_completed=completed,
