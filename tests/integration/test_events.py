@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mahavishnu_pools import EventCollector, errors
+from mahavishnu_pools.cli.events import event_list
+from mahavishnu_pools.cli.formats.interface import Table
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.settings import Settings
@@ -242,3 +244,19 @@ def test_without_a_stack_the_collector_says_so(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(errors.StackNotRunning):
         asyncio.run(EventCollector().collect_event(json.loads(json.dumps(SEED_EVENT))))
+
+
+def test_people_see_the_time_a_cool_down_ends_and_programs_the_number() -> None:
+    at = datetime(2026, 7, 1, 12, 30, 45, tzinfo=UTC)
+    about = {"worker_type": "claude", "ends": at.timestamp() + 0.5}
+    event = Event(event_id="pools:1-0", at=at, type="cool_down", pool_id=None, pool="a", task_id=None, details=about)
+    told = event.model_copy(update={"event_id": "programs:1-0"})
+
+    [table] = event_list([event, told]).blocks
+
+    assert isinstance(table, Table)
+    assert [row[-1] for row in table.rows] == [
+        f"worker_type=claude, ends={at.astimezone():%H:%M:%S}",
+        f"worker_type=claude, ends={at.timestamp() + 0.5}",
+    ]
+    assert event_list([event]).data["events"][0]["details"] == about
