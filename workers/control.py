@@ -21,9 +21,7 @@ _STOCK = {name: control.Panel.data[name] for name in _NAMES}
 
 _NO_TIME_LIMIT = "Each task of a pool brings its own timeout; it cannot be changed for all of them."
 _NO_RESTART = "A worker group is replaced as a whole, and no task is lost: 'mahavishnu pools restart' does it."
-_NO_AUTOSCALE = (
-    "The agent scales pools up to max_workers, which 'mahavishnu pools scale --max' raises."
-)
+_NO_AUTOSCALE = "The agent scales pools up to max_workers, which 'mahavishnu pools scale --max' raises."
 _NO_CONSUMER = "Nobody consumes a pool's queue through Celery: 'mahavishnu pools pause' and 'resume' stop and start it."
 
 

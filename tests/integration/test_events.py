@@ -13,11 +13,13 @@ import pytest
 from mahavishnu_pools import EventCollector, errors
 from mahavishnu_pools.cli.events import event_list
 from mahavishnu_pools.cli.formats.interface import Table
+from mahavishnu_pools.pools.journal import EventFilter, coming
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import leases, pools
-from mahavishnu_pools.store.events import note_event, note_lost_node, read_older
+from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.events import note_event, note_lost_node, order, read_older
 from tests.fixtures.command_line import Cli
 from tests.fixtures.valkey import PrivateValkey
 from tests.store.world import World
@@ -190,6 +192,23 @@ def test_a_node_that_falls_silent_is_noted_once_until_it_beats_again(world: Worl
     assert found == [("node_lost", "n7"), ("node_joined", "n7")] * 2
     assert world.run(pools.list_nodes()) == [node.model_copy(update={"alive": False})]
     assert not world.run(note_lost_node("unknown"))
+
+
+async def test_followers_that_are_far_behind_get_all_kinds_in_order(world: World, settings: Settings) -> None:
+    world.finished(world.pool("a"), 1200)
+    last = world.pool("b")
+    store = AsyncStore.from_settings(settings, str(settings.redis_url.get_secret_value()))
+    found: list[Event] = []
+
+    following = coming(store, EventFilter(), after=[])
+    async with asyncio.timeout(60):
+        while not found or (found[-1].pool_id, found[-1].type) != (last, "pool_status"):
+            found.append(await anext(following))
+    await following.aclose()
+    await store.close()
+
+    assert types(found).count("task_completed") == 1200
+    assert found == sorted(found, key=order)
 
 
 async def test_a_repeated_request_notes_an_event_once(world: World, collector: EventCollector) -> None:
