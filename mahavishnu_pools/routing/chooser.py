@@ -86,17 +86,6 @@ class Chooser:
         except errors.UnknownChoice:
             validate((yield from self.view(fresh=True)), spec)
 
-    def check_reducer(self, name: str) -> Steps[None]:
-        """Refuse a reducer that no pool's workers have loaded.
-
-        Raises:
-            UnknownChoice: the message names those that exist.
-        """
-        if name not in (yield from self.view()).reducers():
-            known = (yield from self.view(fresh=True)).reducers()
-            if name not in known:
-                raise errors.UnknownChoice.of("reducer", name, known)
-
     def find(self, pool: str) -> Steps[PoolRecord]:
         """Return a living pool by id or name.
 
