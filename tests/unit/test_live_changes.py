@@ -11,6 +11,7 @@ import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.server.live import streaming
 from mahavishnu_pools.server.live.changes import changes
 from mahavishnu_pools.server.live.hub import FOLLOWERS_MOST, Hub, TooManyPages
 from mahavishnu_pools.server.live.rates import Ends, Rates
@@ -112,6 +113,25 @@ async def test_a_slow_page_is_left_and_the_others_are_served() -> None:
             assert await quick.frames.get() is not None
         assert await slow.frames.get() is None
         assert await quick.frames.get() is not None
+
+
+async def test_a_page_that_takes_nothing_is_left_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "SLOW", 0.05)
+    begun = 0
+
+    async def never(*_: object) -> Any:
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            await asyncio.Event().wait()
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(30):
+        await streaming.stream(Follower(), nothing, never)
+
+    assert begun == 2  # the head of the answer, and what it never took
 
 
 async def test_a_problem_is_told_once_to_everybody_and_its_end_too() -> None:
