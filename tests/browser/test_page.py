@@ -212,7 +212,16 @@ def test_a_lost_connection_is_said_and_output_goes_on_without_a_gap_or_a_repetit
 
 def test_who_begins_is_told_the_first_commands(page: Page, site: Site, shoot: Shoot) -> None:
     nothing = Overview(
-        at=1, version="1", actions=False, dead_letters=0, cooling=(), pools=(), groups=(), nodes=(), events=()
+        at=1,
+        version="1",
+        actions=False,
+        dead_letters=0,
+        cooling=(),
+        pools=(),
+        groups=(),
+        nodes=(),
+        events=(),
+        running=(),
     )
     begin = frame("state", changes(None, nothing.model_dump(mode="json")))
     answers = [frame("problem", {"code": "stack_not_running", "message": "No stack runs."}), begin]
