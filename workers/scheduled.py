@@ -55,4 +55,6 @@ def register(app: Celery) -> None:
 
 def quiet(record: logging.LogRecord) -> bool:
     """Tell whether a line of beat's log is to be written: not that it looks at the schedules again."""
-    return not (isinstance(record.args, tuple) and record.args[:1] == (SCHEDULES,) and record.levelno <= logging.INFO)
+    first = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    # Entries of a schedule, which beat writes at other levels, can be compared with nothing else.
+    return not (isinstance(first, str) and first == SCHEDULES and record.levelno <= logging.INFO)
