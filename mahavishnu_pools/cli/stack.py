@@ -185,4 +185,6 @@ def _document(state: StackState) -> Document:
         for part in data["parts"]
     )
     table = Table(f"Stack in {data['data_dir']}", tuple(Column(title) for title in _COLUMNS), rows)
-    return Document(data, (table, Fields(None, (("Redis", data["redis_url"]),))))
+    urls = (part["url"] for part in data["parts"] if part["name"] == "server" and part["url"])
+    pages = tuple(("Page", url.removesuffix("mcp")) for url in urls)
+    return Document(data, (table, Fields(None, (("Redis", data["redis_url"]), *pages))))
