@@ -128,9 +128,7 @@ class ClaimLoop:
         """Write what is finished and claim; True when there may be more to claim at once."""
         ended = [self._ended[i] for i in range(min(len(self._ended), CLAIM_MOST))]
         claim = self._next_claim(ending=len(ended))
-        calls: list[Call[Any]] = [*leases.together([call for _, call in ended])]
-        if claim is not None:
-            calls.append(claim)
+        calls: list[Call[Any]] = [*leases.together([call for _, call in ended]), *([claim] if claim else ())]
         if not calls:
             return False
         replies = self._store.run_many(calls)
