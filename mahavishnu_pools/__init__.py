@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from mahavishnu_pools.integrations.event_collector import EventCollector as EventCollector
     from mahavishnu_pools.manager import PoolManager as PoolManager
     from mahavishnu_pools.memory.aggregator import MemoryAggregator as MemoryAggregator
+    from mahavishnu_pools.pools.interface import Outside as Outside
     from mahavishnu_pools.pools.interface import Pool as Pool
     from mahavishnu_pools.pools.interface import PoolType as PoolType
+    from mahavishnu_pools.pools.interface import Trouble as Trouble
+    from mahavishnu_pools.pools.mahavishnu import MahavishnuPool as MahavishnuPool
     from mahavishnu_pools.routing.distributing import Distribution as Distribution
     from mahavishnu_pools.routing.eligibility import PoolFilter as PoolFilter
     from mahavishnu_pools.schemas.event import Event as Event
@@ -45,8 +48,11 @@ _HOMES = {
     "Event": "schemas.event",
     "Message": "schemas.message",
     "MessageType": "schemas.message",
+    "Outside": "pools.interface",
     "Pool": "pools.interface",
     "PoolType": "pools.interface",
+    "Trouble": "pools.interface",
+    "MahavishnuPool": "pools.mahavishnu",
     "Distribution": "routing.distributing",
     "PoolFilter": "routing.eligibility",
     "DistributionStrategy": "schemas.pool",

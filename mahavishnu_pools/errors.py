@@ -301,6 +301,17 @@ class DeadLetterNotFound(NotFound):
         )
 
 
+class ScheduleNotFound(NotFound):
+    """No schedule has this name."""
+
+    code = "schedule_not_found"
+
+    @classmethod
+    def of(cls, name: str) -> ScheduleNotFound:
+        """Build the error from the name."""
+        return cls(f"No schedule has the name {short(name)}. 'mahavishnu schedule list' shows them.", name=name)
+
+
 class NoPoolAvailable(NotFound):
     """No pool can take the task; ``reasons`` says why each one was left out."""
 

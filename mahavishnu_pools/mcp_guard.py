@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,15 +18,15 @@ TOOLS = "/mcp"
 class Guard:
     """Asks for a token where one is needed, and lets browsers in only from the server's own pages and with a token.
 
-    ``tokens`` open every path (none: nobody is asked), ``read`` has other tokens for some paths, ``free`` paths need
-    none. Nobody waits at ``GET /mcp`` for messages that are never sent.
+    ``tokens`` open every path (none: nobody is asked) and are looked at for each request, ``read`` has other tokens for
+    some paths, ``free`` paths need none. Nobody waits at ``GET /mcp`` for messages that are never sent.
     """
 
     def __init__(
-        self, app: ASGIApp, *, tokens: Iterable[str], free: Iterable[str], read: Mapping[str, tuple[str, ...]]
+        self, app: ASGIApp, *, tokens: Collection[str], free: Iterable[str], read: Mapping[str, tuple[str, ...]]
     ) -> None:
         self._app = app
-        self._tokens = tuple(tokens)
+        self._tokens = tokens
         self._free = frozenset(free)
         self._read = read
 
@@ -39,9 +39,7 @@ class Guard:
         path, given = scope["path"], dict(scope["headers"])
         if path in self._free:
             return None
-        needed = self._tokens
-        if path in self._read:
-            needed = (*self._read[path], *self._tokens)
+        needed = (*self._read.get(path, ()), *self._tokens)
         if needed and not _matches(given.get(b"authorization", b""), needed):
             told = "This server needs its token: send the header 'Authorization: Bearer <token>'."
             return _refused(401, told, {"WWW-Authenticate": "Bearer"})

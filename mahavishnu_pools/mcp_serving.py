@@ -128,13 +128,14 @@ def application(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
 
     routes = [Route(path, health, methods=["GET"]) for path in _HEALTH_PATHS]
     routes += [Route(path, _shown(page), methods=["GET"]) for path, page in service.pages.items()]
+    routes += service.routes()
     app: Starlette = mcp_server(service).streamable_http_app(
         json_response=not service.streams,  # one answer per request: no stream stays open when the server is to stop
         max_request_body_size=service.max_request_bytes,
         custom_starlette_routes=routes,
         host="127.0.0.1" if _is_loopback(host) else host,
     )
-    open_pages = [path for path, page in service.pages.items() if not page.tokens]
+    open_pages = [*(path for path, page in service.pages.items() if not page.tokens), *service.free]
     read = {path: page.tokens for path, page in service.pages.items() if page.tokens}
     return Guard(app, tokens=service.accepted, free=[*_HEALTH_PATHS, *open_pages], read=read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,8 @@ class Service:
     """A set of tools under one name; ``health`` adds to what the health addresses answer, in a thread.
 
     With a ``token``, or several in ``tokens``, every request but those for health and ``pages`` must have the header
-    ``Authorization: Bearer <token>`` with one of them. ``streams`` lets answers be streams, which progress needs.
+    ``Authorization: Bearer <token>`` with one of them. ``routes`` makes further routes of starlette; those at ``free``
+    need no token. ``streams`` lets answers be streams, which progress needs.
     ``stopping`` is set when the server was told to stop. ``reword`` puts an error's message into a client's words.
     """
 
@@ -103,16 +104,18 @@ class Service:
     token: str | None = field(default=None, repr=False)
     health: Callable[[], Mapping[str, JsonValue]] = dict
     max_request_bytes: int = MAX_REQUEST_BYTES
-    tokens: tuple[str, ...] = field(default=(), repr=False)
+    tokens: Collection[str] = field(default=(), repr=False)
     pages: Mapping[str, Page] = field(default_factory=dict, repr=False)
+    routes: Callable[[], Sequence[Any]] = field(default=tuple, repr=False)
+    free: tuple[str, ...] = ()
     streams: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     reword: Callable[[str], str] = str
 
     @property
-    def accepted(self) -> tuple[str, ...]:
-        """Return every token that lets somebody in; none: nobody is asked."""
-        return (*self.tokens, *(() if self.token is None else (self.token,)))
+    def accepted(self) -> Collection[str]:
+        """Return every token that lets somebody in, as it is at each look; none: nobody is asked."""
+        return self.tokens if self.token is None else (*self.tokens, self.token)
 
 
 def mcp_server(service: Service) -> Server[Any]:

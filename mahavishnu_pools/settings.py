@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     server: Switch = Field(default="auto", description="Whether the stack has the MCP and HTTP server; auto: yes.")
     server_port: int = Field(default=8680, ge=0, le=65535, description="Its port; 0: any free one.")
     server_token: SecretStr | None = Field(
-        default=None, description="Bearer token of its tools, needed off loopback; `new,old` changes it."
+        default=None, description="Bearer token of its tools, needed off loopback: `new,old`, or `@FILE`."
     )
     metrics_token: SecretStr | None = Field(
         default=None, description="Bearer token of its `/metrics`; None: open. `new,old` changes it."

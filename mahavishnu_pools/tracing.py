@@ -118,7 +118,8 @@ class TaskTrace:
         self._finish: Span | None = None
         sent = carried.get(SENT)
         if isinstance(sent, (int, float)):
-            waiting = self._begin("wait", start=sent)
+            # The sender's clock may be ahead of this one.
+            waiting = self._begin("wait", start=min(sent, time.time()))
             waiting.end()
 
     @contextmanager

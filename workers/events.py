@@ -17,8 +17,6 @@ from .request import PoolRequest
 
 logger = logging.getLogger(__name__)
 
-_EVENT_OF = {"completed": "task-succeeded", "cancelled": "task-revoked"}
-
 
 class TaskEvents:
     """Feeds ``celery.worker.state`` and, while Celery's consumer is connected, its event dispatcher."""
@@ -44,22 +42,23 @@ class TaskEvents:
         if request is not None:
             request.accepted(next(self._slots))
             state.task_accepted(request)
-            self._send("task-started", request.id, pid=request.worker_pid)
+            self._send("task-started", request.id)  # the dispatcher adds the process id
 
-    def finished(self, running: Running, outcome: Outcome, duration: float) -> None:
-        """An attempt is through."""
+    def finished(self, running: Running, outcome: Outcome, duration: float, *, again: bool = False) -> None:
+        """An attempt is through; ``again`` says that the task has no outcome yet: it is retried or handed back."""
         request = running.request
         if request is None:
             return
         state.task_ready(request, successful=outcome.status == "completed")
-        kind = _EVENT_OF.get(outcome.status, "task-failed")
-        text = outcome.output[:256] if kind == "task-succeeded" else (outcome.error or outcome.status)
-        if kind == "task-succeeded":
-            self._send(kind, request.id, result=text, runtime=duration)
-        elif kind == "task-failed":
-            self._send(kind, request.id, exception=text, traceback="")
+        text = outcome.error or outcome.status
+        if outcome.status == "completed":
+            self._send("task-succeeded", request.id, result=outcome.output[:256], runtime=duration)
+        elif outcome.status == "cancelled" and again:
+            self._send("task-rejected", request.id, requeue=True)
+        elif outcome.status == "cancelled":
+            self._send("task-revoked", request.id, terminated=True, signum=None, expired=False)
         else:
-            self._send(kind, request.id, terminated=True, signum=None, expired=False)
+            self._send("task-retried" if again else "task-failed", request.id, exception=text, traceback="")
 
     def _request(self, claim: Claim, running: Running, args: str) -> PoolRequest:
         return PoolRequest(

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.process_logs import about
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
@@ -27,7 +27,7 @@ from .claims import Running
 from .events import TaskEvents
 from .executors.interface import Limits, RunContext
 from .logs import LogWriter
-from .outcome import Attempt, ending
+from .outcome import Attempt, ending, may_retry
 
 logger = logging.getLogger(__name__)
 
@@ -93,14 +93,15 @@ class TaskRunner:
         )
         try:
             self._logs.finish(held.task_id)
-            self._events.finished(running, outcome, attempt.duration)
+            again = _is_handed_back(running, outcome) or may_retry(outcome, spec, attempt.retries)
+            self._events.finished(running, outcome, attempt.duration, again=again)
         except Exception:  # the border of what only watches: a task ends whether or not it can be shown
             logger.exception("The end of task %s was not shown", held.task_id)
         self._end(held, _traced(self._ending(running, spec, outcome, attempt), running.trace, outcome))
 
     def _ending(self, running: Running, spec: TaskSpec, outcome: Outcome, attempt: Attempt) -> Call[Any]:
         ttl = self._group.result_ttl
-        if outcome.status == "cancelled" and running.hand_back and running.reason is None:
+        if _is_handed_back(running, outcome):
             return leases.hand_back(running.held, result_ttl=ttl)
         try:
             return ending(outcome, spec, attempt, result_ttl=ttl)
@@ -117,10 +118,23 @@ class TaskRunner:
         except (ValidationError, RecursionError) as exc:
             return _UNREADABLE, Outcome(status="failed", error=f"The task cannot be read: {exc}")
         try:
-            return spec, execute(self._context(running, spec, worker_id))
+            withheld = None if spec.approval is None else self._withheld(running.held.task_id)
+            return spec, withheld or execute(self._context(running, spec, worker_id))
         except BaseException as exc:  # the border of a task: what it raises (sys.exit too) is its failure, no more
             logger.exception("Task %s broke its executor", running.held.task_id)
             return spec, Outcome(status="failed", error=f"{type(exc).__name__}: {exc}")
+
+    def _withheld(self, task_id: str) -> Outcome | None:
+        """Return how a task ends that needs an approval and has none: it came here on another way than by submit."""
+        approved = self._group.services.get("approved")
+        try:
+            may_run = approved is not None and approved(task_id)
+        except errors.NotFound:
+            may_run = False  # its record is gone, and with it the approval
+        except errors.Unavailable as exc:
+            return Outcome(status="failed", error=f"Its approval could not be looked up: {exc}", retryable="connection")
+        remedy = "Submit it with PoolManager, the command line or MCP, where it waits for one."
+        return None if may_run else Outcome(status="failed", error=f"It needs an approval and has none. {remedy}")
 
     def _context(self, running: Running, spec: TaskSpec, worker_id: str) -> RunContext:
         group = self._group
@@ -141,6 +155,11 @@ class TaskRunner:
             python_callables=group.python_callables,
             services=group.services,
         )
+
+
+def _is_handed_back(running: Running, outcome: Outcome) -> bool:
+    """Tell whether an attempt was ended only so that somebody else runs the task."""
+    return outcome.status == "cancelled" and running.hand_back and running.reason is None
 
 
 def _traced(call: Call[Any], trace: TaskTrace | None, outcome: Outcome) -> Call[Any]:

@@ -16,7 +16,7 @@ from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import read_pools
 
 from .celery_run_task import GROUPS
-from .control import install_revoke
+from .control import Commands, install_commands
 from .pool_group import CONNECTIONS, GroupOptions, PoolGroup
 from .results import share_connections
 from .telling import Teller
@@ -69,7 +69,7 @@ class PoolStep(bootsteps.StartStopStep):
             group = PoolGroup(self._store, worker.pool, hostname=worker.hostname, options=options)
             worker.pool_groups[pool_id] = group
             group.start()
-        install_revoke(self._revoke)
+        install_commands(Commands(self._revoke, self._limit_rate))
         signals.task_postrun.connect(self._postrun, weak=False)
         signals.after_task_publish.connect(self._published, weak=False)
 
@@ -108,6 +108,10 @@ class PoolStep(bootsteps.StartStopStep):
             return list(task_ids)
         group = next(iter(self._worker.pool_groups.values()))
         return revoke_in_store(self._store, task_ids, result_ttl=group.options.context.result_ttl)
+
+    def _limit_rate(self, rate: str | None) -> None:
+        for group in self._worker.pool_groups.values():
+            group.limit_rate(rate)
 
 
 def _app_name(store: SyncStore, pool_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from importlib import metadata
@@ -65,7 +65,7 @@ class _Texts(_Arguments):
     texts: list[str] = Field(max_length=MAX_BATCH)
 
 
-def service_of(archive: Archive, *, token: str | None = None, now: Callable[[], datetime] | None = None) -> Service:
+def service_of(archive: Archive, *, tokens: Collection[str] = (), now: Callable[[], datetime] | None = None) -> Service:
     """Return the service over an archive; ``now`` is the clock (None: the system's)."""
     tools = _Tools(archive, now or (lambda: datetime.now(UTC)))
     listed = (
@@ -83,7 +83,7 @@ def service_of(archive: Archive, *, token: str | None = None, now: Callable[[], 
         version=metadata.version("mahavishnu-pools"),
         tools=[Tool(name, text, arguments, call) for name, text, arguments, call in listed],
         instructions="Memory of all pools: store memories, search them, find patterns across pools.",
-        token=token,
+        tokens=tokens,
         health=lambda: {"memories": archive.count()},
     )
 

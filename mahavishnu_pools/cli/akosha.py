@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mahavishnu_pools.cli.memory_server import keep_days_option, token_file_option, token_of
+from mahavishnu_pools.cli.memory_server import keep_days_option, token_file_option, tokens_of
 from mahavishnu_pools.cli.stack import data_dir_option
 
 #: Where Akosha listens when nothing else is said.
@@ -35,7 +35,7 @@ def akosha(*, host: str, port: int, data_dir: Path | None, token_file: Path | No
 
     settings = load_settings(**({"data_dir": data_dir} if data_dir else {}))
     archive = Archive(settings.data_dir / "akosha" / "memory.sqlite3")
-    service = service_of(archive, token=token_of(token_file, settings.akosha_token))
+    service = service_of(archive, tokens=tokens_of(token_file, settings.akosha_token))
     days = settings.memory_keep_days if keep_days is None else keep_days
 
     async def run() -> None:

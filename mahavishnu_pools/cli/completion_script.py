@@ -6,7 +6,7 @@ import click
 
 _WHERE = {
     "bash": 'eval "$(mahavishnu completion bash)"   # in ~/.bashrc',
-    "zsh": 'eval "$(mahavishnu completion zsh)"   # in ~/.zshrc',
+    "zsh": 'eval "$(mahavishnu completion zsh)"   # in ~/.zshrc, behind compinit',
     "fish": "mahavishnu completion fish | source   # in ~/.config/fish/config.fish",
 }
 

@@ -1,19 +1,21 @@
-"""Commands that run one task: ``execute`` and ``route``."""
+"""Commands that run a task, or several prompts: ``execute`` and ``route``."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
-from mahavishnu_pools.cli.options import SELECTORS, filter_options, live_format_option, task_options
+from mahavishnu_pools.cli.following import follow_batch
+from mahavishnu_pools.cli.options import SELECTORS, filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
@@ -22,15 +24,26 @@ from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.task import TaskResult
+    from mahavishnu_pools.store.tasks import Submitted
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One task and where it goes. ``detached``: Ctrl-C leaves it running."""
+    """Tasks and where they go. ``detached``: Ctrl-C leaves them running."""
 
-    work: TaskInput
+    works: Sequence[TaskInput]
     where: dict[str, Any]
     detached: bool
+
+    @property
+    def no_wait(self) -> bool:
+        """Tell whether only the ids are wanted."""
+        return self.works[0].no_wait
+
+    @property
+    def wait_timeout(self) -> float | None:
+        """Return the seconds to wait, None: for ever."""
+        return self.works[0].wait_timeout
 
 
 @click.command()
@@ -38,19 +51,22 @@ class Request:
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run it on this pool (id or name).")
 @click.option("--auto-route", is_flag=True, help="Let the best pool run it (the default without a pool).")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
-@task_options
+@tasks_options
 @filter_options
 @live_format_option
 @click.pass_obj
 def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
-    """Run one task on a POOL (id or name), or on the best one, and wait for its result."""
+    """Run a task on a POOL (id or name), or on the best one, and wait for its result.
+
+    Each prompt is a task of its own; all are one batch.
+    """
     pool = _one_pool(given.pop("pool_id"), given.pop("pool"), auto_route=given.pop("auto_route"))
     filters = take_filters(given)
     if pool is not None and filters is not None:
         raise click.UsageError(
             "Filters such as --pool-filter and --tag choose a pool; leave them out when you name one."
         )
-    request = Request(TaskInput(**given), {"pool": pool, "filters": filters}, no_cancel)
+    request = Request(_works(given), {"pool": pool, "filters": filters}, no_cancel)
     return _run(session, request, output=output)
 
 
@@ -62,18 +78,29 @@ def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: An
 )
 @click.option("--affinity", metavar="KEY", help="Tasks of one key go to one pool.")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
-@task_options
+@tasks_options
 @filter_options
 @live_format_option
 @click.pass_obj
 def route(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
-    """Run one task on the pool the selector chooses, and wait for its result."""
+    """Run a task on the pool the selector chooses, and wait for its result.
+
+    Each prompt is a task of its own; all are one batch.
+    """
     where = {
         "pool_selector": given.pop("selector"),
         "pool_affinity": given.pop("affinity"),
         "filters": take_filters(given),
     }
-    return _run(session, Request(TaskInput(**given), where, no_cancel), output=output)
+    return _run(session, Request(_works(given), where, no_cancel), output=output)
+
+
+def _works(given: dict[str, Any]) -> list[TaskInput]:
+    prompts = given.pop("prompts") or (None,)
+    if len(prompts) > 1 and given["idempotency_key"] is not None:
+        remedy = "Give one prompt, or use 'mahavishnu pools submit --file', where each task has its own key."
+        raise errors.InvalidField.of("--idempotency-key", "names one task, and there are several prompts", remedy)
+    return [TaskInput(prompt=prompt, **given) for prompt in prompts]
 
 
 def _one_pool(argument: str | None, option: str | None, *, auto_route: bool) -> str | None:
@@ -86,20 +113,33 @@ def _one_pool(argument: str | None, option: str | None, *, auto_route: bool) -> 
 
 
 def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
-    task = request.work.task(directory=session.directory)
+    tasks = [work.task(directory=session.directory) for work in request.works]
+    batch_id = names.new_batch_id()
 
-    async def submit_and_wait(manager: PoolManager) -> ExitCode:
-        submitted = await manager.submit(task, **request.where)
-        if request.work.no_wait:
-            output.show(task_documents.accepted(submitted.task_id, submitted.pool_id, new=submitted.new))
+    async def one(manager: PoolManager) -> ExitCode:
+        submitted = await manager.submit(tasks[0], batch_id=batch_id, **request.where)
+        if request.no_wait:
+            output.show(task_documents.accepted(submitted, batch_id=batch_id))
             return ExitCode.DONE
         if output.for_people:
             output.say(await _where(manager, submitted.pool_id))
-        result = await _outcome(manager, submitted.task_id, request=request, output=output)
+        result = await _outcome(manager, submitted, request=request, output=output)
         output.show(task_documents.executed(result))
         return code_of_result(result)
 
-    return session.run(submit_and_wait)
+    async def several(manager: PoolManager) -> ExitCode:
+        sent = await manager.submit_many(tasks, batch_id=batch_id, **request.where)
+        if request.no_wait:
+            output.show(task_documents.batch_accepted(batch_id, [one.task_id for one in sent]))
+            return ExitCode.DONE
+        output.say(f"Waiting for the {len(sent)} tasks of batch {batch_id} …")
+        try:
+            return await follow_batch(manager, batch_id, output=output, wait_timeout=request.wait_timeout)
+        except asyncio.CancelledError:
+            await _batch_interrupted(manager, batch_id, request=request, output=output)
+            raise
+
+    return session.run(one if len(tasks) == 1 else several)
 
 
 async def _where(manager: PoolManager, pool_id: str) -> str:
@@ -115,21 +155,31 @@ async def _where(manager: PoolManager, pool_id: str) -> str:
     return f"{routed}\n  Pool {pool.name} is {pool.status.value}, so the task waits.{how}"
 
 
-async def _outcome(manager: PoolManager, task_id: str, *, request: Request, output: Output) -> TaskResult:
+async def _outcome(manager: PoolManager, submitted: Submitted, *, request: Request, output: Output) -> TaskResult:
     try:
         with bar("Running") if output.live else nullcontext() as advance:
-            result = await manager.result(task_id, wait_timeout=request.work.wait_timeout)
+            result = await manager.result(submitted.task_id, wait_timeout=request.wait_timeout)
             if advance is not None:
                 advance(1, 1)
             return result
     except asyncio.CancelledError:
-        await _interrupted(manager, task_id, request=request, output=output)
+        await _interrupted(manager, submitted, request=request, output=output)
         raise
 
 
-async def _interrupted(manager: PoolManager, task_id: str, *, request: Request, output: Output) -> None:
-    if request.detached:
+async def _interrupted(manager: PoolManager, submitted: Submitted, *, request: Request, output: Output) -> None:
+    task_id = submitted.task_id
+    # What somebody had submitted before, under the same key, is theirs.
+    if request.detached or not submitted.new:
         output.say(f"Task {task_id} goes on. Follow it with: mahavishnu pools task {task_id} --follow")
         return
     await manager.cancel(task_id, reason="interrupted at the command line")
     output.say(f"Cancelled task {task_id}.")
+
+
+async def _batch_interrupted(manager: PoolManager, batch_id: str, *, request: Request, output: Output) -> None:
+    if request.detached:
+        output.say(f"Batch {batch_id} goes on. Follow it with: mahavishnu pools task --batch {batch_id} --follow")
+        return
+    await manager.cancel_batch(batch_id, reason="interrupted at the command line")
+    output.say(f"Cancelled batch {batch_id}.")

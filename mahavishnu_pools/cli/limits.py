@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--end", "ended", metavar="TYPE", help="Let prompts start with this worker type again.")
+@click.option("--rate", nargs=2, metavar="POOL RATE", help="Have a pool start at most so many tasks: 30/m, or none.")
 @format_option
 @click.pass_obj
-def limits(session: Session, /, *, ended: str | None, output: Output) -> None:
+def limits(session: Session, /, *, ended: str | None, rate: tuple[str, str] | None, output: Output) -> None:
     """Show what holds tasks back: worker types that cool down, rate limits, budgets."""
+    if ended is not None and rate is not None:
+        raise click.UsageError("Give --end or --rate, not both.")
 
     async def act(manager: PoolManager) -> Document:
+        if rate is not None:
+            await manager.limit_rate(rate[0], None if rate[1] == "none" else rate[1])
         if ended is None:
             return limits_document(await manager.limits())
         freed = await manager.end_cool_down(ended)

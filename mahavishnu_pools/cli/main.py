@@ -31,6 +31,7 @@ COMMANDS = {
     "validate-production": f"{_HERE}.check:check",
     "pools": f"{_HERE}.pools:pools",
     "pool": f"{_HERE}.pools:pools",
+    "schedule": f"{_HERE}.schedule:schedule",
     "workers": f"{_HERE}.workers:workers",
     "metrics": f"{_HERE}.metrics:metrics",
     "dashboard": f"{_HERE}.dashboard:dashboard",

@@ -16,6 +16,7 @@ from mahavishnu_pools.cli.memory_server import token_of
 from mahavishnu_pools.cli.options import Seconds, format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.which_stack import settings_in_force, with_data_dir
+from mahavishnu_pools.token_file import file_named, read_tokens
 from mahavishnu_pools.wording import did_you_mean, short
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ def server_of(name: str, settings: Settings) -> tuple[str, str | None]:
     named = {"session-buddy": settings.session_buddy_token, "akosha": settings.akosha_token}
     token = token_of(None, named.get(name, settings.server_token))
     if token is not None and name == "mahavishnu":
-        token = token.split(",")[0].strip()  # while it is changed, the setting has the new one first
+        file = file_named(token)
+        # While it is changed, the setting and the file have the new one first.
+        token = token.split(",")[0].strip() if file is None else read_tokens(file)[0]
     return _url(name, settings), token
 
 

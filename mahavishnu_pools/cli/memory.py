@@ -12,10 +12,9 @@ from mahavishnu_pools.cli.formats.interface import Column, Document, Note, Table
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.tasks import Since
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.memory.search import Hits
 
@@ -58,10 +57,8 @@ def sync(session: Session, /, *, set_aside: str | None, output: Output) -> None:
 @click.option("--pool-type", metavar="TYPE", help="Only pools of this type.")
 @click.option("--task", metavar="TASK", help="Only this task.")
 @click.option("--status", "-s", type=click.Choice(_STATUSES), help="Only tasks that ended so.")
-@click.option(
-    "--since", type=click.DateTime(), metavar="TIME", help="Only later ones: local time, 2030-01-31 or with T15:00:00."
-)
-@click.option("--until", type=click.DateTime(), metavar="TIME", help="Only those before this time.")
+@click.option("--since", type=Since(), metavar="TIME", help="Only later ones: 15m, 2h, 1d, or a local time.")
+@click.option("--until", type=Since(), metavar="TIME", help="Only those before this time.")
 @click.option("--limit", "-n", type=click.IntRange(1, 1000), default=10, show_default=True, help="The best N.")
 @format_option
 @click.pass_obj
@@ -72,7 +69,7 @@ def search_memory(session: Session, /, *, limit: int, output: Output, **chosen: 
 
     query = _one_query(chosen.pop("words"), chosen.pop("query"))
 
-    since, until = (_moment(chosen[name]) for name in ("since", "until"))
+    since, until = chosen["since"], chosen["until"]
     if since is not None and until is not None and since >= until:
         raise click.UsageError("--since must be before --until.")
 
@@ -94,10 +91,6 @@ def search_memory(session: Session, /, *, limit: int, output: Output, **chosen: 
     output.show(found(hits))
     for note in hits.notes:
         output.say(note)
-
-
-def _moment(local: datetime | None) -> datetime | None:
-    return None if local is None else local.astimezone()
 
 
 def _shown_time(told: object) -> str:

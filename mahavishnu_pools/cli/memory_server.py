@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from pydantic import SecretStr
 
-from mahavishnu_pools import errors
+from mahavishnu_pools.token_file import TokenFile, read_tokens
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -19,7 +19,8 @@ def token_file_option(setting: str) -> Callable[[Command], Command]:
     return click.option(
         "--token-file",
         type=click.Path(path_type=Path, dir_okay=False),
-        help=f"File with the bearer token clients must send (default: the setting {setting}).",
+        help=f"File with the bearer token clients must send, or with several, a line each; it is read again when it "
+        f"changes (default: the setting {setting}).",
     )
 
 
@@ -33,19 +34,23 @@ def keep_days_option(command: Command) -> Command:
     )(command)
 
 
-def token_of(file: Path | None, configured: SecretStr | None) -> str | None:
-    """Return the token of the file, else the configured one.
+def tokens_of(file: Path | None, configured: SecretStr | None) -> Collection[str]:
+    """Return what a server accepts: the tokens that the file has at each look, else the configured one.
 
     Raises:
         InvalidField: the file cannot be read, or is empty.
     """
-    if file is None:
-        return None if configured is None else configured.get_secret_value()
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        problem = f"cannot be read ({type(exc).__name__})"
-        raise errors.InvalidField.of("token-file", problem, "Name a text file you can read.") from exc
-    if not token:
-        raise errors.InvalidField.of("token-file", "is empty", "Write the token into it, or leave the option out.")
-    return token
+    if file is not None:
+        return TokenFile(file)
+    return () if configured is None else (configured.get_secret_value(),)
+
+
+def token_of(file: Path | None, configured: SecretStr | None) -> str | None:
+    """Return the newest token of the file, else the configured one: what a client sends.
+
+    Raises:
+        InvalidField: the file cannot be read, or is empty.
+    """
+    if file is not None:
+        return read_tokens(file)[0]
+    return None if configured is None else configured.get_secret_value()

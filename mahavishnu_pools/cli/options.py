@@ -47,7 +47,14 @@ def _format_option(names: list[str], text: str) -> Callable[[Command], Command]:
 
 def task_options(command: Command) -> Command:
     """Add what describes a task and how it is waited for; the command hands them to ``TaskInput``."""
-    for option in reversed(_TASK_OPTIONS):
+    for option in reversed((_PROMPT, *_TASK_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def tasks_options(command: Command) -> Command:
+    """Add the same for commands that take several ``prompts``."""
+    for option in reversed((_PROMPTS, *_TASK_OPTIONS)):
         command = option(command)
     return command
 
@@ -77,8 +84,12 @@ class Seconds(click.FloatRange):
         return number
 
 
+_WORDS = "What to do, in words. -: read it from standard input"
+_PROMPT = click.option("--prompt", metavar="TEXT|-|@FILE", help=f"{_WORDS}.")
+_PROMPTS = click.option(
+    "--prompt", "prompts", multiple=True, metavar="TEXT|-|@FILE", help=f"{_WORDS}. May be repeated: a task each."
+)
 _TASK_OPTIONS = (
-    click.option("--prompt", metavar="TEXT|-|@FILE", help="What to do, in words. -: read it from standard input."),
     click.option("--task-type", "-t", metavar="TYPE", help="A registered kind of task; its input is the payload."),
     click.option("--payload", metavar="JSON|-|@FILE", help="The input of the task type: a JSON object."),
     click.option(

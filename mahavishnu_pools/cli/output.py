@@ -10,7 +10,7 @@ from typing import IO
 
 import click
 
-from mahavishnu_pools.cli.exit_codes import Failure
+from mahavishnu_pools.cli.exit_codes import ExitCode, Failure
 from mahavishnu_pools.cli.formats.choice import FormatName, format_of
 from mahavishnu_pools.cli.formats.interface import Document
 
@@ -56,7 +56,8 @@ def tell(failure: Failure, *, as_json: bool) -> None:
 
         click.echo(json_text(failure.data()), err=True)
     else:
-        click.echo(f"Error: {failure.message}", err=True)
+        interrupted = failure.exit_code is ExitCode.INTERRUPTED  # somebody wanted that, so it is no error
+        click.echo(failure.message if interrupted else f"Error: {failure.message}", err=True)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:

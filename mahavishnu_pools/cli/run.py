@@ -78,6 +78,7 @@ def run(context: click.Context, /, *, prompt: str | None, output: Output, no_can
                 output.say(f"It goes on. Follow it with: mahavishnu pools task {submitted.task_id} --follow")
             else:
                 await manager.cancel(submitted.task_id, reason="interrupted at the command line")
+                output.say(f"Cancelled task {submitted.task_id}.")
             raise
 
     return session.run(work)

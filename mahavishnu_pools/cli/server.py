@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mahavishnu_pools.cli.memory_server import token_file_option, token_of
+from mahavishnu_pools.cli.memory_server import token_file_option
 from mahavishnu_pools.cli.which_stack import settings_in_force, with_data_dir
 
 
@@ -30,12 +30,14 @@ def server(*, host: str, port: int | None, stdio: bool, token_file: Path | None)
     import asyncio
 
     from mahavishnu_pools.server.running import run, run_stdio, tokens_of
+    from mahavishnu_pools.token_file import TokenFile, file_named
 
     settings = settings_in_force()
     if stdio:
         asyncio.run(run_stdio(settings))
         return
-    token = token_of(token_file, None)
-    tokens = tokens_of(settings.server_token) if token is None else (token,)
+    if token_file is None and settings.server_token is not None:
+        token_file = file_named(settings.server_token.get_secret_value())
+    tokens = tokens_of(settings.server_token) if token_file is None else TokenFile(token_file)
     where = settings.server_port if port is None else port
     asyncio.run(run(settings, host=host, port=where, tokens=tokens, on_ready=click.echo))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mahavishnu_pools.cli.memory_server import keep_days_option, token_file_option, token_of
+from mahavishnu_pools.cli.memory_server import keep_days_option, token_file_option, tokens_of
 
 
 @click.command("session-buddy")
@@ -33,6 +33,6 @@ def session_buddy(
 
     settings = load_settings()
     where = (data_dir or settings.data_dir).absolute()
-    token = token_of(token_file, settings.session_buddy_token)
+    tokens = tokens_of(token_file, settings.session_buddy_token)
     days = settings.memory_keep_days if keep_days is None else keep_days
-    asyncio.run(run(where, host=host, port=port, token=token, on_ready=click.echo, keep_days=days))
+    asyncio.run(run(where, host=host, port=port, tokens=tokens, on_ready=click.echo, keep_days=days))

@@ -15,6 +15,7 @@ PROGRAM = {
     "validate-production": "Look for inconsistencies between queues, leases and records, and for limits that are too low.",
     "pools": "Make pools of workers, look at them, and run tasks on them.",
     "pool": "Make pools of workers, look at them, and run tasks on them.",
+    "schedule": "Have tasks sent again and again: by a cron expression, or every so long.",
     "workers": "Use workers without thinking of pools (older commands; `pools` does the same and more).",
     "metrics": "Print the metrics of the whole system once, as Prometheus reads them.",
     "dashboard": "Watch the pools with Grafana and Prometheus.",

@@ -11,6 +11,7 @@ from mahavishnu_pools.cli.formats.json import json_text
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.task import DistributionResult, TaskResult
+    from mahavishnu_pools.store.tasks import Submitted
 
 #: A table of results shows this many rows; ``--format json`` shows all.
 MOST_ROWS = 40
@@ -75,12 +76,13 @@ def task_details(result: TaskResult) -> Document:
     return Document(task_data(result), blocks)
 
 
-def accepted(task_id: str, pool_id: str, *, new: bool = True) -> Document:
-    """Return the document of a task that was submitted and is not waited for; ``new=False``: it had been before."""
-    what = "Task queued" if new else "This task had been submitted before"
+def accepted(submitted: Submitted, *, batch_id: str) -> Document:
+    """Return the document of a task that was submitted, or had been before, and is not waited for."""
+    task_id, pool_id = submitted.task_id, submitted.pool_id
+    what = "Task queued" if submitted.new else "This task had been submitted before"
     hint = Note(f"  Follow it with: mahavishnu pools task {task_id} --follow")
     blocks = (Note(what, good=True), _indented([("Task", task_id), ("Pool", pool_id)]), hint)
-    return Document({"task_id": task_id, "pool_id": pool_id, "status": "queued"}, blocks)
+    return Document({"task_id": task_id, "pool_id": pool_id, "status": "queued", "batch_id": batch_id}, blocks)
 
 
 def distributed(result: DistributionResult) -> Document:

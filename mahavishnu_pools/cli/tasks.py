@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,7 @@ from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.moments import moment
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 #: What ``--status`` takes.
 STATUSES = ("queued", "running", "retrying", "completed", "failed", "timeout", "cancelled", "dead")
-
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Since(click.ParamType[datetime]):
@@ -40,13 +37,10 @@ class Since(click.ParamType[datetime]):
         """
         if isinstance(value, datetime):
             return value
-        found = _AGO.fullmatch(str(value).strip())
         try:
-            if found is not None:
-                return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: float(found[1])})
-            return datetime.fromisoformat(str(value)).astimezone()
-        except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is no time. Write 15m, 2h, 1d, 2030-01-31 or 2030-01-31T15:00:00.", param, ctx)
+            return moment(str(value), name="--since")
+        except errors.InvalidField as exc:
+            self.fail(exc.message.partition(": ")[2], param, ctx)
 
 
 @click.command()

@@ -11,7 +11,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.kube.client import Cluster
 from mahavishnu_pools.kube.jobs import TASK_LABEL, pool_selector
 from mahavishnu_pools.kube.objects import Manifest
-from mahavishnu_pools.kube.watching import Watch
+from mahavishnu_pools.kube.watching import Watch, slim
 
 logger = logging.getLogger(__name__)
 
@@ -26,31 +26,54 @@ class Ticket:
         self.name = name
         self.changed = asyncio.Event()
         self.job: Manifest | None = None
-        self._pod: Manifest | None = None
-        self.job_gone = self.pod_gone = False
-        #: Whether the cluster was asked for the Pod, beside what is told of it.
-        self.sought = False
+        self.job_gone = False
+        #: Whether the cluster was asked for the Pod, and for the Job, beside what is told of them.
+        self.sought = self.asked = False
+        self._own = False
+        self._pods: dict[str, Manifest] = {}  # by the Job they belong to
+        self._gone: set[str] = set()
 
     @property
     def pod(self) -> Manifest | None:
-        """Return the Pod, unless it belongs to a former Job of the same name."""
-        if self._pod is None or self.job is None:
-            return None
-        owners = self._pod["metadata"].get("ownerReferences") or []
-        return self._pod if any(one.get("uid") == self.job["metadata"]["uid"] for one in owners) else None
+        """Return the Pod, not that of a former Job of the same name."""
+        return self._pods.get(_uid(self.job)) if self.job is not None else None
+
+    @property
+    def pod_gone(self) -> bool:
+        """Tell whether the Pod has been seen, and is gone."""
+        return self.job is not None and _uid(self.job) in self._gone
+
+    @property
+    def bound(self) -> bool:
+        """Tell whether it is known which Job is meant."""
+        return self._own
+
+    def bind(self, job: Manifest) -> None:
+        """Wait for this very Job from now on: others of its name, before or after it, do not count."""
+        if self.job is None or _uid(self.job) != _uid(job):
+            self.job, self.job_gone = slim(job), False
+        self._own = True
+        self.changed.set()
 
     def note(self, kind: str, one: Manifest, there: bool) -> None:
-        """Take what was seen; what belongs to a former Job of the same name does not count."""
+        """Take what was seen."""
         if kind == "Job":
-            known = self.job
-            if not there and (known is None or known["metadata"]["uid"] != one["metadata"]["uid"]):
+            other = self.job is None or _uid(self.job) != _uid(one)
+            if other and (self._own or not there):
                 return
             self.job, self.job_gone = one, not there
         else:
-            if not there and (self._pod is None or self._pod["metadata"]["uid"] != one["metadata"]["uid"]):
-                return
-            self._pod, self.pod_gone = one, not there
+            self._note_pod(one, there)
         self.changed.set()
+
+    def _note_pod(self, one: Manifest, there: bool) -> None:
+        owner = _owner(one).get("uid", "")
+        if there:
+            self._pods[owner] = one
+            self._gone.discard(owner)
+        elif owner in self._pods and _uid(self._pods[owner]) == _uid(one):
+            self._pods[owner] = one
+            self._gone.add(owner)
 
 
 class Board:
@@ -71,7 +94,7 @@ class Board:
         )
         self._tickets: dict[str, Ticket] = {}
         self.jobs: dict[str, Manifest] = {}
-        self._pods: dict[str, Manifest] = {}
+        self._pods: dict[str, Manifest] = {}  # by the Job they belong to
 
     async def begin(self) -> None:
         """List all of them.
@@ -84,7 +107,9 @@ class Board:
 
     async def run(self) -> None:
         """Watch without end."""
-        await asyncio.gather(*(one.run() for one in self._watches))
+        async with asyncio.TaskGroup() as group:
+            for one in self._watches:
+                group.create_task(one.run())
 
     async def seek(self, ticket: Ticket) -> None:
         """Ask for the Pod of a Job until there is an answer: the watch of Pods may be behind that of Jobs.
@@ -101,9 +126,24 @@ class Board:
                 continue
             ticket.sought = True
             for one in found.get("items") or []:
-                owners = one["metadata"].get("ownerReferences") or []
-                if any(owner.get("uid") == meta["uid"] for owner in owners):
-                    ticket.note("Pod", one, True)
+                if _owner(one).get("uid") == meta["uid"]:
+                    ticket.note("Pod", slim(one), True)
+
+    async def ask(self, ticket: Ticket) -> None:
+        """Ask for the Job whose Pod is gone until there is an answer: the watch of Jobs may be behind that of Pods.
+
+        Raises:
+            ClusterRefused: that is not allowed.
+        """
+        while ticket.job is not None and not ticket.asked:
+            try:
+                found = await self._cluster.get("Job", ticket.name)
+            except errors.ClusterUnavailable as exc:
+                logger.debug("The Job %s is not known again yet: %s", ticket.name, exc)
+                continue
+            ticket.asked = True
+            there = found is not None and _uid(found) == _uid(ticket.job)
+            ticket.note("Job", slim(found) if found is not None and there else ticket.job, there)
 
     @property
     def trouble(self) -> str | None:
@@ -119,9 +159,10 @@ class Board:
     def ticket(self, name: str) -> Iterator[Ticket]:
         """Give a ticket for the Job of this name, which need not be there yet."""
         made = self._tickets[name] = Ticket(name)
-        for kind, known in (("Job", self.jobs), ("Pod", self._pods)):
-            if name in known:
-                made.note(kind, known[name], True)
+        if name in self.jobs:
+            made.note("Job", self.jobs[name], True)
+        for pod in [one for one in self._pods.values() if _owner(one)["name"] == name]:
+            made.note("Pod", pod, True)
         try:
             yield made
         finally:
@@ -129,12 +170,13 @@ class Board:
                 del self._tickets[name]
 
     def _seen(self, kind: str, one: Manifest, there: bool) -> None:
-        name = one["metadata"]["name"] if kind == "Job" else _owner(one)
-        known = self.jobs if kind == "Job" else self._pods
+        owner = _owner(one)
+        name = one["metadata"]["name"] if kind == "Job" else owner.get("name", "")
+        known, key = (self.jobs, name) if kind == "Job" else (self._pods, owner.get("uid", ""))
         if there:
-            known[name] = one
-        elif name in known and known[name]["metadata"]["uid"] == one["metadata"]["uid"]:
-            del known[name]
+            known[key] = one
+        elif key in known and _uid(known[key]) == _uid(one):
+            del known[key]
         ticket = self._tickets.get(name)
         if ticket is not None:
             ticket.note(kind, one, there)
@@ -153,6 +195,11 @@ def _older(meta: Manifest, version: str) -> bool:
     return own.isdigit() and version.isdigit() and int(own) <= int(version)
 
 
-def _owner(pod: Manifest) -> str:
+def _uid(one: Manifest) -> str:
+    return str(one["metadata"]["uid"])
+
+
+def _owner(pod: Manifest) -> Manifest:
+    """Return the reference to the Job a Pod belongs to; nothing without one."""
     owners = pod["metadata"].get("ownerReferences") or []
-    return next((str(one["name"]) for one in owners if one.get("kind") == "Job"), "")
+    return next((one for one in owners if one.get("kind") == "Job"), {})

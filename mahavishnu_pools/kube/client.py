@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,8 +13,16 @@ from mahavishnu_pools.kube.paths import KINDS
 from mahavishnu_pools.kube.rights import Right
 from mahavishnu_pools.kube.transport import Transport
 
+logger = logging.getLogger(__name__)
+
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+
+#: Objects that are asked for at once, and how often a list is begun of which a piece came too late.
+PAGE, LISTS = 200, 3
+
+#: The status that says that the place in a list is forgotten.
+_GONE = 410
 
 
 class Cluster(Transport):
@@ -32,9 +41,27 @@ class Cluster(Transport):
             raise
 
     async def find(self, kind: str, *, labels: str = "", fields: str = "") -> Manifest:
-        """Return the list object of a kind; ``labels`` and ``fields`` are selectors."""
-        query = {"labelSelector": labels, "fieldSelector": fields}
-        return await self.call("GET", self._path(kind), query={name: text for name, text in query.items() if text})
+        """Return the list object of a kind with all ``items``; ``labels`` and ``fields`` are selectors."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {name: text for name, text in query.items() if text}
+        for _ in range(LISTS):
+            try:
+                return await self._pages(kind, query)
+            except errors.ClusterRefused as exc:
+                if exc.details()["status"] != _GONE:
+                    raise
+                logger.debug("The list of %s begins anew: %s", kind, exc)
+        # It changes faster than it is read: then all of it at once.
+        return await self.call("GET", self._path(kind), query={**query, "limit": "0"})
+
+    async def _pages(self, kind: str, query: Mapping[str, str]) -> Manifest:
+        """Read a list piece by piece; all pieces are of the moment of the first."""
+        page = found = await self.call("GET", self._path(kind), query=query)
+        items: list[Manifest] = list(page.get("items") or [])
+        while token := (page.get("metadata") or {}).get("continue"):
+            page = await self.call("GET", self._path(kind), query={**query, "continue": str(token)})
+            items += page.get("items") or []
+        return {**found, "items": items}
 
     async def create(self, manifest: Manifest) -> Manifest | None:
         """Make an object and return it; None when one of its name exists, maybe of an earlier try of this call."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.kube.refusals import Place
@@ -24,7 +28,33 @@ _VARIABLE = "KUBECONFIG"
 _INSIDE = "KUBERNETES_SERVICE_HOST"
 
 
-async def connect(config: KubernetesConfig) -> tuple[ApiClient, Place]:
+class Login:
+    """A client of the API; ``fingerprint`` tells the credentials it was made with from others."""
+
+    def __init__(self, api: ApiClient, fingerprint: str) -> None:
+        self.api, self.fingerprint = api, fingerprint
+        self._users = 0
+        self._retired = False
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[Self]:
+        """Keep it open meanwhile."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if self._retired and not self._users:
+                await self.api.close()
+
+    async def retire(self, *, at_once: bool = False) -> None:
+        """Close it when nobody uses it any more, or at once."""
+        self._retired = True
+        if at_once or not self._users:
+            await self.api.close()
+
+
+async def log_in(config: KubernetesConfig) -> tuple[Login, Place]:
     """Return a client of the API with its credentials, and the place for messages. Nothing is sent yet.
 
     Raises:
@@ -37,12 +67,26 @@ async def connect(config: KubernetesConfig) -> tuple[ApiClient, Place]:
     # As many as there are streams: each task that runs is followed by one.
     made.connection_pool_maxsize = 0
     context = None
-    files = None if config.in_cluster else _files(config)
+    # In threads, as all that reads files: a file may be on a disk that is far away.
+    files = None if config.in_cluster else await asyncio.to_thread(_files, config)
     if files is None:
-        _load_inside(made)
+        await asyncio.to_thread(_load_inside, made)
     else:
         context = await _load_files(made, files, config.context)
-    return ApiClient(made), Place(made.host, context)
+    try:
+        fingerprint = await asyncio.to_thread(_fingerprint, made)
+        return Login(ApiClient(made), fingerprint), Place(made.host, context)
+    except OSError as exc:
+        raise errors.InvalidField.of(
+            "context", f"its certificates cannot be used: {exc}", "Correct the file, or choose another context."
+        ) from exc
+
+
+def _fingerprint(made: Any) -> str:
+    """Return what changes with the tokens and with the content of the client's certificate and key."""
+    texts = [one.encode() for pair in sorted(made.api_key.items()) for one in pair]
+    texts += [Path(one).read_bytes() if one else b"" for one in (made.cert_file, made.key_file)]
+    return hashlib.blake2s(b"".join(b"%d:%s" % (len(one), one) for one in texts)).hexdigest()
 
 
 def pinned(config: KubernetesConfig) -> KubernetesConfig:
@@ -52,7 +96,7 @@ def pinned(config: KubernetesConfig) -> KubernetesConfig:
     change.
 
     Raises:
-        ClusterUnavailable, InvalidField: see ``connect``.
+        ClusterUnavailable, InvalidField: see ``log_in``.
     """
     files = None if config.in_cluster else _files(config)
     if files is None:
@@ -92,11 +136,12 @@ def _load_inside(made: Any) -> None:
 
 
 async def _load_files(made: Any, files: str, context: str | None) -> str:
-    from kubernetes.aio import config as loading
+    from kubernetes.aio.config.kube_config import KubeConfigLoader
 
-    wanted = _context(files, context)
+    merged, wanted = await asyncio.to_thread(_merged, files, context)
     try:
-        await loading.load_kube_config(files, context=wanted, client_configuration=made, persist_config=False)
+        loader = KubeConfigLoader(config_dict=merged, config_base_path=None, active_context=wanted)
+        await loader.load_and_set(made)
     # The border of the credentials of a stranger's file, and of the programs it names: many kinds of errors.
     except Exception as exc:
         raise errors.InvalidField.of(
@@ -106,23 +151,27 @@ async def _load_files(made: Any, files: str, context: str | None) -> str:
 
 
 def _context(files: str, given: str | None) -> str:
-    """Return the context that is meant: the one that was given, else the current one of the files."""
-    names, current = _contexts(files)
+    return _merged(files, given)[1]
+
+
+def _merged(files: str, given: str | None) -> tuple[Any, str]:
+    """Return what the files say together, and the context that is meant: that which was given, else the current one."""
+    merged, names, current = _read(files)
     wanted = given or current
     if wanted is None or wanted not in names:
         problem = f"{short(wanted)} is not in {files}" if wanted else f"is not given, and {files} has no current one"
         remedy = f"{did_you_mean(wanted or '', names)}Contexts that exist: {', '.join(sorted(names)) or 'none'}."
         raise errors.InvalidField.of("context", problem, remedy)
-    return wanted
+    return merged, wanted
 
 
-def _contexts(files: str) -> tuple[list[str], str | None]:
+def _read(files: str) -> tuple[Any, list[str], str | None]:
     import yaml
     from kubernetes.aio.config.kube_config import KubeConfigMerger
 
     try:
-        merged = KubeConfigMerger(files).config.value
-        names = [str(one["name"]) for one in merged["contexts"]]
-        return names, merged.get("current-context") or None
+        merged = KubeConfigMerger(files).config
+        names = [str(one["name"]) for one in merged.value["contexts"]]
+        return merged, names, merged.value.get("current-context") or None
     except (OSError, UnicodeError, yaml.YAMLError, LookupError, TypeError, AttributeError) as exc:
         raise errors.InvalidField.of("kubeconfig", f"{files} cannot be read: {exc}", "Correct it.") from exc

@@ -29,6 +29,9 @@ WORK = "/workspace"
 #: The label of a Job and its Pod that says which task they are; the annotation holds the id as it is.
 TASK_LABEL, TASK_ID = f"{OWN_PREFIX}task", f"{OWN_PREFIX}task-id"
 
+#: The annotation of a Job that names its Secret. Names of Jobs come again, those of their Secrets never do.
+SECRET_NAME = f"{OWN_PREFIX}secret"
+
 #: Linux takes arguments and variables up to this length, in bytes with the final zero.
 LONGEST_ARGUMENT = 128 * 1024
 
@@ -67,6 +70,7 @@ class JobTask:
     """One task as it is to run. ``number`` counts its retries; ``timeout`` and ``grace`` are seconds.
 
     ``argv`` replaces the image's own program; with ``as_arguments`` it is given to that. ``stdin`` None is empty.
+    ``kept_in`` is the name of the Secret for what must not stand in the Job (None: the Job's name).
     """
 
     task_id: str
@@ -79,11 +83,17 @@ class JobTask:
     stdin: bytes | None = field(default=None, repr=False)
     as_arguments: bool = False
     box: Box = Box()
+    kept_in: str | None = None
 
     @property
     def name(self) -> str:
         """Return the name of its Job; a task whose bridge was lost has the same again, a retry has another."""
         return object_name("mhv", self.task_id, str(self.number))
+
+    @property
+    def secret_name(self) -> str:
+        """Return the name of its Secret."""
+        return self.kept_in or self.name
 
     @property
     def needs_secret(self) -> bool:
@@ -156,12 +166,11 @@ def job_manifest(config: PoolConfig, task: JobTask, *, pool_id: str) -> Manifest
         "backoffLimit": 0,
         "activeDeadlineSeconds": deadline(kubernetes, task),
         "ttlSecondsAfterFinished": kubernetes.ttl_seconds_after_finished,
-        "template": {
-            "metadata": {name: meta[name] for name in ("labels", "annotations")},
-            "spec": _pod(config, task),
-        },
+        "template": {"metadata": {name: meta[name] for name in ("labels", "annotations")}, "spec": _pod(config, task)},
     }
     about = {"name": task.name, "namespace": kubernetes.namespace, **meta}
+    if task.needs_secret:
+        about["annotations"] = {**meta["annotations"], SECRET_NAME: task.secret_name}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec}
 
 
@@ -175,7 +184,7 @@ def secret_manifest(config: PoolConfig, task: JobTask, *, pool_id: str, job_uid:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": task.name,
+            "name": task.secret_name,
             "namespace": kubernetes_of(config).namespace,
             **_metadata(config, task, pool_id),
             "ownerReferences": [owner],
@@ -199,7 +208,6 @@ def _metadata(config: PoolConfig, task: JobTask, pool_id: str) -> Manifest:
 
 def _pod(config: PoolConfig, task: JobTask) -> Manifest:
     kubernetes = kubernetes_of(config)
-    security = pods.pod_security(kubernetes)
     volumes = [*_own_volumes(kubernetes, task), *(pods.volume(one) for one in kubernetes.volumes)]
     return without_nothing(
         {
@@ -208,7 +216,7 @@ def _pod(config: PoolConfig, task: JobTask) -> Manifest:
             "serviceAccountName": kubernetes.service_account,
             "automountServiceAccountToken": kubernetes.service_account is not None,
             "enableServiceLinks": False,
-            "securityContext": security,
+            "securityContext": pods.pod_security(kubernetes),
             **pods.placement(kubernetes),
             "initContainers": [clone(kubernetes, _mounts(kubernetes), at=_work(kubernetes))] if kubernetes.repo else [],
             "containers": [_container(config, task)],
@@ -219,8 +227,8 @@ def _pod(config: PoolConfig, task: JobTask) -> Manifest:
 
 def _container(config: PoolConfig, task: JobTask) -> Manifest:
     kubernetes, box = kubernetes_of(config), task.box
-    argv = [_literal(one) for one in _with_stdin(task)]
-    command = [_literal(box.entrypoint)] if box.entrypoint else []
+    argv = [pods.literal(one) for one in _with_stdin(task)]
+    command = [pods.literal(box.entrypoint)] if box.entrypoint else []
     security = pods.container_security(kubernetes)
     security |= without_nothing({"runAsUser": box.user, "runAsGroup": box.group})
     if box.read_only is not None:
@@ -258,9 +266,9 @@ def _stdin_key(task: JobTask) -> str:
 
 def _env(kubernetes: KubernetesConfig, task: JobTask) -> list[Manifest]:
     plain = {"HOME": pods.TEMPORARY, **git_env(kubernetes), **kubernetes.env, **task.env}
-    found: list[Manifest] = [{"name": name, "value": _literal(value)} for name, value in plain.items()]
+    found: list[Manifest] = [{"name": name, "value": pods.literal(value)} for name, value in plain.items()]
     for name in task.secrets:
-        found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": task.name, "key": name}}})
+        found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": task.secret_name, "key": name}}})
     return found
 
 
@@ -278,7 +286,7 @@ def _own_volumes(kubernetes: KubernetesConfig, task: JobTask) -> list[Manifest]:
     found: list[Manifest] = [{"name": name, "emptyDir": {}} for name in _writable(kubernetes)]
     if task.stdin is not None:
         key = _stdin_key(task)
-        source = {"secretName": task.name, "items": [{"key": key, "path": key}]}
+        source = {"secretName": task.secret_name, "items": [{"key": key, "path": key}]}
         found.append({"name": "mahavishnu-task", "secret": source})
     return found
 
@@ -290,7 +298,3 @@ def _mounts(kubernetes: KubernetesConfig, task: JobTask | None = None) -> list[M
     if task is not None and task.stdin is not None:
         found.append({"name": "mahavishnu-task", "mountPath": _PRIVATE, "readOnly": True})
     return [*found, *(pods.mount(one) for one in kubernetes.volumes)]
-
-
-def _literal(text: str) -> str:
-    return text.replace("$", "$$")

@@ -7,16 +7,13 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.kube.connection import connect
+from mahavishnu_pools.kube.connection import Login, log_in
 from mahavishnu_pools.kube.objects import Manifest
 from mahavishnu_pools.kube.refusals import Answer, Place, refused, unreachable
 from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
-
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiClient
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +46,8 @@ class Transport:
         self._config = config
         self._patience = patience
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._api: ApiClient
+        self._logging_in = asyncio.Lock()
+        self._login: Login
         self.place: Place
         self.namespace = config.namespace
 
@@ -57,13 +55,13 @@ class Transport:
         """Read the configuration; nothing is sent.
 
         Raises:
-            ClusterUnavailable, InvalidField: see ``connect``.
+            ClusterUnavailable, InvalidField: see ``log_in``.
         """
-        self._api, self.place = await connect(self._config)
+        self._login, self.place = await log_in(self._config)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._api.close()
+        await self._login.retire(at_once=True)
 
     async def call(
         self,
@@ -146,29 +144,41 @@ class Transport:
     ) -> AsyncIterator[Any]:
         headers = {"Accept": "application/json", **({"Content-Type": content} if body is not None else {})}
         for again in (True, False):
-            pairs = list((query or {}).items())
-            sent = await self._api.param_serialize(
-                method, path, query_params=pairs, header_params=dict(headers), body=body, auth_settings=["BearerToken"]
-            )
-            answered = await self._api.call_api(*sent, _request_timeout=limits or TRY_TIMEOUT)
-            response = answered.response
-            if response.status == 401 and again and await self._logged_in_again():
-                response.release()
-                continue
-            break
-        try:
-            yield response
-        finally:
-            # Closed, not kept: what was not read to its end cannot be used again.
-            response.close() if not response.content.at_eof() else response.release()
+            async with self._login.used() as login:
+                pairs = list((query or {}).items())
+                sent = await login.api.param_serialize(
+                    *(method, path),
+                    query_params=pairs,
+                    header_params=dict(headers),
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                response = (await login.api.call_api(*sent, _request_timeout=limits or TRY_TIMEOUT)).response
+                try:
+                    if response.status == 401 and again and await self._logged_in_again(login):
+                        continue
+                    yield response
+                    return
+                finally:
+                    # Closed, not kept: what was not read to its end cannot be used again.
+                    response.close() if not response.content.at_eof() else response.release()
 
-    async def _logged_in_again(self) -> bool:
+    async def _logged_in_again(self, refused: Login) -> bool:
         """Read the credentials again, which may have been renewed; False when they are the same."""
-        before = dict(self._api.configuration.api_key)
-        fresh, _ = await connect(self._config)
-        await fresh.close()
-        self._api.configuration.api_key = fresh.configuration.api_key
-        return bool(before != fresh.configuration.api_key)
+        async with self._logging_in:
+            if self._login is not refused:
+                return True  # another request was faster
+            try:
+                fresh, _ = await log_in(self._config)
+            except errors.MahavishnuError as exc:
+                logger.warning("Credentials cannot be read again: %s", exc, extra={"action": "log_in"})
+                return False
+            if fresh.fingerprint == refused.fingerprint:
+                await fresh.retire()
+                return False
+            self._login = fresh
+            await refused.retire()
+            return True
 
 
 def _cause(exc: BaseException) -> str:

@@ -15,6 +15,7 @@ from mahavishnu_pools.manager.move_verbs import MoveVerbs
 from mahavishnu_pools.manager.report_verbs import ReportVerbs
 from mahavishnu_pools.manager.restart_verbs import RestartVerbs
 from mahavishnu_pools.manager.retry_verbs import RetryVerbs
+from mahavishnu_pools.manager.schedule_verbs import ScheduleVerbs
 
 __all__ = ["PoolManager"]
 
@@ -31,6 +32,7 @@ class PoolManager(
     RetryVerbs,
     LimitVerbs,
     EventVerbs,
+    ScheduleVerbs,
 ):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 

@@ -7,6 +7,7 @@ from typing import Any
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager.pool_verbs import PoolVerbs
 from mahavishnu_pools.schemas.limits import Budget, UsageRow
+from mahavishnu_pools.schemas.pool import PoolInfo
 from mahavishnu_pools.store import limits
 from mahavishnu_pools.store.pools import PoolRecord, read_pools
 
@@ -42,6 +43,17 @@ class LimitVerbs(PoolVerbs):
             while count := await run(limits.free_cooling(cooling[worker_type], pool.pool_id)):
                 freed += count
         return freed
+
+    async def limit_rate(self, pool: str, rate: str | None) -> PoolInfo:
+        """Have a pool start at most so many tasks (``30/m``; None: as many as it can), from now on.
+
+        Raises:
+            InvalidField: it is no rate.
+            PoolNotFound, PoolGone: there is no such pool.
+        """
+        record = await self._record(pool)
+        await (await self._connected()).store.run(limits.limit_rate(record.pool_id, record.config, rate=rate))
+        return (await self._record(record.pool_id)).info()
 
     async def usage(self, *, days: int = 30, pool: str | None = None) -> tuple[UsageRow, ...]:
         """Return what AI tasks used, newest day first, of the last 1 to 400 days (UTC), by pool and task type.

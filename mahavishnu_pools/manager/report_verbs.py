@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from mahavishnu_pools.manager.pool_verbs import PoolVerbs
+from mahavishnu_pools.memory.sinks.plugins import sink_names
 from mahavishnu_pools.metrics.exporter import exposition
 from mahavishnu_pools.pools import reports
 from mahavishnu_pools.pools.outsides import seen_from_outside
-from mahavishnu_pools.store.outbox import SINKS, read_sinks
+from mahavishnu_pools.store.outbox import read_sinks
 from mahavishnu_pools.store.pools import list_nodes, read_pools
 from mahavishnu_pools.store.tasks import read_recent
 
@@ -45,5 +46,5 @@ class ReportVerbs(PoolVerbs):
         return await exposition((await self._connected()).store)
 
     async def _memory_sync(self) -> dict[str, Any]:
-        states = await (await self._connected()).store.run(read_sinks(*SINKS))
-        return reports.memory_sync(dict(zip(SINKS, states, strict=True)))
+        states = await (await self._connected()).store.run(read_sinks(*sink_names()))
+        return reports.memory_sync(dict(zip(sink_names(), states, strict=True)))

@@ -45,6 +45,7 @@ class TaskVerbs(Connected):
         *,
         pool: str | None = None,
         pool_selector: PoolSelector | str | None = None,
+        pool_affinity: str | None = None,
         filters: PoolFilter | None = None,
         batch_id: str | None = None,
     ) -> list[Submitted]:
@@ -54,7 +55,7 @@ class TaskVerbs(Connected):
             InvalidField, UnknownChoice, PayloadTooLarge: a task cannot be used; none was sent.
             PoolNotFound, PoolGone, MissingProgram, NoPoolAvailable: no pool can take them.
         """
-        return await self._submit(list(tasks), Wish(pool, pool_selector, None, filters), batch_id)
+        return await self._submit(list(tasks), Wish(pool, pool_selector, pool_affinity, filters), batch_id)
 
     async def execute_on_pool(self, pool_id: str, task: Task, *, wait_timeout: float | None = None) -> TaskResult:
         """Run a task on a pool (id or name) and return its outcome, also when it failed; raises like ``result``."""

@@ -20,10 +20,11 @@ from mahavishnu_pools.memory.search import Hits, catch_up, index_of, search_all
 from mahavishnu_pools.memory.set_aside import list_aside, purge_aside, retry_aside
 from mahavishnu_pools.memory.sinks.akosha import AkoshaSink
 from mahavishnu_pools.memory.sinks.interface import Sink
+from mahavishnu_pools.memory.sinks.plugins import plugin_sinks, sink_names
 from mahavishnu_pools.memory.sinks.session_buddy import SessionBuddySink
 from mahavishnu_pools.settings import Settings, load_settings
 from mahavishnu_pools.store.client import AsyncStore
-from mahavishnu_pools.store.outbox import SINKS, read_sinks
+from mahavishnu_pools.store.outbox import read_sinks
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -42,7 +43,9 @@ class StoreOwner(Protocol):
 
 
 class MemoryAggregator:
-    """Delivers to Session-Buddy and Akosha. ``sync_interval`` is in seconds; what is None comes from the settings.
+    """Delivers to Session-Buddy, Akosha and the sinks of plug-ins. What is None comes from the settings.
+
+    ``sync_interval`` is in seconds.
 
     Raises:
         InvalidField: the interval is no number of seconds above 0.
@@ -90,7 +93,7 @@ class MemoryAggregator:
         Raises:
             RedisUnavailable: they cannot be read.
         """
-        return await list_aside(await pool_manager.memory_store(), SINKS)
+        return await list_aside(await pool_manager.memory_store(), sink_names())
 
     async def retry_set_aside(self, pool_manager: StoreOwner) -> dict[str, Any]:
         """Send the refused records again; return ``delivered`` and ``set_aside`` (what is left), and ``errors``.
@@ -103,7 +106,7 @@ class MemoryAggregator:
             done = {sink.name: await retry_aside(store, sink) for sink in sinks}
         return {
             "delivered": sum(one.confirmed for one in done.values()),
-            "set_aside": sum(state.aside for state in await store.run(read_sinks(*SINKS))),
+            "set_aside": sum(state.aside for state in await store.run(read_sinks(*sink_names()))),
             "errors": {name: one.error for name, one in done.items() if one.error},
         }
 
@@ -113,7 +116,7 @@ class MemoryAggregator:
         Raises:
             RedisUnavailable: they cannot be reached.
         """
-        return await purge_aside(await pool_manager.memory_store(), SINKS)
+        return await purge_aside(await pool_manager.memory_store(), sink_names())
 
     async def cross_pool_search(
         self, query: str, pool_manager: StoreOwner, limit: int = 10, *, filters: Filters | None = None
@@ -157,7 +160,7 @@ class MemoryAggregator:
 async def sync(store: AsyncStore, settings: Settings, *, force: bool) -> dict[str, Any]:
     """Deliver the outbox to every sink; see ``MemoryAggregator.collect_and_sync``."""
     done = await _delivered(store, settings, force=force) if settings.memory_aggregation_enabled else {}
-    states = await store.run(read_sinks(*SINKS))
+    states = await store.run(read_sinks(*sink_names()))
     return {
         "pools_synced": len(frozenset[str]().union(*(one.pools for one in done.values()))),
         "memory_items_synced": sum(one.confirmed for one in done.values()),
@@ -188,7 +191,7 @@ async def opened_sinks(settings: Settings) -> AsyncIterator[list[Sink]]:
         akosha = McpClient(settings.akosha_url, token=_secret(settings.akosha_token))
         for client in (buddy, akosha):
             await stack.enter_async_context(client)
-        yield [SessionBuddySink(buddy), AkoshaSink(akosha)]
+        yield [SessionBuddySink(buddy), AkoshaSink(akosha), *plugin_sinks(settings)]
 
 
 def sync_once(settings: Settings | None = None, *, redis_url: str) -> dict[str, Any]:

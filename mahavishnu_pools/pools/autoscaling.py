@@ -92,13 +92,18 @@ class Autoscaler:
         self._needs.append((sample.at, max(need, sample.running, _rounded_up(flow.busy))))
         while self._needs[0][0] < sample.at - self.rules.quiet:
             self._needs.popleft()
-        if sample.chosen_at is not None and sample.at < sample.chosen_at + self.rules.hold:
+        if sample.chosen_at is not None and abs(sample.at - sample.chosen_at) < self.rules.hold:
             return None
         return self._outside(sample, limits) or self._grow(sample, need, limits) or self._shrink(sample, limits)
 
     def _remember(self, sample: Sample) -> None:
         if self._samples and sample.ended < self._samples[-1].ended:
             self._samples.clear()  # another life of the pool's figures
+        if self._samples and sample.at < self._samples[-1].at:
+            # The clock was put back: nothing that was seen has a time that means anything now.
+            self._samples.clear()
+            self._needs.clear()
+            self._waiting_since = self._first_look = None
         if self._first_look is None:
             self._first_look = sample.at
         self._samples.append(sample)
@@ -121,8 +126,11 @@ class Autoscaler:
         return Flow(max(0.0, (ended + held) / passed), seconds, ended * min(seconds, passed) / passed)
 
     def _need(self, sample: Sample, flow: Flow) -> int:
-        """Return how many workers what is there now needs; no more than there are tasks are of use."""
+        """Return how many workers what is there now needs; no more than tasks can run at once are of use."""
         tasks = sample.queued + sample.running
+        if sample.rate is not None:
+            started = max(sample.running, sample.rate * (flow.seconds or 0.0))
+            tasks = min(tasks, _rounded_up(started + sample.rate))
         if flow.seconds is None:
             return tasks
         backlog = sample.queued * flow.seconds / self.rules.target_wait

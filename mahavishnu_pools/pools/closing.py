@@ -22,6 +22,7 @@ from mahavishnu_pools.store.pools import (
 
 if TYPE_CHECKING:
     from mahavishnu_pools.broker.watching import PoolWatch
+    from mahavishnu_pools.pools.interface import Outside
     from mahavishnu_pools.schemas.pool import PoolConfig
     from mahavishnu_pools.settings import Settings
     from mahavishnu_pools.store.client import AsyncStore
@@ -68,7 +69,10 @@ class Closer:
         why = reason or "it is being closed"
         if drain is not None and closing.before.running:
             await self._let_end(closing, seconds=drain, reason=why)
-        await self._remove_outside(closing.before)
+        outside = pool_type(closing.before.config.pool_type).outside(closing.before.config, self._settings)
+        # Before the pool leaves the registry: whoever is interrupted here can close it again.
+        if outside is not None and not outside.outlives_workers:
+            await self._remove_outside(closing.before, outside)
         try:
             await self._store.run(change_pool(pool_id, status=PoolStatus.STOPPED, reason=why))
         except errors.PoolNotFound:
@@ -84,15 +88,13 @@ class Closer:
                 f"The workers of pool {pool_id} did not stop within {limit:g} s. Close it again later.",
                 pool_id=pool_id,
             )
+        if outside is not None and outside.outlives_workers:
+            await self._remove_outside(closing.before, outside)
         logger.info("Closed pool %s", pool_id, extra={"action": "close", "pool_id": pool_id})
         # Who removes a pool, this client or an agent, ends what waits first: all of that was cancelled.
         return max(closing.cancelled, closing.before.queued)
 
-    async def _remove_outside(self, pool: PoolRecord) -> None:
-        # Before the pool leaves the registry: whoever is interrupted here can close it again.
-        outside = pool_type(pool.config.pool_type).outside(pool.config, self._settings)
-        if outside is None:
-            return
+    async def _remove_outside(self, pool: PoolRecord, outside: Outside) -> None:
         try:
             await outside.remove(pool.pool_id, pool.config)
         except errors.MahavishnuError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -12,6 +13,8 @@ from mahavishnu_pools.pools.interface import PoolType
 from mahavishnu_pools.pools.kubernetes import KUBERNETES
 from mahavishnu_pools.pools.mahavishnu import MAHAVISHNU
 from mahavishnu_pools.pools.session_buddy import SESSION_BUDDY
+
+logger = logging.getLogger(__name__)
 
 #: Entry points of this group name PoolType objects.
 ENTRY_POINT_GROUP = "mahavishnu_pools.pool_types"
@@ -32,6 +35,21 @@ def pool_type(name: str) -> PoolType:
     if name not in plugins:
         raise errors.UnknownChoice.of("pool type", name, [*BUILT_IN, *plugins])
     return plugins[name]
+
+
+@cache
+def on_nodes(name: str) -> bool:
+    """Tell whether node agents run the pools of a type; False: others do, or it is not installed here."""
+    if name in BUILT_IN:
+        return BUILT_IN[name].on_nodes
+    try:
+        return pool_type(name).on_nodes
+    except errors.UnknownChoice:
+        return False
+    # The border to installed plug-ins: a broken one must not end an agent.
+    except Exception:
+        logger.exception("a plug-in cannot be loaded", extra={"action": "load_pool_type", "pool_type": name})
+        return False
 
 
 @cache

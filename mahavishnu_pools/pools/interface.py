@@ -128,6 +128,11 @@ class Outside(Protocol):
         """Return the seconds workers may take to come up."""
         ...
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Tell whether it is removed after the pool's workers have ended: what they use is not taken from them."""
+        ...
+
     async def check(self, config: PoolConfig) -> None:
         """Refuse what cannot be made there; nothing is changed."""
         ...
@@ -141,7 +146,7 @@ class Outside(Protocol):
         ...
 
     async def remove(self, pool_id: str, config: PoolConfig) -> None:
-        """Remove all of it; called before the pool is taken out of the registry."""
+        """Remove all of it; called before the pool is taken out of the registry, unless it outlives the workers."""
         ...
 
     async def trouble(self, pool_id: str, config: PoolConfig) -> Trouble | None:
@@ -160,7 +165,8 @@ class PoolType:
 
     ``check`` must raise ``InvalidInput`` when a configuration cannot be used. ``scalable`` tells whether the number of
     workers may change. ``handle`` makes a handle of the pool with this id. ``outside`` returns what makes and removes
-    what such a pool needs elsewhere, None: it needs nothing.
+    what such a pool needs elsewhere, None: it needs nothing. With ``on_nodes`` node agents run its worker groups, those
+    that know the type; without, the type has to bring what runs its tasks.
     """
 
     name: str
@@ -168,3 +174,4 @@ class PoolType:
     handle: Callable[[str, PoolConfig, Operations], Pool]
     scalable: bool = True
     outside: Callable[[PoolConfig, Settings], Outside | None] = nothing_outside
+    on_nodes: bool = True

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.kube.client import Cluster
 from mahavishnu_pools.kube.deployment_status import DeploymentStatus, deployment_status
-from mahavishnu_pools.kube.deployments import deployment_manifests, pod_of, types_name
+from mahavishnu_pools.kube.deployments import deployment_manifests, pod_of
 from mahavishnu_pools.kube.objects import POOL_ID, Manifest, base_name, kubernetes_of, selector
 from mahavishnu_pools.kube.pod_settings import pod_settings
+from mahavishnu_pools.kube.pool_objects import pool_objects
 from mahavishnu_pools.kube.refusals import no_rights
 from mahavishnu_pools.kube.rights import Right, rights_of
 from mahavishnu_pools.kube.scaling import autoscaler, pods_for, scales
@@ -19,6 +21,8 @@ from mahavishnu_pools.pools.interface import Trouble
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolConfig
     from mahavishnu_pools.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 #: Kinds of objects a new number of Pods stands in; they are left alone when the rest is applied again.
 _SCALED_BY = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
@@ -65,6 +69,11 @@ class DeploymentOutside:
     def start_timeout(self) -> float:
         """Return the seconds workers may take to come up: nodes may have to be added, and images pulled."""
         return self._kubernetes.start_timeout
+
+    @property
+    def outlives_workers(self) -> bool:
+        """Return False: its Pods are the workers."""
+        return False
 
     async def check(self, config: PoolConfig) -> None:
         """Have the cluster say what it would refuse; nothing is made.
@@ -150,21 +159,18 @@ class DeploymentOutside:
         Raises:
             ClusterRefused, ClusterUnavailable: see ``Cluster``; some of it may be left, and it can be tried again.
         """
-        name = base_name(config)
         async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
-            existing = await cluster.get("Deployment", name)
+            existing = await cluster.get("Deployment", base_name(config))
             if existing is not None and _owner(existing) not in (pool_id, None):
                 return
-            if scales(config):
-                await cluster.delete(autoscaler(config, pool_id=pool_id, least=1)["kind"], name)
-            for kind in ("Deployment", "PodDisruptionBudget", "ConfigMap"):
-                await cluster.delete(kind, name)
-            if _has_secret(config, self._settings):
-                await cluster.delete("Secret", name)
-            if self._settings.worker_types_file is not None:
-                await cluster.delete("ConfigMap", types_name(config))
-            if self._kubernetes.service_account is None:
-                await cluster.delete("ServiceAccount", name)
+            for one in pool_objects(config, existing):
+                try:
+                    await cluster.delete(one.kind, one.name)
+                except errors.ClusterRefused as exc:
+                    if one.certain:
+                        raise
+                    # It may not even be looked for, so whoever granted the rights did not expect it there.
+                    logger.info("Whether there is a %s %s is not known: %s", one.kind, one.name, exc.message)
 
     async def trouble(self, pool_id: str, config: PoolConfig) -> Trouble | None:
         """Return what keeps Pods from working, else what the autoscaler complains of."""
@@ -199,11 +205,6 @@ async def status_of(config: PoolConfig) -> DeploymentStatus | None:
 
 async def _nothing() -> None:
     return None
-
-
-def _has_secret(config: PoolConfig, settings: Settings) -> bool:
-    """Tell whether a Secret was made for the pool's Pods."""
-    return kubernetes_of(config).redis_url_secret is None or settings.message_signing_key is not None
 
 
 def _owner(deployment: Manifest) -> str | None:

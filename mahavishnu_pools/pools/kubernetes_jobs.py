@@ -26,6 +26,9 @@ _NOBODY = "pool_of_a_trial"
 #: With this right the cluster says of a Pod what it would say of those of Jobs, before there is one.
 _TRY_PODS = Right("", "pods", ("create",))
 
+#: Seconds the cluster may take for one call, with all its tries, when a pool is spawned.
+PATIENCE = 30.0
+
 #: Seconds the cluster may take to answer when it is only looked at, or cleared of what goes by itself later.
 _LOOK_PATIENCE, _CLEAR_PATIENCE = 10.0, 10.0
 
@@ -54,6 +57,11 @@ class JobsOutside:
         """Return the seconds the bridge may take to come up."""
         return self._settings.spawn_timeout
 
+    @property
+    def outlives_workers(self) -> bool:
+        """Return True: a bridge that lives would take its Jobs for lost."""
+        return True
+
     async def check(self, config: PoolConfig) -> None:
         """Have the cluster say what it would refuse; nothing is made.
 
@@ -61,7 +69,7 @@ class JobsOutside:
             ClusterRefused: a right or the namespace is missing, or Jobs like those of this pool are refused.
             ClusterUnavailable: it does not answer.
         """
-        async with Cluster(self._kubernetes) as cluster:
+        async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
             missing = await cluster.missing_rights(rights_of(self._kubernetes))
             if missing:
                 raise no_rights(cluster.place, cluster.namespace, missing)
@@ -80,7 +88,7 @@ class JobsOutside:
         """
         if not self._kubernetes.create_namespace:
             return
-        async with Cluster(self._kubernetes) as cluster:
+        async with Cluster(self._kubernetes, patience=PATIENCE) as cluster:
             if await cluster.get("Namespace", cluster.namespace) is None:
                 await cluster.create(namespace_manifest(cluster.namespace))
 

@@ -175,6 +175,10 @@ class Chooser:
         )
         return choice(selector, among)
 
+    def check(self, wish: Wish) -> None:
+        """Refuse a strategy that does not exist, or one without the key it needs; raises like ``choose``."""
+        self._selector(wish)
+
     def _selector(self, wish: Wish) -> tuple[PoolSelector, str | None]:
         if wish.selector is None:
             return (PoolSelector.AFFINITY if wish.affinity else self._default_strategy()), wish.affinity

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors, names, task_types
+from mahavishnu_pools.pools.factory import on_nodes
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter, View, cannot_run, misses
 from mahavishnu_pools.routing.rebalance import Plan, Shift, Stand, picker, window_of
 from mahavishnu_pools.schemas.moving import TaskMove
-from mahavishnu_pools.schemas.pool import GROUP_TYPES, PoolSelector, PoolStatus
+from mahavishnu_pools.schemas.pool import PoolSelector, PoolStatus
 from mahavishnu_pools.store.moves import PLACES, MoveOrder, count_waiting, move
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def unfit(pool: PoolRecord) -> str | None:
 
 def is_dead(pool: PoolRecord) -> bool:
     """Tell whether no living node has a worker group of the pool that is ready."""
-    return pool.config.pool_type in GROUP_TYPES and pool.ready_workers == 0
+    return on_nodes(pool.config.pool_type) and pool.ready_workers == 0
 
 
 def same_kind(pool: PoolRecord, other: PoolRecord) -> bool:

@@ -19,11 +19,22 @@ UNITS: Mapping[str, int] = MappingProxyType({"s": 1, "m": 60, "h": 3600})
 _RATE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)/([smh])")
 
 
-def _rate_is_usable(value: str) -> str:
+def is_rate(value: str) -> bool:
+    """Tell whether a text is a rate of more than nothing."""
     match = _RATE.fullmatch(value)
-    if match is None or float(match[1]) <= 0:
+    return match is not None and float(match[1]) > 0
+
+
+def _rate_is_usable(value: str) -> str:
+    if not is_rate(value):
         raise ValueError(f"{short(value)} is no rate: write tasks per second, minute or hour, as 2/s, 30/m or 100/h")
     return value
+
+
+def per_second(rate: str) -> float:
+    """Return how many starts a second a rate is; it must be one."""
+    number, _, unit = rate.partition("/")
+    return float(number) / UNITS[unit]
 
 
 #: So many task starts per second, minute or hour: ``2/s``, ``30/m``, ``0.5/h``.

@@ -74,10 +74,6 @@ SESSION_BUDDY = "session-buddy"
 #: Pool types whose number of workers nobody chooses, and that number.
 FIXED_WORKERS: Mapping[str, int] = MappingProxyType({SESSION_BUDDY: 3})
 
-#: Pool types whose workers are groups of a node agent (a bridge is one, and each Pod of a deployment has an agent).
-#: Others are run elsewhere.
-GROUP_TYPES = frozenset({"mahavishnu", SESSION_BUDDY, KUBERNETES})
-
 
 def _kubernetes_config(given: Any) -> KubernetesConfig | None:
     # Making its validators takes a tenth of the time of `pools list`, where nobody has such a pool.

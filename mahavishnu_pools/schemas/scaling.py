@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Sample:
     """What was seen of a pool at a time (seconds).
 
-    ``waited`` is how long the longest waiting task has waited. ``ended`` counts runs that ended since the pool was
-    made, ``run_seconds`` is how long they took together. ``chosen_at`` is when
-    somebody chose the number of workers by hand, None: never.
+    ``queued`` tasks could run now, had they workers. ``waited`` is how long the longest waiting task has waited.
+    ``ended`` counts runs that ended since the pool was made, ``run_seconds`` is how long they took together.
+    ``chosen_at`` is when somebody chose the number of workers by hand, None: never. ``rate`` is how many tasks a second
+    the pool may start, None: any number.
     """
 
     at: float
@@ -22,3 +23,4 @@ class Sample:
     ended: int
     run_seconds: float
     chosen_at: float | None = None
+    rate: float | None = None

@@ -121,7 +121,9 @@ class _Routed(Value):
     pool_affinity: str | None = Field(default=None, description="Tasks with the same key go to the same pool.")
 
 
-class _Filtered(Value):
+class Filtered(Value):
+    """What pools must be like."""
+
     pool_type: str | None = Field(default=None, description="Only pools of this type.")
     tags: list[str] = Field(default_factory=list, description="Only pools with all these tags.")
     region: str | None = Field(default=None, description="Only pools in this region.")
@@ -141,17 +143,25 @@ class ExecuteOnPool(_Waiting, Work, OnePool):
     """A task for a pool."""
 
 
-class RouteTask(_Waiting, _Filtered, _Routed, Work):
+class RouteTask(_Waiting, Filtered, _Routed, Work):
     """A task for the pool that is chosen for it."""
 
 
-class SubmitTask(_Filtered, _Routed, Work):
+class SubmitTask(Filtered, _Routed, Work):
     """A task that is not waited for."""
 
     pool_id: str | None = Field(default=None, description="Id or name of the pool; none: one is chosen.")
 
 
-class Distribute(_Waiting, _Filtered, Work):
+class SubmitTasks(Filtered):
+    """Many tasks that are not waited for."""
+
+    tasks: list[Work] = Field(min_length=1, max_length=10_000, description="What each is to do, as in pool_submit.")
+    pool_id: str | None = Field(default=None, description="Id or name of the pool; none: one is chosen for each.")
+    pool_selector: PoolSelector | None = Field(default=None, description="How pools are chosen.")
+
+
+class Distribute(_Waiting, Filtered, Work):
     """A task whose list is split over several pools."""
 
     strategy: DistributionStrategy = Field(
@@ -179,6 +189,7 @@ class ListTasks(Value):
     pool_id: str | None = Field(default=None, description="Only those of this pool (id or name).")
     status: list[TaskStatus] = Field(default_factory=list, description="Only these; none: all.")
     batch_id: str | None = Field(default=None, description="Only those of this batch, in input order.")
+    since: str | None = Field(default=None, description="Only those sent since: 15m, 2h, 1d, or an ISO time.")
     limit: int = Field(default=50, ge=1, le=1000, description="The newest so many.")
 
 
@@ -190,11 +201,12 @@ class ReadLog(Value):
 
 
 class CancelTasks(Value):
-    """What is to end: a task, a batch, or what waits in a pool. Exactly one is given."""
+    """What is to end: a task, a batch, what waits in a pool, or what waits in all. Exactly one is given."""
 
     task_id: str | None = Field(default=None, description="Id of the task.")
     batch_id: str | None = Field(default=None, description="All tasks of this batch.")
     pool_id: str | None = Field(default=None, description="All waiting tasks of this pool (id or name).")
+    queued: Literal[True] | None = Field(default=None, description="True: all waiting tasks of all pools.")
 
 
 class RetryTasks(Value):
@@ -208,9 +220,18 @@ class RetryTasks(Value):
 class SearchMemory(Value):
     """What is looked for in the memories of finished tasks."""
 
-    query: str = Field(description="Words to look for.")
+    query: str = Field(description='Words, a "phrase" or begin*; empty: the newest.')
     limit: int = Field(default=10, ge=1, le=1000, description="At most so many.")
-    pool_id: str | None = Field(default=None, description="Only those of this pool (id or name).")
+    pool_id: str | None = Field(
+        default=None, description="Only those of this pool (name, or id, also of a closed one)."
+    )
+    pool_type: str | None = Field(default=None, description="Only those of pools of this type.")
+    task_id: str | None = Field(default=None, description="Only this task.")
+    status: Literal["completed", "failed", "timeout", "cancelled", "dead"] | None = Field(
+        default=None, description="Only tasks that ended so."
+    )
+    since: str | None = Field(default=None, description="Only later ones: 15m, 2h, 1d, or an ISO time.")
+    until: str | None = Field(default=None, description="Only earlier ones.")
 
 
 class SpawnWorkers(Value):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_tools import Answer, Caller, Tool
 from mahavishnu_pools.memory.query import Filters
+from mahavishnu_pools.moments import moment
 from mahavishnu_pools.schemas.task_batch import Retried
 from mahavishnu_pools.server import arguments, results, texts
 from mahavishnu_pools.server.pools import Pools
@@ -29,7 +31,7 @@ class FindingTools:
         """Return the tools."""
         a, r = arguments, results
         task = "Tell how a task or a batch is, with its outcome once it has one."
-        cancel = "End a task, the tasks of a batch, or what waits in a pool."
+        cancel = "End a task, the tasks of a batch, or what waits in a pool or in all."
         search = "Search what finished tasks of all pools did and said."
         return (
             Tool("pool_task", task, a.OneTask, self.task, r.TaskOrBatch, attended=True, reads=True),
@@ -66,7 +68,9 @@ class FindingTools:
     async def tasks(self, given: arguments.ListTasks) -> Answer:
         """List tasks."""
         manager = await self._pools.manager()
-        found = await manager.tasks(pool=given.pool_id, status=given.status, batch=given.batch_id, limit=given.limit)
+        which = {"pool": given.pool_id, "batch": given.batch_id}
+        since = _moment(given.since, "since")
+        found = await manager.tasks(**which, status=given.status, since=since, limit=given.limit)
         value = results.TaskList(total=len(found), tasks=found)
         return Answer(texts.listed(f"{len(found)} tasks", map(texts.brief, found)), value.model_dump(mode="json"))
 
@@ -87,14 +91,16 @@ class FindingTools:
         """End tasks."""
         manager = await self._pools.manager()
         counts = {"cancelled": 0, "asked": 0, "finished": 0}
-        which = _only("task_id, batch_id or pool_id", **given.model_dump())
+        which = _only("task_id, batch_id, pool_id or queued", **given.model_dump())
         if which == "task_id":
             said = await manager.cancel(str(given.task_id), reason="It was cancelled by an MCP client.")
             counts[said if said in counts else "finished"] = 1
         elif which == "batch_id":
             counts |= await manager.cancel_batch(str(given.batch_id))
         else:
-            counts["cancelled"] = await manager.cancel_queued(str(given.pool_id))
+            one = given.pool_id
+            pools = [one] if one is not None else [pool.pool_id for pool in await manager.list_pools()]
+            counts["cancelled"] = sum([await manager.cancel_queued(pool) for pool in pools])
         text = "{cancelled} will not run, {asked} are being stopped, {finished} had ended before".format(**counts)
         return Answer(text, dict(counts))
 
@@ -111,17 +117,25 @@ class FindingTools:
     async def search(self, given: arguments.SearchMemory) -> Answer:
         """Search memories."""
         manager = await self._pools.manager()
-        pool_id = None if given.pool_id is None else (await manager.pool_info(given.pool_id)).pool_id
-        filters = None if pool_id is None else Filters(pool_id=pool_id)
+        pool_id = given.pool_id
+        if pool_id is not None and not pool_id.startswith(names.POOL_ID_PREFIX):  # the id may be of one that is gone
+            pool_id = (await manager.pool_info(pool_id)).pool_id
+        chosen = given.model_dump(include={"pool_type", "task_id", "status"})
+        times = {name: _moment(getattr(given, name), name) for name in ("since", "until")}
+        filters = Filters(pool_id=pool_id, **chosen, **times)
         hits = await manager.search_memory(given.query, limit=given.limit, filters=filters)
         value = results.Found(total=len(hits), results=list(hits), notes=hits.notes)
         lines = (f"task {hit['task_id']}: {' '.join(str(hit['content']).split())[:SHOWN]}" for hit in hits)
         return Answer(texts.listed(f"🔍 {len(hits)} found", [*lines, *hits.notes]), value.model_dump(mode="json"))
 
 
-def _only(names: str, **given: str | None) -> str:
+def _moment(given: str | None, name: str) -> datetime | None:
+    return None if given is None else moment(given, name=name)
+
+
+def _only(choices: str, **given: str | bool | None) -> str:
     """Return the name of the one argument that was given."""
     found = [name for name, value in given.items() if value is not None]
     if len(found) != 1:
-        raise errors.InvalidField.of(names, f"{len(found)} were given", "Give exactly one.")
+        raise errors.InvalidField.of(choices, f"{len(found)} were given", "Give exactly one.")
     return found[0]

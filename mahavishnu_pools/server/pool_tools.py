@@ -22,6 +22,7 @@ class PoolTools:
     def tools(self) -> Sequence[Tool]:
         """Return the tools."""
         a, r = arguments, results
+        restart = "Start a pool's workers anew with the code there is now; no task is lost."
         return (
             Tool("pool_spawn", "Make a pool of workers; an equal one is taken.", a.SpawnPool, self.spawn, PoolInfo),
             Tool("pool_list", "List the pools.", a.ListPools, self.list, r.PoolList, reads=True),
@@ -30,6 +31,7 @@ class PoolTools:
             Tool("pool_scale", "Change a pool's number of workers.", a.ScalePool, self.scale, PoolInfo),
             Tool("pool_pause", "Start no more tasks of a pool; running ones go on.", a.OnePool, self.pause, PoolInfo),
             Tool("pool_resume", "Go on after a pause or a drain.", a.OnePool, self.resume, PoolInfo),
+            Tool("pool_restart", restart, a.OnePool, self.restart, PoolInfo),
             Tool("pool_drain", "Take no new tasks; running ones end.", a.DrainPool, self.drain, DrainedPool),
             Tool("pool_rebalance", "Even out what waits in pools.", a.Rebalance, self.rebalance, Rebalanced),
             Tool("pool_close", "Close a pool and remove it.", a.ClosePool, self.close, ClosedPool),
@@ -82,6 +84,10 @@ class PoolTools:
     async def resume(self, given: arguments.OnePool) -> Answer:
         """Resume a pool."""
         return _pool("✅ Resumed", await (await self._pools.manager()).resume_pool(given.pool_id))
+
+    async def restart(self, given: arguments.OnePool) -> Answer:
+        """Restart a pool."""
+        return _pool("✅ Restarted", await (await self._pools.manager()).restart_pool(given.pool_id))
 
     async def drain(self, given: arguments.DrainPool) -> Answer:
         """Drain a pool."""

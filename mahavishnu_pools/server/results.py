@@ -59,6 +59,15 @@ class Submitted(Value):
     new: bool = Field(description="False: it had been submitted before, under the same idempotency key.")
 
 
+class SubmittedMany(Value):
+    """A batch that was sent; pool_task tells how it is."""
+
+    batch_id: str
+    total: int
+    task_ids: list[str] = Field(description="In the order of the tasks.")
+    status: str = "queued"
+
+
 class BatchTold(TaskBatch):
     """A batch. With ``ended`` false it goes on; ask pool_task for it later. ``items`` are the outcomes once it is."""
 

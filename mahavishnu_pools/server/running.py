@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_serving import Service, serve, serve_stdio
 from mahavishnu_pools.mcp_tools import Page, Tool
 from mahavishnu_pools.server import texts
 from mahavishnu_pools.server.finding_tools import FindingTools
+from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
 from mahavishnu_pools.server.pools import Pools
+from mahavishnu_pools.server.schedule_tools import ScheduleTools
 from mahavishnu_pools.server.task_tools import TaskTools
 from mahavishnu_pools.server.waiting import Waiting
 
@@ -41,6 +43,8 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
         *PoolTools(pools).tools(),
         *TaskTools(pools, waiting).tools(),
         *FindingTools(pools, waiting).tools(),
+        *KeepingTools(pools).tools(),
+        *ScheduleTools(pools).tools(),
     )
 
 
@@ -49,7 +53,7 @@ async def run(
     *,
     host: str = "127.0.0.1",
     port: int = PORT,
-    tokens: tuple[str, ...] = (),
+    tokens: Collection[str] = (),
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve over HTTP until SIGTERM or SIGINT; ``on_ready`` gets the URL of the tools once it answers.
@@ -62,7 +66,8 @@ async def run(
     """
     async with _service(settings) as (service, pools):
         pages = _pages(pools, tokens_of(settings.metrics_token))
-        served = replace(service, tokens=tokens, pages=pages, streams=True)
+        routes = _live(pools, service.stopping, guarded=bool(tokens))
+        served = replace(service, tokens=tokens, pages=pages, routes=routes, free=("/",), streams=True)
         await serve(served, host=host, port=port, on_ready=on_ready)
 
 
@@ -99,6 +104,16 @@ async def _service(settings: Settings) -> AsyncIterator[tuple[Service, Pools]]:
     finally:
         await waiting.close()
         await pools.close()
+
+
+def _live(pools: Pools, stopping: asyncio.Event, *, guarded: bool) -> Callable[[], Sequence[Any]]:
+    def routes() -> Sequence[Any]:
+        from mahavishnu_pools.server.live.hub import Hub
+        from mahavishnu_pools.server.live.routes import Live
+
+        return Live(pools, Hub(stopping), guarded=guarded).routes()
+
+    return routes
 
 
 def _pages(pools: Pools, read_tokens: tuple[str, ...]) -> dict[str, Page]:

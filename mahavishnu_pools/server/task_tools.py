@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mahavishnu_pools import names
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_tools import Answer, Caller, Tool
 from mahavishnu_pools.routing.distributing import Distribution
@@ -37,6 +38,7 @@ class TaskTools:
         a, r = arguments, results
         run = "Run a task on a pool and return its outcome, or after wait_seconds its id."
         route = "Run a task on the pool that is chosen for it; else as pool_execute."
+        many = "Send many tasks as one batch and return its id at once; none is sent when one cannot be used."
         spread = "Split a list over several pools, a task each, and return all outcomes."
         workers = "Have workers of a type: the older form of pool_spawn."
         on_worker = "Run a task on workers: the older form of pool_execute."
@@ -44,6 +46,7 @@ class TaskTools:
             Tool("pool_execute", run, a.ExecuteOnPool, self.execute, r.Told, attended=True),
             Tool("pool_route_execute", route, a.RouteTask, self.route, r.Told, attended=True),
             Tool("pool_submit", "Send a task and return its id at once.", a.SubmitTask, self.submit, r.Submitted),
+            Tool("pool_submit_many", many, a.SubmitTasks, self.submit_many, r.SubmittedMany),
             Tool("pool_distribute", spread, a.Distribute, self.distribute, r.BatchTold, attended=True),
             Tool("worker_spawn", workers, a.SpawnWorkers, self.spawn_workers, r.Workers),
             Tool("worker_execute", on_worker, a.ExecuteOnWorker, self.execute_on_worker, r.Told, attended=True),
@@ -65,6 +68,16 @@ class TaskTools:
         sent = await manager.submit(task_of(given), pool=given.pool_id, filters=filters_of(given), **where)
         value = results.Submitted(task_id=sent.task_id, pool_id=sent.pool_id, new=sent.new)
         text = f"Task {sent.task_id} is queued on pool {sent.pool_id}. Ask for it with pool_task."
+        return Answer(text, value.model_dump(mode="json"))
+
+    async def submit_many(self, given: arguments.SubmitTasks) -> Answer:
+        """Send many tasks."""
+        manager = await self._pools.manager()
+        tasks, batch_id = [task_of(one) for one in given.tasks], names.new_batch_id()
+        where: dict[str, Any] = {"pool": given.pool_id, "pool_selector": given.pool_selector}
+        sent = await manager.submit_many(tasks, filters=filters_of(given), batch_id=batch_id, **where)
+        value = results.SubmittedMany(batch_id=batch_id, total=len(sent), task_ids=[one.task_id for one in sent])
+        text = f"{len(sent)} tasks are queued as batch {batch_id}. Ask for it with pool_task (batch_id={batch_id})."
         return Answer(text, value.model_dump(mode="json"))
 
     async def distribute(self, given: arguments.Distribute, caller: Caller) -> Answer:
@@ -110,7 +123,7 @@ def task_of(given: arguments.Work) -> dict[str, Any]:
     return given.model_dump(mode="json", include=_WORK, exclude_none=True)
 
 
-def filters_of(given: arguments.SubmitTask | arguments.RouteTask | arguments.Distribute) -> PoolFilter | None:
+def filters_of(given: arguments.Filtered) -> PoolFilter | None:
     """Return what pools must be like, None: nothing was asked."""
     wanted = PoolFilter(
         pool_type=given.pool_type, tags=tuple(given.tags), region=given.region, worker_type=given.pool_worker_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ async def run(
     *,
     host: str = "127.0.0.1",
     port: int = PORT,
-    token: str | None = None,
+    tokens: Collection[str] = (),
     on_ready: Callable[[str], None] = lambda _: None,
     keep_days: float = 0.0,
 ) -> None:
@@ -51,12 +51,12 @@ async def run(
         try:
             index.count()  # a memory that cannot be used is told now, not at the first record
             async with kept_for(index, keep_days), PoolManager(directory=directory) as manager:
-                await serve(_service(manager, index, token), host=host, port=port, on_ready=on_ready)
+                await serve(_service(manager, index, tokens), host=host, port=port, on_ready=on_ready)
         finally:
             index.close()
 
 
-def _service(manager: PoolManager, index: MemoryIndex, token: str | None) -> Service:
+def _service(manager: PoolManager, index: MemoryIndex, tokens: Collection[str]) -> Service:
     def health() -> dict[str, JsonValue]:
         return {"pools": manager.pool_count}
 
@@ -65,7 +65,7 @@ def _service(manager: PoolManager, index: MemoryIndex, token: str | None) -> Ser
         version=version("mahavishnu-pools"),
         tools=(*PoolTools(manager).tools(), *MemoryTools(index).tools()),
         instructions=_INSTRUCTIONS,
-        token=token,
+        tokens=tokens,
         health=health,
     )
 

@@ -31,11 +31,13 @@ _HEAD = ("type", "pool", "name", "task", "data")
 _NUMBERS = frozenset({"seconds", "due", "ends", "before", "after", "workers", "held"})
 
 
-def read_older(kind: str, *, before: str = "+", since: datetime | None = None) -> Call[list[Event]]:
-    """Read at most ``READ_MOST`` events of a kind, the newest first, before an entry (``+``: the last)."""
+def read_older(
+    kind: str, *, before: str = "+", since: datetime | None = None, most: int = READ_MOST
+) -> Call[list[Event]]:
+    """Read at most ``most`` events of a kind, the newest first, before an entry (``+``: the last)."""
     end = before if before == "+" else f"({before}"
     start = "-" if since is None else str(int(since.timestamp() * 1000))
-    return Call("events_read", (kind, end, start, READ_MOST, "1"), lambda reply: _events(kind, reply))
+    return Call("events_read", (kind, end, start, most, "1"), lambda reply: _events(kind, reply))
 
 
 def read_newer(kind: str, *, after: str) -> Call[list[Event]]:

@@ -130,6 +130,15 @@ KEYS: tuple[Key, ...] = (
         "Journal: what became of pools and nodes (pools), of tasks (tasks), what was told (programs)"),
     Key("event_noted", "mhv:event_noted:{}", "string", "1 minute", "event_note", "event_note",
         "Id of an event that a program told, so that a repeated request notes it once"),
+    # ── schedules ──
+    Key("schedules", "mhv:schedules", "zset", "until removed", "schedule_*", "beat",
+        "Names of schedules by their next planned time; paused ones at infinity"),
+    Key("schedule", "mhv:schedule:{}", "hash", "until removed", "schedule_*", "beat, all",
+        "A schedule: definition (JSON), status, next planned time"),
+    Key("schedule_runs", "mhv:schedule_runs:{}", "hash", "until removed", "schedule_note, schedule_due", "schedules",
+        "The last 100 runs of a schedule: number to JSON"),
+    Key("schedule_open", "mhv:schedule_open", "hash", "until they have ended", "schedule_note", "schedule_due",
+        "Tasks of schedules whose outcomes are not in the history yet: task id to run and schedule"),
     # ── nodes ──
     Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all",
         "Node name to JSON: tags, region, agent pid"),

@@ -27,7 +27,7 @@ def set_workers(pool_id: str, node: str, *, before: int, after: int, reason: str
 
 
 def _sample(entry: Sequence[Any]) -> Sample:
-    workers, queued, running, waited, ended, seconds, chosen_at, now = entry
+    workers, queued, running, waited, ended, seconds, chosen_at, now, rate = entry
     return Sample(
         at=float(now),
         workers=workers,
@@ -37,4 +37,5 @@ def _sample(entry: Sequence[Any]) -> Sample:
         ended=ended,
         run_seconds=float(seconds),
         chosen_at=float(chosen_at) if chosen_at else None,
+        rate=float(rate) if rate else None,
     )

@@ -23,6 +23,11 @@ def read_briefs(task_ids: Sequence[str]) -> Call[list[TaskBrief]]:
     return Call("task_brief", tuple(task_ids), lambda reply: [_brief(*entry) for entry in reply])
 
 
+def read_next(pool_id: str, *, most: int) -> Call[list[str]]:
+    """Read which tasks that wait in a pool start next, by priority and then the oldest first."""
+    return Call("queue_next", (pool_id, most), list)
+
+
 def summary_of(spec: str, *, complete: bool) -> str | None:
     """Return the prompt or the payload of a specification, or its beginning where only that is known."""
     text = spec

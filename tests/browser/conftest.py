@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 #: Git knows nothing of what is in here.
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "artifacts" / "screenshots"
@@ -46,6 +46,7 @@ def browser() -> Iterator[Browser]:
     options = [*OPTIONS, "--no-sandbox"] if os.geteuid() == 0 else OPTIONS
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=program, args=options, timeout=2 * PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         yield found
         found.close()
 

@@ -77,7 +77,23 @@ def test_it_shows_what_becomes_of_tasks(flower: Flower) -> None:
         return [seen.get(one, {}).get("state", "") for one in (good, bad)]
 
     assert eventually(states, until=lambda found: found == ["SUCCESS", "FAILURE"])
-    assert flower.get(f"/api/task/info/{good}")["name"] == names.RUN_TASK
+    about = flower.get(f"/api/task/info/{good}")
+    assert about["name"] == names.RUN_TASK
+    assert about["received"] <= about["started"] <= about["succeeded"]
+
+
+def test_an_attempt_that_is_made_again_is_no_failure(flower: Flower) -> None:
+    mark = flower.site.directory / "second"
+    command = f"test -e {mark} && exit 0; touch {mark}; exit 7"
+    task_id = flower.site.shell(flower.group.pool_id, command, max_retries=1)
+
+    def seen() -> Any:
+        return flower.get("/api/tasks").get(task_id, {})
+
+    assert flower.site.outcome(task_id, within=30).attempts == 2
+    about = eventually(seen, until=lambda found: found.get("state") == "SUCCESS", within=30)
+    assert about["retried"]
+    assert not about["failed"]
 
 
 def test_its_broker_page_counts_what_waits_and_its_revoke_ends_tasks(flower: Flower) -> None:

@@ -27,9 +27,9 @@ class Place(NamedTuple):
         assert found is not None
         return found[self.group.node]
 
-    def control(self, command: str, n: int = 1) -> dict[str, Any]:
+    def control(self, command: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         sent = getattr(self.app.control, command)
-        [reply] = sent(n, destination=[self.group.node], reply=True, timeout=5, limit=1)
+        [reply] = sent(*args, destination=[self.group.node], reply=True, timeout=5, limit=1, **kwargs)
         return dict(reply[self.group.node])
 
 
@@ -94,6 +94,33 @@ def test_shrinking_waits_for_running_tasks(place: Place) -> None:
     assert [site.outcome(one).output for one in held] == ["through\n"] * 2
     assert site.outcome(third).ok
     assert "ok" in place.control("pool_grow", 1)
+
+
+def test_a_rate_limit_is_the_pools_and_holds_until_it_is_taken_away(place: Place) -> None:
+    """Celery's own counts only what its own consumer got, in one worker, until that ends."""
+    site = place.site
+
+    said = place.control("rate_limit", names.RUN_TASK, "1/h")
+    ids = [site.shell(place.pool_id, "true") for _ in range(2)]
+
+    assert said == {"ok": "the pool starts at most 1/h tasks"}
+    assert site.read_pool(place.pool_id).config.rate_limit == "1/h"
+    assert site.outcome(ids[0]).ok
+    assert site.task(ids[1]).status == "queued"
+    assert "ok" in place.control("rate_limit", names.RUN_TASK, 0)
+    assert site.outcome(ids[1]).ok
+    assert site.read_pool(place.pool_id).config.rate_limit is None
+    assert "30/m" in place.control("rate_limit", names.RUN_TASK, "often")["error"]
+
+
+def test_what_a_pool_cannot_do_is_refused_instead_of_called_done(place: Place) -> None:
+    queue = names.queue_of(place.pool_id)
+
+    assert "its own timeout" in place.control("time_limit", names.RUN_TASK, soft=1.0, hard=2.0)["error"]
+    assert "pools pause" in place.control("cancel_consumer", queue)["error"]
+    assert "pools pause" in place.control("add_consumer", queue)["error"]
+    assert "ok" in place.control("time_limit", "celery.backend_cleanup", hard=900.0)
+    assert place.site.outcome(place.site.shell(place.pool_id, "true")).ok
 
 
 def test_a_revoked_task_that_waits_never_runs(place: Place) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,17 +37,33 @@ class Block:
 
 def documents() -> list[Path]:
     """Return the documents for users."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages, examples = sorted((ROOT / "docs").glob("*.md")), sorted((ROOT / "examples").rglob("*.md"))
+    return [ROOT / "README.md", *pages, *examples]
 
 
 def blocks(*names: str) -> list[Block]:
     """Return the blocks of documents (none named: of all) in their order."""
-    chosen = [path for path in documents() if not names or path.name in names]
-    return [
-        Block(path.name, match.group(1), match.group(2))
-        for path in chosen
-        for match in _BLOCK.finditer(path.read_text(encoding="utf-8"))
-    ]
+    chosen = [path for path in documents() if not names or name_of(path) in names]
+    return [block for path in chosen for block in blocks_of(path)]
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """Return the blocks of one document in their order."""
+    found = _BLOCK.finditer(path.read_text(encoding="utf-8"))
+    return [Block(name_of(path), match.group(1), match.group(2)) for match in found]
+
+
+def name_of(path: Path) -> str:
+    """Return what a document is called in tests: its file name, below ``examples`` with the directory."""
+    return f"{path.parent.name}/{path.name}" if (ROOT / "examples") in path.parents else path.name
+
+
+async def run_python(block: Block, names: dict[str, Any]) -> None:
+    """Run a Python block, in which ``await`` may stand, with what blocks before it have left in ``names``."""
+    code = compile(block.text, block.document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    waiting = types.FunctionType(code, names)()
+    if waiting is not None:
+        await waiting
 
 
 def command_lines(text: str, *, program: str = "mahavishnu") -> Iterator[list[str]]:

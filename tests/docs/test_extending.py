@@ -1,14 +1,17 @@
-"""The examples of docs/extending.md, as they stand there."""
+"""The examples of docs/extending.md and docs/celery.md, as they stand there."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mahavishnu_pools.embedded.state import read_state
 from tests.docs import blocks
+from tests.docs.conftest import surroundings
 
 
 class Extended:
@@ -16,8 +19,11 @@ class Extended:
 
     def __init__(self, place: Path, environment: dict[str, str]) -> None:
         settings = {"PYTHONPATH": str(place), "MAHAVISHNU_WORKER_TYPES_FILE": str(place / "worker_types.yaml")}
-        self._environment = {**environment, **settings}
-        self._directory = place.parent
+        nobody = "http://127.0.0.1:1/mcp"
+        servers = {"MAHAVISHNU_SESSION_BUDDY_POOL_URL": nobody, "MAHAVISHNU_AKOSHA_URL": nobody}
+        self._environment = {**environment, **settings, **servers}
+        self.place, self._directory = place, place.parent
+        self.data_dir = Path(environment["MAHAVISHNU_DATA_DIR"])
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run ``mahavishnu`` and check its exit code."""
@@ -41,10 +47,11 @@ class Extended:
         return done
 
 
-@pytest.fixture
-def extended(tmp_path: Path, environment: dict[str, str]) -> Extended:
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory, valkey_binary: Path) -> Iterator[Extended]:
     """Return such a stack, running."""
-    place = tmp_path / "extensions"
+    base = tmp_path_factory.mktemp("extended")
+    place = base / "extensions"
     info = place / "examples-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n", encoding="utf-8")
@@ -52,9 +59,10 @@ def extended(tmp_path: Path, environment: dict[str, str]) -> Extended:
     for block in blocks.blocks("extending.md"):
         if block.file is not None:
             (place / block.file).write_text(block.text, encoding="utf-8")
-    stack = Extended(place, environment)
-    stack("up", "--detach")
-    return stack
+    with surroundings(base / "stack") as environment:
+        stack = Extended(place, environment)
+        stack("up", "--detach")
+        yield stack
 
 
 def entry_points() -> list[str]:
@@ -80,6 +88,31 @@ def test_the_worker_type_of_the_example_runs_prompts(extended: Extended) -> None
     assert str(value(done, "output")).strip() == "QUIET PLEASE"
 
 
+def test_the_reducer_of_the_example_reduces(extended: Extended) -> None:
+    extended("pools", "spawn", "--name", "reducing", "--worker-type", "shell", "--import", "my_reducers")
+
+    done = extended(
+        *("pools", "distribute", "--strategy", "map_reduce", "--reducer", "longest", "--format", "json"),
+        *("--task-type", "prompt", "--payload", '{"prompt": "echo {item}", "items": ["a", "long one", "b"]}'),
+    )
+
+    assert value(done, "reduced") == "long one\n"
+
+
+def test_the_sink_of_the_example_gets_every_outcome(extended: Extended) -> None:
+    extended("pools", "spawn", "--name", "noted", "--worker-type", "shell")
+    extended("pools", "execute", "noted", "--prompt", "echo remember me")
+
+    extended("pools", "sync")
+    hits = extended("pools", "search-memory", "remember me", "--format", "json")
+    told = extended("pools", "stats", "--format", "json")
+
+    lines = (extended.data_dir / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sum("remember me" in json.loads(line)["content"] for line in lines) == 1
+    assert json.loads(told.stdout)["memory_sync"]["sinks"]["json_lines"]["pending"] == 0
+    assert "json_lines" not in hits.stderr
+
+
 def test_the_task_types_of_the_example_run_and_refuse_what_does_not_fit(extended: Extended) -> None:
     extended("pools", "spawn", "--name", "words", "--worker-type", "shell", "--import", "my_types")
     run = ("pools", "execute", "words", "--format", "json", "--task-type")
@@ -93,6 +126,27 @@ def test_the_task_types_of_the_example_run_and_refuse_what_does_not_fit(extended
     assert "text" in refused.stderr
 
 
+def test_the_celery_application_of_the_document_sends_to_its_pool(extended: Extended) -> None:
+    state = read_state(extended.data_dir)
+    assert state is not None
+    assert state.redis_url is not None
+    shop, calls, send = (block.text for block in blocks.blocks("celery.md") if block.language == "python")
+    shop = shop.replace("redis://127.0.0.1:6379/0", state.redis_url)
+    (extended.place / "shop.py").write_text(shop, encoding="utf-8")
+    (console,) = (block.text for block in blocks.blocks("celery.md") if block.language == "console")
+    *_, spawn = blocks.command_lines(console)
+    extended(*spawn)
+    extended("pools", "spawn", "--name", "alpha", "--worker-type", "shell")
+
+    *routed, usual = (line for line in calls.splitlines() if line.startswith("resize."))
+    asked = "\n".join(f"print({line}.get(timeout=30))" for line in routed)
+    sent = extended.python(f"from shop import app, resize\n{asked}\n{usual}\nprint(app.backend.client.llen('celery'))")
+    done = extended.python(send)
+
+    assert sent.stdout.split() == ["a.png"] * 3 + ["1"]
+    assert done.stdout == "hello\n\n"
+
+
 def test_an_entry_point_brings_task_types_to_every_pool(extended: Extended) -> None:
     extended("pools", "spawn", "--name", "plain", "--worker-type", "shell")
 
@@ -104,11 +158,12 @@ def test_an_entry_point_brings_task_types_to_every_pool(extended: Extended) -> N
     assert value(done, "value") == 2
 
 
-def test_the_pool_type_of_the_example_checks_its_rule_and_makes_its_handles(extended: Extended) -> None:
-    spawn = ("pools", "spawn", "--type", "night", "--worker-type", "shell", "--no-wait", "--format", "json")
+def test_the_pool_type_of_the_example_checks_its_rule_runs_tasks_and_makes_its_handles(extended: Extended) -> None:
+    spawn = ("pools", "spawn", "--type", "night", "--worker-type", "shell", "--format", "json")
 
     refused = extended(*spawn, "--name", "day", code=2)
     spawned = extended(*spawn, "--name", "owl", "--tag", "night")
+    ran = extended("pools", "execute", "owl", "--prompt", "echo hoo", "--format", "json")
     handle = extended.python(
         "import asyncio, mahavishnu_pools\n"
         "async def main():\n"
@@ -120,4 +175,5 @@ def test_the_pool_type_of_the_example_checks_its_rule_and_makes_its_handles(exte
 
     assert "lacks 'night'" in refused.stderr
     assert value(spawned, "pool_type") == "night"
+    assert value(ran, "output") == "hoo\n"
     assert handle.stdout.strip() == "NightPool"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import types
 from typing import Any
 
 import pytest
@@ -21,13 +19,6 @@ def shell(spec: TaskSpec) -> Outcome:
     return Outcome(status="completed", output=str(spec.text).removeprefix("echo "), exit_code=0)
 
 
-async def run(text: str, names: dict[str, Any]) -> None:
-    code = compile(text, "docs/message-bus.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    waiting = types.FunctionType(code, names)()
-    if waiting is not None:
-        await waiting
-
-
 async def test_the_examples_of_the_message_bus_run(
     quick_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -36,7 +27,7 @@ async def test_the_examples_of_the_message_bus_run(
     async with FakeNode(quick_settings, work=shell), asyncio.timeout(60):
         for block in blocks.blocks("message-bus.md"):
             assert block.language == "python"
-            await run(block.text, names)
+            await blocks.run_python(block, names)
         manager = names["manager"]
         assert isinstance(manager, PoolManager)
         await manager.close()

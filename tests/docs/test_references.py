@@ -25,9 +25,9 @@ LINES = [
 INLINE = [
     pytest.param(arguments, id=f"{path.name}: {' '.join(arguments)[:60]}")
     for path in blocks.documents()
-    for code in re.findall(r"`(mahavishnu [^`]+)`", path.read_text(encoding="utf-8"))
+    for code in re.findall(r"`((?:mahavishnu|pools) [a-z-][^`]+)`", path.read_text(encoding="utf-8"))
     if path.name != "cli.md"
-    for arguments in blocks.command_lines(code)
+    for arguments in blocks.command_lines(code if code.startswith("mahavishnu") else f"mahavishnu {code}")
 ]
 
 
@@ -56,10 +56,13 @@ def test_every_command_line_in_a_block_parses(arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", INLINE)
 def test_every_command_in_the_text_exists(arguments: list[str]) -> None:
     command: click.Command | None = mahavishnu
-    for word in arguments:
-        if isinstance(command, click.Group):
-            command = command.get_command(click.Context(command), word)
+    rest = list(arguments)
+    while isinstance(command, click.Group) and rest:
+        command = command.get_command(click.Context(command), rest.pop(0))
     assert command is not None
+    options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+    rest = rest[: rest.index("--")] if "--" in rest else rest
+    assert [word for word in rest if word.startswith("--") and word.split("=")[0] not in options] == []
 
 
 def test_a_command_line_that_is_wrong_is_noticed() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import os
 import re
+import ssl
 import threading
 import time
 from collections.abc import Coroutine
@@ -87,9 +88,14 @@ class Machine:
 
 
 class KubeApi:
-    """The server. What tests may set: ``denied`` rights, ``job_quota``, ``pod_refusal``, ``token`` and ``faults``."""
+    """The server. What tests may set: ``denied`` rights, ``job_quota``, ``pod_refusal``, ``token`` and ``faults``.
 
-    def __init__(self, *namespaces: str) -> None:
+    ``peer`` is the name in the certificate of whoever may come in without a token.
+    """
+
+    def __init__(self, *namespaces: str, tls: ssl.SSLContext | None = None) -> None:
+        self.peer: str | None = None
+        self._tls = tls
         self.faults: list[Fault] = []
         self.denied: set[tuple[str, str]] = set()
         self.job_quota: int | None = None
@@ -109,7 +115,7 @@ class KubeApi:
 
     async def _begin(self, namespaces: tuple[str, ...]) -> None:
         self.machine = Machine()
-        self.http = HttpServer(self._answer)
+        self.http = HttpServer(self._answer, tls=self._tls)
         for name in namespaces:
             await self.machine.store.add("namespaces", "", {"kind": "Namespace", "metadata": {"name": name}})
         await self.http.start()
@@ -118,7 +124,7 @@ class KubeApi:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.http.port}"
 
     def kubeconfig(self, directory: Path, *, context: str = "fake", token: str | None = None) -> Path:
         """Write a kubeconfig with one context, and return its path."""
@@ -186,8 +192,18 @@ class KubeApi:
     def evict(self, name: str) -> None:
         self._do(self.machine.controllers.evict(name))
 
-    def delete(self, plural: str, name: str, namespace: str = "mahavishnu") -> None:
-        self._do(self.machine.controllers.remove((plural, namespace, name)))
+    def delete(self, plural: str, name: str, namespace: str = "mahavishnu", *, policy: str = "Background") -> None:
+        self._do(self.machine.controllers.remove((plural, namespace, name), policy=policy))
+
+    def end_logs(self) -> None:
+        """End every stream of a log in order, as when a node puts a log into a new file."""
+
+        async def end() -> None:
+            for run in self.machine.controllers.pods.values():
+                for log in run.logs.values():
+                    log.end_streams()
+
+        self._do(end())
 
     def stop(self) -> None:
         async def end() -> None:
@@ -219,7 +235,9 @@ class KubeApi:
         return Response(cut=True) if fault is not None and fault.cut == "after" else response
 
     async def _do_request(self, request: Request) -> Response:
-        if request.headers.get("authorization") != f"Bearer {self.token}":
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        known = self.peer is not None and request.peer == self.peer
+        if not known and (scheme.lower(), token) != ("bearer", self.token):
             raise Refusal(401, "Unauthorized", "Unauthorized")
         if request.path.endswith("/selfsubjectaccessreviews"):
             return Response(201, self._review(request.json))

@@ -85,6 +85,10 @@ class Call:
         labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
         items = self.store.select(self.plural, self.namespace, labels, fields)
         meta = {"resourceVersion": str(self.store.version)}
+        at, limit = int(query.get("continue") or 0), int(query.get("limit") or 0)
+        if limit and len(items) > at + limit:
+            meta["continue"] = str(at + limit)
+        items = items[at : at + limit] if limit else items[at:]
         kind = KINDS[self.version, self.plural]
         return Response(200, {"kind": f"{kind}List", "apiVersion": self.version, "metadata": meta, "items": items})
 
@@ -167,7 +171,7 @@ class Call:
         query, generation = self.request.query, self.store.generation
         follow, stamped = query.get("follow") == "true", query.get("timestamps") == "true"
         since = datetime.fromisoformat(query["sinceTime"]).timestamp() if "sinceTime" in query else 0.0
-        at, begins = 0, True
+        at, begins, endings = 0, True, output.endings
         while True:
             for nanoseconds, line in output.entries[at:]:
                 at += 1
@@ -180,7 +184,7 @@ class Call:
                     middle = shown[:-1].replace(b"\n", b"\n" + head) + shown[-1:]
                     yield (head if begins else b"") + middle
                     begins = shown.endswith(b"\n")
-            if output.closed or not follow:
+            if output.closed or not follow or endings != output.endings:
                 return
             if generation != self.store.generation:
                 raise Cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -19,6 +20,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    peer: str = ""
 
     @property
     def json(self) -> Any:
@@ -44,8 +46,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class HttpServer:
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    """With ``tls`` it asks clients for a certificate; the name in it is the ``peer`` of their requests."""
+
+    def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> None:
+        self._handler, self._tls = handler, tls
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[Any]] = set()
@@ -53,7 +57,7 @@ class HttpServer:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, limit=4 * 1024 * 1024, backlog=1024, reuse_address=True
+            self._serve, "127.0.0.1", self.port, limit=4 * 1024 * 1024, backlog=1024, reuse_address=True, ssl=self._tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -78,6 +82,7 @@ class HttpServer:
         task.add_done_callback(self._serving.discard)
         try:
             while (request := await _read(reader)) is not None:
+                request.peer = _peer(writer)
                 response = await self._handler(request)
                 if response.cut:
                     writer.transport.abort()
@@ -89,6 +94,11 @@ class HttpServer:
             self._open.discard(writer)
             with contextlib.suppress(Exception):
                 writer.close()
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    shown = writer.get_extra_info("peercert") or {}
+    return next((value for part in shown.get("subject", ()) for name, value in part if name == "commonName"), "")
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

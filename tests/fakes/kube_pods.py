@@ -54,6 +54,7 @@ class Output:
 
     entries: list[tuple[int, bytes]] = field(default_factory=list)
     closed: bool = False
+    endings: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, data: bytes) -> None:
@@ -64,6 +65,10 @@ class Output:
             data = data[end:]
         if data:
             self.entries.append((time.time_ns(), data))
+        self._tell()
+
+    def end_streams(self) -> None:
+        self.endings += 1
         self._tell()
 
     def close(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
-from mahavishnu_pools.store import pools, tasks
+from mahavishnu_pools.store import events, pools, tasks
 from tests.fixtures.agents import Farm
 from tests.waiting import eventually
 
@@ -72,3 +74,26 @@ def test_of_two_agents_one_scales_and_the_other_takes_over_when_it_is_gone(farm:
     eventually(lambda: farm.store.redis.get(f"{farm.store.prefix}mhv:scaler:{pool_id}") == stays, within=60)
     eventually(lambda: all(farm.task(one).ok for one in ids), within=90)
     assert farm.pool(pool_id).workers > 2
+
+
+@pytest.mark.slow
+def test_ten_seconds_after_a_step_of_load_tasks_wait_no_longer_than_they_may(farm: Farm) -> None:
+    farm.agent(group=REAL_GROUP).wait_ready()
+    pool_id = farm.create(min_workers=1, max_workers=60, worker_type="shell")
+    farm.wait_running(pool_id)
+    begun, ids = time.time(), list[str]()
+
+    def send() -> float:
+        passed = time.time() - begun
+        ids.extend(submit(farm, pool_id, max(0, int(passed * 6) - len(ids)), seconds=1))
+        return passed
+
+    eventually(send, until=lambda passed: passed > 20, within=60)
+
+    eventually(lambda: all(farm.task(one).ok for one in ids), within=60)
+    waits = [(one.created_at, one.started_at) for one in map(farm.task, ids) if one.created_at and one.started_at]
+    assert len(waits) == len(ids) >= 100
+    assert max((b - a).total_seconds() for a, b in waits if a.timestamp() > begun + 10) < 2
+    scaled = [one.details for one in farm.run(events.read_older("pools")) if one.type == "pool_scaled"]
+    assert 1 <= len(scaled) <= 5
+    assert all(one["after"] > one["before"] and "keep the wait under" in one["reason"] for one in scaled)

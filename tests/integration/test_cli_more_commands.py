@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from mahavishnu_pools.embedded import stack
 from mahavishnu_pools.embedded.private import PrivateStack
 from tests.fakes.run_context import install_program
 from tests.fixtures.command_line import Cli
+from tests.fixtures.terminal import Terminal
 from tests.waiting import eventually
 
 PROGRAM = [sys.executable, "-P", "-m", "mahavishnu_pools.cli.main"]
@@ -69,6 +71,17 @@ def test_a_restart_replaces_the_group_and_loses_no_task(cli: Cli, pool: str) -> 
     for task_id in (running, *waiting):
         assert cli.json("pools", "task", task_id, "--follow")["status"] == "completed"
     assert cli.json("pools", "execute", pool, "--prompt", "echo $PPID")["output"] != group
+
+
+def test_the_rate_of_a_pool_is_changed_and_shown(cli: Cli, pool: str) -> None:
+    changed = cli.json("pools", "limits", "--rate", pool, "120/m")
+    out = cli("pools", "limits")
+
+    assert [one["rate_limit"] for one in changed["pools"] if one["name"] == pool] == ["120/m"]
+    assert "120/m" in out
+    assert "30/m" in cli.json("pools", "limits", "--rate", pool, "often", code=2)["error"]["message"]
+    assert cli.json("pools", "limits", "--rate", "nobody", "1/s", code=3)["error"]["code"] == "pool_not_found"
+    assert cli.json("pools", "limits", "--rate", pool, "none")["pools"] == []
 
 
 def test_the_nodes_are_listed_with_their_pools(cli: Cli, pool: str) -> None:
@@ -153,20 +166,46 @@ def test_there_is_a_completion_script_for_each_shell(cli: Cli, shell: str) -> No
     assert "_MAHAVISHNU_COMPLETE=" in cli("completion", shell)
 
 
-def test_bash_completes_the_names_of_pools(cli: Cli, pool: str, tmp_path: Path) -> None:
+@pytest.fixture
+def with_program(tmp_path: Path) -> dict[str, str]:
+    """Return an environment whose PATH has the program."""
     program = tmp_path / "bin" / "mahavishnu"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m mahavishnu_pools.cli.main "$@"\n')
     program.chmod(0o755)
-    script = (
-        'eval "$(mahavishnu completion bash)"; COMP_WORDS=(mahavishnu pools get pool-); COMP_CWORD=3; '
-        '_mahavishnu_completion mahavishnu; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
 
-    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+
+_BASH = (
+    'eval "$(mahavishnu completion bash)"; COMP_WORDS=(mahavishnu pools get pool-); COMP_CWORD=3; '
+    '_mahavishnu_completion mahavishnu; printf "%s\\n" "${COMPREPLY[@]}"'
+)
+_FISH = 'mahavishnu completion fish | source; complete -C "mahavishnu pools get pool-"'
+
+
+@pytest.mark.parametrize(("shell", "script"), [("bash", _BASH), ("fish", _FISH)], ids=["bash", "fish"])
+def test_shells_complete_the_names_of_pools(
+    cli: Cli, pool: str, with_program: dict[str, str], shell: str, script: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} on this machine")
+
+    done = subprocess.run([shell, "-c", script], env=with_program, capture_output=True, text=True, timeout=60)
 
     assert pool in done.stdout.splitlines(), done.stderr
+
+
+def test_zsh_completes_the_names_of_pools_as_they_are_typed(
+    cli: Cli, pool: str, with_program: dict[str, str], tmp_path: Path
+) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh on this machine")
+    lines = ("autoload -Uz compinit; compinit -u -D", 'eval "$(mahavishnu completion zsh)"', "PS1='READY> '")
+    (tmp_path / ".zshrc").write_text("\n".join(lines))
+    with Terminal(["zsh", "-i"], env={**with_program, "ZDOTDIR": str(tmp_path)}) as terminal:
+        assert terminal.shows("READY> "), terminal.seen
+        terminal.type(f"mahavishnu pools get {pool[:-2]}\t".encode())
+        assert terminal.shows(pool), terminal.seen
 
 
 def test_the_older_verbs_run_a_prompt_here_and_have_workers_in_a_pool(

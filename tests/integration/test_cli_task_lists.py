@@ -30,6 +30,20 @@ def test_tasks_of_a_file_run_as_one_batch_where_the_user_stands(cli: Cli, pool: 
     assert {item["batch_id"] for item in done["items"]} == {done["batch_id"]}
 
 
+def test_each_prompt_is_a_task_of_one_batch(cli: Cli, pool: str) -> None:
+    prompts = ("--prompt", "echo a", "--prompt", "false", "--prompt", "echo c")
+    done = cli.json("pools", "execute", pool, *prompts, code=1)
+    later = cli.json("pools", "route", "--affinity", pool, *prompts, "--no-wait")
+    single = cli.json("pools", "execute", pool, "--prompt", "echo")
+    refused = cli.json("pools", "execute", pool, *prompts, "--idempotency-key", "k", code=2)
+
+    assert [item["status"] for item in done["items"]] == ["completed", "failed", "completed"]
+    assert {item["batch_id"] for item in done["items"]} == {done["batch_id"]}
+    assert cli.json("pools", "task", "--batch", later["batch_id"])["task_ids"] == later["task_ids"]
+    assert cli.json("pools", "task", "--batch", single["batch_id"])["task_ids"] == [single["task_id"]]
+    assert "--idempotency-key" in refused["error"]["message"]
+
+
 def test_nothing_is_sent_when_one_task_of_a_file_cannot_be_used(cli: Cli, pool: str) -> None:
     source = write_tasks({"prompt": "echo"}, {"promt": "echo"})
 

@@ -93,6 +93,76 @@ def test_ctrl_c_cancels_the_task_that_is_waited_for_or_leaves_it(
     eventually(lambda: tasks() == [status], within=60)
 
 
+def test_ctrl_c_cancels_all_prompts(start: Start, cli: Cli, pool: str) -> None:
+    def statuses() -> set[str]:
+        return {task["status"] for task in cli.json("pools", "tasks", "--pool", pool)["tasks"]}
+
+    with start("pools", "execute", pool, "--prompt", "sleep 60", "--prompt", "sleep 61") as terminal:
+        eventually(lambda: statuses() == {"running"}, within=60)
+        terminal.type(CTRL_C)
+        assert terminal.ends()
+
+        assert terminal.process.returncode == 130
+        assert terminal.shows("Cancelled batch")
+    eventually(lambda: statuses() == {"cancelled"}, within=60)
+
+
+def test_ctrl_c_leaves_a_task_that_was_sent_before_under_the_same_key(start: Start, cli: Cli, pool: str) -> None:
+    same = ("pools", "execute", pool, "--prompt", "sleep 60", "--idempotency-key", f"key-{pool}")
+    first = cli.json(*same, "--no-wait")["task_id"]
+    with start(*same) as terminal:
+        assert terminal.shows("Routed to pool")
+        terminal.type(CTRL_C)
+        assert terminal.ends()
+
+        assert terminal.shows(f"Task {first} goes on")
+    assert cli.json("pools", "task", first)["status"] in ("queued", "running")
+    cli("pools", "cancel", first)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (("pools", "events", "--follow"), "pool_created"),
+        (("pools", "logs", "TASK", "--follow"), "begun"),
+        (("pools", "task", "TASK", "--follow"), "begun"),
+        (("pools", "monitor"), "POOL"),
+    ],
+    ids=lambda found: found[1] if isinstance(found, tuple) else "",
+)
+def test_ctrl_c_ends_what_is_followed_and_leaves_the_task(
+    start: Start, cli: Cli, pool: str, command: tuple[str, ...], shown: str
+) -> None:
+    task_id = cli.json("pools", "execute", pool, "--prompt", "echo begun; sleep 60", "--no-wait")["task_id"]
+    with start(*(task_id if word == "TASK" else word for word in command)) as terminal:
+        assert terminal.shows(shown.replace("POOL", pool)), terminal.seen
+        terminal.type(CTRL_C)
+        assert terminal.ends()
+
+        assert terminal.process.returncode == 130
+        assert terminal.shows("Interrupted.")
+        assert b"Error" not in terminal.seen
+        assert b"Traceback" not in terminal.seen
+        assert terminal.attributes == terminal.before
+    assert cli.json("pools", "task", task_id)["status"] == "running"
+    cli("pools", "cancel", task_id)
+
+
+def test_the_shell_survives_ctrl_c_and_awaits_what_is_typed(start: Start, pool: str) -> None:
+    with start("shell") as terminal:
+        assert terminal.shows(">>> ")
+        terminal.type(CTRL_C)
+        assert terminal.shows("KeyboardInterrupt\r\n>>> ")
+        terminal.type(b"[one.name for one in await maha_app.pool_manager.list_pools()]\n")
+        assert terminal.shows(f"'{pool}'"), terminal.seen
+        assert terminal.shows(">>> ", after=terminal.seen.index(f"'{pool}'".encode()))
+        terminal.type(b"\x04")
+        assert terminal.ends()
+
+        assert terminal.process.returncode == 0
+        assert terminal.attributes == terminal.before
+
+
 def test_a_terminal_gets_colours_unless_it_wants_none(start: Start, pool: str) -> None:
     with start("pools", "list") as coloured, start("pools", "list", NO_COLOR="1") as plain:
         assert coloured.ends()

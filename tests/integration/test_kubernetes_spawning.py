@@ -74,6 +74,40 @@ async def test_what_could_not_run_is_refused_with_the_reason(
     assert kube.left() == []
 
 
+@pytest.mark.parametrize("mode", ["job", "deployment"])
+async def test_a_cluster_that_cannot_be_reached_is_named_with_its_context(
+    manager: PoolManager,
+    node: FakeNode,
+    kube: KubeApi,
+    fields: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    monkeypatch.setattr(f"mahavishnu_pools.pools.kubernetes_{mode.replace('job', 'jobs')}.PATIENCE", 0.3)
+    more = {"mode": mode, "container_image": "example.org/mahavishnu:1", "redis_url_secret": "redis/url"}
+    kube.stop_listening()
+
+    with pytest.raises(errors.ClusterUnavailable, match=rf"{kube.url} \(context 'fake'\) cannot be reached"):
+        await manager.spawn_pool(**fields, **(more if mode == "deployment" else {}))
+
+    assert await manager.list_pools() == []
+    kube.listen_again()
+    assert kube.left() == []
+
+
+async def test_without_any_cluster_a_pool_is_refused_with_where_one_would_be_named(
+    manager: PoolManager, node: FakeNode, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    del fields["kubeconfig"]
+
+    with pytest.raises(errors.ClusterUnavailable, match=r"No Kubernetes cluster is configured: .* Name a file"):
+        await manager.spawn_pool(**fields)
+
+    assert await manager.list_pools() == []
+
+
 async def test_a_namespace_is_made_when_that_is_asked_for(
     manager: PoolManager, node: FakeNode, kube: KubeApi, fields: dict[str, Any]
 ) -> None:

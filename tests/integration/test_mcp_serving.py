@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.mcp_serving import Answer, Service, Tool, serve
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.token_file import TokenFile, finish, read_tokens, rotate
 from tests.waiting import eventually
 
 # A server in a process of its own, for what signals do to it. It prints its URL when it answers.
@@ -157,6 +159,28 @@ async def test_with_a_token_nobody_else_gets_in() -> None:
             async with McpClient(url, token=token) as client:
                 with pytest.raises(errors.RemoteRefused):
                     await client.call("echo", {"text": "in"})
+
+
+async def test_a_token_is_changed_while_the_server_runs_and_nobody_is_locked_out(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("older")
+
+    async def lets_in(url: str, token: str) -> bool:
+        async with McpClient(url, token=token) as client:
+            try:
+                return not (await client.call("echo", {"text": "in"})).failed
+            except errors.RemoteRefused:
+                return False
+
+    async with serving(tokens=TokenFile(file)) as url:
+        before = await lets_in(url, "older")
+        rotate(file)
+        newer = read_tokens(file)[0]
+        together = (await lets_in(url, "older"), await lets_in(url, newer))
+        finish(file)
+        apart = (await lets_in(url, "older"), await lets_in(url, newer))
+
+    assert (before, together, apart) == (True, (True, True), (False, True))
 
 
 async def test_requests_that_are_too_large_or_no_json_are_refused_and_the_server_goes_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -27,9 +28,11 @@ def up(settings: Settings) -> StackState | None:
 
 
 async def test_the_stack_s_server_serves_that_stack_and_is_found_by_its_name(
-    make_settings: Callable[..., Settings],
+    make_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    settings = make_settings(server_port=0, server_token=SecretStr("new,old"))
+    file = tmp_path / "server.token"
+    file.write_text("new\nold\n")
+    settings = make_settings(server_port=0, server_token=SecretStr(f"@{file}"))
     url = str(part(up(settings), "server").url)
     with_name, token = mcp.server_of("mahavishnu", settings)
 

@@ -31,7 +31,13 @@ KEPT = {
 }
 
 #: Lifetimes that a clean-up ends: whatever closes the pool, reaps the lease or takes the node out.
-CLEANED = {"until closed", "until released or reaped", "until left or forgotten"}
+CLEANED = {
+    "until closed",
+    "until released or reaped",
+    "until left or forgotten",
+    "until removed",
+    "until they have ended",
+}
 
 #: Indexes and lists that closing the last pool empties.
 EMPTIED = {"pools", "pool_names", "load", "turns", "affinity_turns"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.limits import CoolDown
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
@@ -92,6 +92,17 @@ class TestRate:
 
         assert len(ask(world, pool_id, lease).claims) == 1
 
+    def test_a_clock_that_is_put_back_holds_nobody_back(self, world: World) -> None:
+        pool_id = make_pool(world, rate_limit="2/h")
+        world.to(pool_id, 5)
+        lease = world.lease(pool_id)
+        assert len(ask(world, pool_id, lease).claims) == 1
+
+        world.redis.hset(world.key("pool", pool_id), "tokens_at", time.time() + 86_400)
+
+        assert len(ask(world, pool_id, lease).claims) == 1
+        assert float(world.redis.hget(world.key("pool", pool_id), "tokens_at") or 0) < time.time() + 60
+
     def test_a_repeated_request_takes_no_second_token(self, world: World) -> None:
         pool_id = make_pool(world, rate_limit="2/h")
         world.to(pool_id, 3)
@@ -109,6 +120,24 @@ class TestRate:
         run_one(world, pool_id, {})
 
         assert ask(world, pool_id, world.lease(pool_id)).due_in is None
+
+    def test_it_can_be_changed_and_taken_away(self, world: World) -> None:
+        pool_id = make_pool(world, rate_limit="1/h")
+        world.to(pool_id, 9)
+        lease = world.lease(pool_id)
+        assert len(ask(world, pool_id, lease).claims) == 1
+
+        world.run(limits.limit_rate(pool_id, world.read_pool(pool_id).config, rate="120/m"))
+        assert len(ask(world, pool_id, lease).claims) == 2
+        assert world.read_pool(pool_id).config.rate_limit == "120/m"
+
+        world.run(limits.limit_rate(pool_id, world.read_pool(pool_id).config, rate=None))
+        assert len(ask(world, pool_id, lease).claims) == 6
+
+    @pytest.mark.parametrize("wrong", ["", "0/s", "3", "3/d", "-1/s"])
+    def test_what_is_no_rate_is_refused(self, world: World, wrong: str) -> None:
+        with pytest.raises(errors.InvalidField, match="30/m"):
+            limits.limit_rate("pool_x", PoolConfig(name="a"), rate=wrong)
 
 
 class TestCoolDown:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mahavishnu_pools.store import pools, scaling
+import time
+
+from mahavishnu_pools.store import limits, pools, scaling
 from tests.store.world import World
 
 TURN = 5.0
@@ -25,6 +27,21 @@ def test_what_waits_and_runs_is_seen_with_the_time_of_the_longest_waiting(world:
 
     assert (sample.workers, sample.queued, sample.running, sample.ended) == (1, 3, 0, 0)
     assert abs(sample.waited - (sample.at - created)) < 1e-3
+
+
+def test_what_could_not_run_now_with_any_number_of_workers_does_not_count(world: World) -> None:
+    pool_id = world.pool("a")
+    world.to(pool_id, 2)
+    soon, later = (world.stock_message(one) for one in ("soon", "later"))
+    now = time.time()
+    delayed = {f"soon\n0\n{soon}": now - 5, f"later\n0\n{later}": now + 600}
+    world.redis.zadd(world.key("delayed", pool_id), delayed)
+    world.redis.rpush(world.key("suspects", pool_id), "suspect\n0\n" + world.stock_message("suspect"))
+
+    assert look(world, pool_id)[pool_id].queued == 3
+    assert look(world, pool_id)[pool_id].rate is None
+    world.run(limits.limit_rate(pool_id, world.read_pool(pool_id).config, rate="30/m"))
+    assert look(world, pool_id)[pool_id].rate == 0.5
 
 
 def test_a_pool_with_nothing_to_do_and_its_least_workers_is_left_out(world: World) -> None:

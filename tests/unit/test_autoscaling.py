@@ -212,3 +212,26 @@ def test_figures_that_begin_anew_are_no_negative_flow() -> None:
     assert scaler.look(Sample(5.0, 2, 4, 2, 0.5, 0, 0.0), Limits(1, 10)) == Decision(
         6, "4 waiting, 2 running: 6 workers keep the wait under 2 s"
     )
+
+
+def test_a_clock_that_is_put_back_keeps_no_workers_for_ever() -> None:
+    scaler, limits = Autoscaler(RULES), Limits(1, 10)
+    scaler.look(Sample(90_000.0, 8, 0, 8, 0.0, 0, 0.0), limits)
+
+    decisions = [scaler.look(Sample(1000.0 + at, 8, 0, 1, 0.0, 0, 0.0), limits) for at in range(62)]
+
+    assert decisions[-1] == Decision(1, "at most 1 were needed in the last 60 s")
+    assert len(scaler._needs) <= 62
+    chosen = Sample(1100.0, 8, 0, 1, 0.0, 0, 0.0, chosen_at=90_000.0)
+    assert scaler.look(chosen, limits) == decisions[-1]
+
+
+def test_a_pool_that_may_not_start_more_gets_no_workers_that_would_have_nothing_to_do() -> None:
+    scaler = Autoscaler(RULES)
+    for at in range(10):
+        scaler.look(Sample(float(at), 4, 500, 4, 9.0, at, 2.0 * at, rate=1.5), Limits(1, 100))
+
+    decision = scaler.look(Sample(10.0, 4, 500, 4, 9.0, 10, 20.0, rate=1.5), Limits(1, 100))
+
+    assert decision is not None
+    assert decision.workers == 6  # 4 that run, and those that 1.5 starts a second bring until the next look

@@ -15,6 +15,7 @@ from mahavishnu_pools.cli.formats.interface import Column, Document, Fields, Not
 from mahavishnu_pools.cli.formats.markdown import MarkdownFormat
 from mahavishnu_pools.cli.formats.table import TableFormat
 from mahavishnu_pools.schemas.task import DistributionResult
+from mahavishnu_pools.store.tasks import Submitted
 from tests.fakes.cli_manager import pool_info, task_result
 
 POOLS = pool_documents.pool_list(
@@ -256,10 +257,10 @@ def test_a_long_distribution_shows_its_failed_items_and_how_many_are_left_out() 
 
 
 def test_receipts_hold_the_ids() -> None:
-    one = task_documents.accepted("task_1", "pool_1").data
+    one = task_documents.accepted(Submitted("task_1", "pool_1", new=True), batch_id="b").data
     many = task_documents.distribution_accepted("b", "random", ["t1", "t2"]).data
 
-    assert one == {"task_id": "task_1", "pool_id": "pool_1", "status": "queued"}
+    assert one == {"task_id": "task_1", "pool_id": "pool_1", "status": "queued", "batch_id": "b"}
     assert many["task_ids"] == ["t1", "t2"]
     assert many["batch_id"] == "b"
 

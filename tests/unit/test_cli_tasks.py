@@ -100,7 +100,9 @@ def test_a_task_without_success_ends_with_1(shell: Shell, status: str) -> None:
 def test_no_wait_returns_the_ids_at_once(shell: Shell) -> None:
     assert shell("route", "--prompt", "hi", "--no-wait", "-f", "json") == 0
 
-    assert json.loads(shell.out) == {"task_id": "task_abc123", "pool_id": "pool_local", "status": "queued"}
+    told = json.loads(shell.out)
+    batch = shell.manager.called("submit")["batch_id"]
+    assert told == {"task_id": "task_abc123", "pool_id": "pool_local", "status": "queued", "batch_id": batch}
     assert [name for name, _ in shell.manager.calls] == ["submit"]
 
 

@@ -65,6 +65,28 @@ async def test_a_change_that_met_another_is_made_again(kube: KubeApi, cluster: C
     assert found["data"] == {"c": "d"}
 
 
+async def test_lists_are_read_in_pieces_and_begun_anew_when_their_place_is_forgotten(
+    kube: KubeApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mahavishnu_pools.kube.client.PAGE", 2)
+    names = [f"map-{number}" for number in range(5)]
+    for name in names:
+        await cluster.create(config_map(name))
+    asked = len(kube.requests)
+
+    found = await cluster.find("ConfigMap")
+    pieces = len(kube.requests) - asked
+    kube.inject(method="GET", path="/configmaps$", times=2, status=410, reason="Expired")
+    again = await cluster.find("ConfigMap")
+    kube.inject(method="GET", path="/configmaps$", times=3, status=410, reason="Expired")
+    at_once = await cluster.find("ConfigMap")
+
+    assert pieces == 3
+    for one in (found, again, at_once):
+        assert [item["metadata"]["name"] for item in one["items"]] == names
+    assert found["metadata"]["resourceVersion"]
+
+
 async def test_what_does_not_exist_is_nothing_and_deleting_it_no_error(kube: KubeApi, cluster: Cluster) -> None:
     assert await cluster.get("ConfigMap", "none") is None
     assert await cluster.delete("ConfigMap", "none") is False

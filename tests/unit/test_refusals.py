@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from mahavishnu_pools import errors, task_types
+from mahavishnu_pools import errors, names, task_types
 from mahavishnu_pools.refusals import renamed
+from mahavishnu_pools.routing.celery_app import make_app
 from mahavishnu_pools.routing.task_input import build, task_spec
 from mahavishnu_pools.schemas.pool import PoolConfig
+from mahavishnu_pools.settings import Settings
 
 TASKS = [
     ({"task_type": "shell", "timeout": -1}, "timeout: must be greater than 0."),
@@ -70,3 +72,13 @@ RENAMED = [
 @pytest.mark.parametrize(("message", "told"), RENAMED)
 def test_arguments_are_told_as_options_and_quoted_or_common_words_stay(message: str, told: str) -> None:
     assert renamed(message, OPTIONS.get) == told
+
+
+@pytest.mark.parametrize(("spec", "says"), [*TASKS, ({"prompt": ""}, "payload.prompt: must not be empty.")])
+def test_celerys_way_of_sending_refuses_the_same_before_anything_is_sent(spec: dict[str, Any], says: str) -> None:
+    run_task = make_app(Settings(), "redis://127.0.0.1:1/0").tasks[names.RUN_TASK]  # nobody is there to be sent to
+
+    with pytest.raises(errors.InvalidField) as refused:
+        run_task.apply_async((spec,), pool="any")
+
+    assert refused.value.message.startswith(says)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 
+from mahavishnu_pools.pools.factory import on_nodes
 from mahavishnu_pools.pools.placement import misfit
-from mahavishnu_pools.schemas.pool import GROUP_TYPES, PoolConfig, PoolStatus
+from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
 
 
@@ -32,7 +33,7 @@ def fits(config: PoolConfig, node: NodeInfo) -> bool:
 
 def wish(record: PoolRecord, node: NodeInfo, *, living: Collection[str]) -> Wish:
     """Return what the node is to do about a pool; ``living`` are the names of nodes that live."""
-    if record.config.pool_type not in GROUP_TYPES or record.status is PoolStatus.FAILED:
+    if not on_nodes(record.config.pool_type) or record.status is PoolStatus.FAILED:
         return Wish.LEAVE
     if record.status is PoolStatus.STOPPED:
         return Wish.REMOVE

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from mahavishnu_pools.pools.autoscaling import Autoscaler, Decision, Limits, Rules
-from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, FIXED_WORKERS, GROUP_TYPES
+from mahavishnu_pools.pools.factory import on_nodes, pool_type
+from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES
 from mahavishnu_pools.store import scaling
 from mahavishnu_pools.store.pools import PoolRecord
 
@@ -54,7 +55,7 @@ class PoolScaler:
         config = record.config
         mine = record.status in ACTIVE_STATUSES and self._context.facts.name in record.assigned
         may = config.auto_scale and config.min_workers < config.max_workers
-        return mine and may and config.pool_type in GROUP_TYPES and config.pool_type not in FIXED_WORKERS
+        return mine and may and on_nodes(config.pool_type) and pool_type(config.pool_type).scalable
 
     async def _scale(self, record: PoolRecord, before: int, decision: Decision) -> None:
         node, after = self._context.facts.name, decision.workers

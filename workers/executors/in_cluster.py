@@ -24,7 +24,8 @@ from .container import command_of
 from .environment import build_environment
 from .interface import Refused, RunContext
 from .job_bridge import JobBridge
-from .job_course import JobEnd, NotRun
+from .job_course import NotRun
+from .job_verdict import JobEnd
 from .supervisor import Ended
 from .terminal import chosen_worker_type, prompt_outcome
 from .workspace import Finished, Output, Plan, Workspace

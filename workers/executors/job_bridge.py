@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,12 +16,13 @@ from mahavishnu_pools.kube.board import Board
 from mahavishnu_pools.kube.clearing import delete_jobs
 from mahavishnu_pools.kube.client import Cluster
 from mahavishnu_pools.kube.jobs import TASK_ID, JobTask
-from mahavishnu_pools.kube.objects import kubernetes_of
+from mahavishnu_pools.kube.objects import Manifest, kubernetes_of
 from mahavishnu_pools.kube.pod_state import is_over
 from mahavishnu_pools.schemas.pool import PoolConfig
 
 from .interface import Cancellation
-from .job_course import JobCourse, JobEnd, Wishes
+from .job_course import JobCourse, Wishes
+from .job_verdict import JobEnd
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,12 @@ STOP_TIMEOUT, CLEAR_TIMEOUT = 5.0, 30.0
 
 #: Seconds between two looks at the health of the cluster, and at Jobs nobody waits for.
 LOOK_EVERY, SWEEP_EVERY = 1.0, 60.0
+
+#: Seconds before work that met an error nobody expected is begun again.
+AGAIN_AFTER = 5.0
+
+#: What a task is told whose bridge has ended.
+_ENDED = "The worker group ended."
 
 #: Says which of some tasks have their outcome, or are not known any more.
 EndedTasks = Callable[[Sequence[str]], set[str]]
@@ -52,6 +60,8 @@ class JobBridge:
         self._thread = threading.Thread(target=self._run_loop, name="jobs", daemon=True)
         self._cluster: Cluster
         self._board: Board
+        self._lock = threading.Lock()
+        self._closing = False
 
     def start(self) -> None:
         """Connect, and list the pool's Jobs.
@@ -71,7 +81,9 @@ class JobBridge:
 
     def close(self, *, delete: bool = False) -> None:
         """End the waiting and the connection, with ``delete`` all Jobs of the pool; a second call does nothing."""
-        if self._thread.is_alive():
+        with self._lock:
+            first, self._closing = not self._closing, True
+        if first and self._thread.is_alive():
             self._call(self._end(delete=delete))
             self._thread.join(CLEAR_TIMEOUT + STOP_TIMEOUT if delete else STOP_TIMEOUT)
 
@@ -83,6 +95,8 @@ class JobBridge:
     def run(self, task: JobTask, *, consume: Callable[[bytes], None], cancellation: Cancellation) -> JobEnd:
         """Run a task and wait for its end. ``consume`` gets its output in another thread, and is done at the return.
 
+        After ``close`` nothing is made.
+
         Raises:
             NotRun, ClusterRefused: it could not be run.
         """
@@ -90,14 +104,20 @@ class JobBridge:
 
         def ask() -> None:
             wishes.keep = cancellation.leave
-            self._loop.call_soon_threadsafe(wishes.ending.set)
+            # A loop that is closed has nobody left who could be asked.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(wishes.ending.set)
 
-        running = self._call(self._course(task, consume, wishes))
+        with self._lock:
+            # What is begun here comes before the end in the loop's queue, so that is told about it.
+            if self._closing:
+                return JobEnd("cancelled", error=_ENDED, left=True)
+            running = self._call(self._course(task, consume, wishes))
         cancellation.on_cancel(ask)
         try:
             end: JobEnd = running.result()
         except CancelledError:
-            return JobEnd("cancelled", error="The worker group ended.", left=True)
+            return JobEnd("cancelled", error=_ENDED, left=True)
         return end
 
     # ── in the loop ──
@@ -115,7 +135,10 @@ class JobBridge:
         self._cluster = await self._stack.enter_async_context(Cluster(kubernetes_of(self.config)))
         self._board = Board(self._cluster, self.pool_id)
         await self._board.begin()
-        self._working = [asyncio.create_task(one) for one in (self._board.run(), self._watch(), self._sweep())]
+        self._working = [
+            asyncio.create_task(_lasting(work), name=work.__name__)
+            for work in (self._board.run, self._watch, self._sweep)
+        ]
 
     async def _course(self, task: JobTask, consume: Callable[[bytes], None], wishes: Wishes) -> JobEnd:
         course = JobCourse(self._cluster, self._board, self.config, task, pool_id=self.pool_id, wishes=wishes)
@@ -153,12 +176,7 @@ class JobBridge:
     async def _sweep(self) -> None:
         """Delete Jobs whose tasks were cancelled while no bridge was there to do it."""
         while True:
-            waited_for = self._board.waited_for
-            left = {
-                str((job["metadata"].get("annotations") or {}).get(TASK_ID)): job["metadata"]
-                for name, job in self._board.jobs.items()
-                if name not in waited_for and not is_over(job)
-            }
+            left = _unattended(self._board)
             try:
                 for task_id in await asyncio.to_thread(self._ended, list(left)) if left else ():
                     logger.info("The Job of the task %s is deleted: it has ended", task_id)
@@ -166,3 +184,24 @@ class JobBridge:
             except errors.MahavishnuError as exc:
                 logger.warning("Jobs of tasks that ended are not deleted yet: %s", exc)
             await asyncio.sleep(SWEEP_EVERY)
+
+
+def _unattended(board: Board) -> dict[str, Manifest]:
+    """Return the metadata of the Jobs that run and that nobody waits for, by their tasks."""
+    waited_for = board.waited_for
+    return {
+        str((job["metadata"].get("annotations") or {}).get(TASK_ID)): job["metadata"]
+        for name, job in board.jobs.items()
+        if name not in waited_for and not is_over(job)
+    }
+
+
+async def _lasting(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do work that has no end, again after whatever ends it."""
+    while True:
+        try:
+            await work()
+        # The border of the bridge: what nobody thought of must not end its work silently, for all tasks to come.
+        except Exception:
+            logger.exception("The bridge's %s is begun again", work.__qualname__, extra={"action": "bridge"})
+        await asyncio.sleep(AGAIN_AFTER)

@@ -16,13 +16,14 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.kube.board import Board, Ticket
 from mahavishnu_pools.kube.client import Cluster
 from mahavishnu_pools.kube.jobs import JobTask
-from mahavishnu_pools.kube.objects import Manifest, kubernetes_of
-from mahavishnu_pools.kube.pod_state import End, PodView, is_over, job_failure, read_pod
+from mahavishnu_pools.kube.objects import kubernetes_of
+from mahavishnu_pools.kube.pod_state import PodView, read_pod
 from mahavishnu_pools.schemas.pool import PoolConfig
 
 from .interface import Retryable
 from .job_log import JobLog
 from .job_making import JobMaker
+from .job_verdict import JobEnd, ended, has_ended
 
 logger = logging.getLogger(__name__)
 
@@ -42,27 +43,26 @@ class NotRun(Exception):
         self.retryable = retryable
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnd:
-    """How it went. ``end`` is what the cluster said of the container, None when it was ended from here.
-
-    ``left`` says that something may still run there.
-    """
-
-    how: Literal["exited", "timeout", "cancelled"]
-    end: End | None = None
-    pod: str | None = None
-    error: str | None = None
-    retryable: Retryable | None = None
-    left: bool = False
-
-
 @dataclass(slots=True)
 class Wishes:
     """What is wanted of a Job while it runs. ``keep``: its bridge goes, the Job stays for the next one."""
 
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     keep: bool = False
+
+    async def until(self, work: object, *, by: float) -> object | None:
+        """Return the result of work, None when the time is over or the end is asked for before."""
+        doing = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        asked = asyncio.ensure_future(self.ending.wait())
+        try:
+            left = max(0.0, by - asyncio.get_running_loop().time())
+            await asyncio.wait({doing, asked}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            for one in (doing, asked):
+                one.cancel()
+            # What it was about is over before anything else is done about it.
+            await asyncio.gather(doing, asked, return_exceptions=True)
 
 
 class JobCourse:
@@ -83,10 +83,10 @@ class JobCourse:
 
         Raises:
             NotRun: it could not be made, or its Pod did not start.
+            ClusterRefused: it may not be made.
         """
         with self._board.ticket(self._task.name) as ticket:
-            made = await self._until(self._maker.make(ticket), by=self._start_by)
-            if made is None:
+            if await self._made(ticket) is None:
                 if self._wishes.ending.is_set():
                     return await self._stopped(ticket, "cancelled")
                 # An answer may have got lost: the task must not run beside its own retry.
@@ -98,17 +98,24 @@ class JobCourse:
             finally:
                 await log.stop()
 
+    async def _made(self, ticket: Ticket) -> object | None:
+        try:
+            return await self._wishes.until(self._maker.make(ticket), by=self._start_by)
+        except errors.ClusterRefused:
+            if ticket.bound:
+                # Without its Secret it would wait for ever.
+                await self._remove(ticket)
+            raise
+
     # ── following ──
 
     async def _follow(self, ticket: Ticket, log: JobLog) -> JobEnd:
         stuck_since: float | None = None
         while True:
-            if ticket.pod is None and _has_ended(ticket.job):
-                await self._until(self._board.seek(ticket), by=max(self._start_by, self._loop.time() + PATIENCE))
-            view = read_pod(ticket.pod) if ticket.pod is not None else None
+            view = await self._look(ticket)
             if view is not None and view.has_log:
                 log.start(view.name)
-            if (found := self._ended(ticket, view)) is not None:
+            if (found := ended(ticket, view)) is not None:
                 await log.finish(gone=ticket.pod_gone)
                 return found
             if self._wishes.ending.is_set():
@@ -121,6 +128,16 @@ class JobCourse:
                     return await self._stopped(ticket, "timeout", log)
                 if self._loop.time() >= self._start_by:
                     await self._not_started(ticket, self._trouble(ticket))
+
+    async def _look(self, ticket: Ticket) -> PodView | None:
+        """Return what is seen of the Pod; asks for what one watch tells before the other."""
+        by = max(self._start_by, self._loop.time() + PATIENCE)
+        if ticket.pod is None and (ticket.job_gone or has_ended(ticket.job)):
+            await self._wishes.until(self._board.seek(ticket), by=by)
+        view = read_pod(ticket.pod) if ticket.pod is not None else None
+        if ticket.pod_gone and not ticket.job_gone and view is not None and view.end is None:
+            await self._wishes.until(self._board.ask(ticket), by=by)
+        return view
 
     async def _check_stuck(self, ticket: Ticket, view: PodView | None, since: float | None) -> float | None:
         """Return since when the Pod is in a state that usually lasts; raises NotRun when that is long enough."""
@@ -137,7 +154,7 @@ class JobCourse:
         """Wait until something is new; False when a time is over."""
         by = self._end_by if self._end_by is not None else self._start_by
         until = by if stuck_since is None else min(by, stuck_since + PATIENCE)
-        done = await self._until(ticket.changed.wait(), by=until)
+        done = await self._wishes.until(ticket.changed.wait(), by=until)
         ticket.changed.clear()
         return done is not None or self._wishes.ending.is_set() or self._loop.time() < by
 
@@ -145,19 +162,6 @@ class JobCourse:
         """Return the seconds the task may still run; one that was taken over has run before."""
         ran = (datetime.now(UTC) - started).total_seconds() if self._maker.adopted else 0.0
         return max(0.0, self._task.timeout - max(0.0, ran))
-
-    def _ended(self, ticket: Ticket, view: PodView | None) -> JobEnd | None:
-        failure = job_failure(ticket.job) if ticket.job is not None else None
-        pod = view.name if view is not None else None
-        if failure is not None and failure[0] == "DeadlineExceeded":
-            return JobEnd("timeout", pod=pod)
-        if view is not None and view.end is not None:
-            return _exited(view.end, pod)
-        if ticket.job_gone:
-            return JobEnd("cancelled", pod=pod, error="Its Job was deleted in the cluster.")
-        if ticket.pod_gone or (ticket.sought and view is None):
-            return _without_pod(ticket, pod, failure)
-        return None
 
     # ── ending ──
 
@@ -202,36 +206,6 @@ class JobCourse:
         return self._maker.said or (
             "the cluster does not say why" if view else "the cluster made no Pod; see its events"
         )
-
-    async def _until(self, work: object, *, by: float) -> object | None:
-        """Return the result of work, None when the time is over or the end is asked for before."""
-        doing = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        asked = asyncio.ensure_future(self._wishes.ending.wait())
-        try:
-            left = max(0.0, by - self._loop.time())
-            await asyncio.wait({doing, asked}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            return doing.result() if doing.done() else None
-        finally:
-            for one in (doing, asked):
-                one.cancel()
-
-
-def _has_ended(job: Manifest | None) -> bool:
-    return job is not None and (is_over(job) or job_failure(job) is not None)
-
-
-def _without_pod(ticket: Ticket, pod: str | None, failure: tuple[str, str] | None) -> JobEnd:
-    if failure is None and ticket.job is not None and is_over(ticket.job):
-        logger.warning("The output of %s is lost: its Pod was taken away after its end", ticket.name)
-        return JobEnd("exited", End(0, "Completed"), pod)
-    text = f" ({failure[0]}: {failure[1]})" if failure else ""
-    return JobEnd("exited", End(-1, "Lost"), pod, f"Its Pod was taken away in the cluster{text}.", "overload")
-
-
-def _exited(end: End, pod: str | None) -> JobEnd:
-    if end.disrupted is None:
-        return JobEnd("exited", end, pod)
-    return JobEnd("exited", end, pod, f"Its Pod was taken away by the cluster: {end.disrupted}", "overload")
 
 
 async def _last_event(cluster: Cluster, job: str) -> str | None:

@@ -33,6 +33,7 @@ class JobLog:
         self._lines = LogLines()
         self._pod = ""
         self._following: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
         #: True when not all of it could be read.
         self.incomplete = False
 
@@ -46,6 +47,7 @@ class JobLog:
         """Read what is left of a log that was started, after its end; with ``gone`` only what is under way."""
         if self._following is None:
             return
+        self._over.set()
         await asyncio.wait({self._following}, timeout=TAIL_SECONDS)
         await self.stop()
         if gone:
@@ -65,12 +67,11 @@ class JobLog:
                 await self._following
 
     async def _follow(self) -> None:
-        """Read until the container has ended, or the connection does as if it had."""
+        """Read until the container has ended: streams may end before, as when a node begins a new file."""
         failures = 0
-        while True:
+        while not self._over.is_set():
             try:
-                await self._read(follow=True)
-                return
+                failures = 0 if await self._read(follow=True) else failures + 1
             except errors.ClusterUnavailable as exc:
                 failures += 1
                 logger.debug("The log of %s broke off: %s", self._pod, exc)
@@ -78,7 +79,9 @@ class JobLog:
                 # Its Pod is gone, or its container does not run yet by the word of its node.
                 failures += 1
                 logger.debug("The log of %s cannot be read: %s", self._pod, exc)
-            await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))):
+                    await self._over.wait()
 
     async def _rest(self) -> None:
         while True:
@@ -89,13 +92,17 @@ class JobLog:
                 logger.debug("The rest of the log of %s is not read yet: %s", self._pod, exc)
             await asyncio.sleep(FIRST_PAUSE)
 
-    async def _read(self, *, follow: bool) -> None:
+    async def _read(self, *, follow: bool) -> bool:
+        """Read once from where everything is known; tell whether there was anything new."""
         query = {"container": CONTAINER, "timestamps": "true", **({"follow": "true"} if follow else {})}
         if self._lines.since is not None:
             query["sinceTime"] = self._lines.since
         self._lines.begin()
         path = KINDS["Pod"].path(self._cluster.namespace, self._pod, "log")
+        found = False
         async with self._cluster.stream(path, query=query, idle=SILENT_SECONDS) as pieces:
             async for piece in pieces:
                 if new := self._lines.feed(piece):
+                    found = True
                     self._consume(new)
+        return found

@@ -91,8 +91,8 @@ if status == 'paused' or status == 'stopped' or (status == 'draining' and (drain
 -- A rate limit is a bucket of tokens, one a start, that holds those of a second and at least one.
 local tokens
 if rate and most > 0 then
-  local full = math.max(1, math.ceil(rate))
-  tokens = math.min(full, (tonumber(p[3]) or full) + math.max(0, now - (tonumber(p[4]) or now)) * rate)
+  local full, since = math.max(1, math.ceil(rate)), now - (tonumber(p[4]) or now)
+  tokens = since >= 0 and math.min(full, (tonumber(p[3]) or full) + since * rate) or full -- before 0: the clock was put back
   most = math.min(most, math.floor(tokens))
 end
 

@@ -1,0 +1,112 @@
+"""Documents about scheduled work. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.schedule import Schedule, ScheduleHistory, ScheduleRun
+
+#: Characters of what is to be done that a table shows.
+CHARACTERS = 60
+
+_COLUMNS = (Column("Name"), Column("When"), Column("Status"), Column("Next"), Column("Pool"), Column("Task"))
+_RUNS = (
+    Column("Planned"),
+    Column("Outcome"),
+    Column("Task"),
+    Column("Pool"),
+    Column("Missed", "right"),
+    Column("By"),
+    Column("Reason"),
+)
+
+
+def listed(schedules: Sequence[Schedule]) -> Document:
+    """Return the document of ``schedule list``."""
+    data = {"schedules": [one.model_dump(mode="json") for one in schedules]}
+    if not schedules:
+        return Document(data, (Note("There are no schedules. Make one with: mahavishnu schedule add NAME --cron …"),))
+    rows = tuple(
+        (one.name, when(one), State(one.status), _moment(one.next_at), one.where.pool, summary(one.task))
+        for one in schedules
+    )
+    return Document(data, (Table("Schedules", _COLUMNS, rows),))
+
+
+def added(schedule: Schedule) -> Document:
+    """Return the document of ``schedule add``."""
+    return changed("Added", schedule)
+
+
+def changed(done: str, schedule: Schedule) -> Document:
+    """Return the document of a command that changed a schedule."""
+    head = Note(f"{done} schedule {schedule.name}", good=True)
+    return Document(schedule.model_dump(mode="json"), (head, Fields(None, _fields(schedule), indented=True)))
+
+
+def history(found: ScheduleHistory) -> Document:
+    """Return the document of ``schedule show``."""
+    schedule = found.schedule
+    head = Fields(None, (("Schedule", schedule.name), ("Status", schedule.status), *_fields(schedule)))
+    blocks: list[Block] = [head]
+    if found.runs:
+        blocks.append(Table("Runs", _RUNS, tuple(map(_run, found.runs))))
+    else:
+        blocks.append(Note("It has not run yet."))
+    return Document(found.model_dump(mode="json"), tuple(blocks))
+
+
+def sent(name: str, run: ScheduleRun) -> Document:
+    """Return the document of ``schedule run``."""
+    rows: tuple[tuple[str, Cell], ...] = (("Task", run.task_id), ("Pool", run.pool_id))
+    hint = Note(f"  Follow it with: mahavishnu pools task {run.task_id} --follow")
+    head = Note(f"Sent the task of schedule {name}", good=True)
+    return Document({"name": name, **run.model_dump(mode="json")}, (head, Fields(None, rows, indented=True), hint))
+
+
+def removed(name: str) -> Document:
+    """Return the document of ``schedule remove``."""
+    return Document({"name": name, "removed": True}, (Note(f"Removed schedule {name}", good=True),))
+
+
+def when(schedule: Schedule) -> str:
+    """Return in words when a schedule is due."""
+    if schedule.every is not None:
+        return f"every {schedule.every:g} s"
+    return f"{schedule.cron} ({schedule.timezone})"
+
+
+def summary(task: dict[str, Any]) -> str:
+    """Return in a line what is to be done."""
+    payload = task.get("payload") or {}
+    command = payload.get("command")
+    text = task.get("prompt") or payload.get("prompt")
+    if text is None:
+        words = " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
+        text = f"{task.get('task_type', 'prompt')} {words}".strip()
+    line = " ".join(str(text).split())
+    return line if len(line) <= CHARACTERS else line[: CHARACTERS - 1] + "…"
+
+
+def _fields(schedule: Schedule) -> tuple[tuple[str, Cell], ...]:
+    rows: list[tuple[str, Cell]] = [
+        ("When", when(schedule)),
+        ("Next", _moment(schedule.next_at) or "not before it is resumed"),
+        ("Missed runs", "the last one is sent late" if schedule.missed == "run" else "are skipped"),
+        ("Task", summary(schedule.task)),
+    ]
+    return (*rows, *((("Pool", schedule.where.pool),) if schedule.where.pool else ()))
+
+
+def _run(run: ScheduleRun) -> tuple[Cell, ...]:
+    planned = _moment(run.planned_at)
+    return (planned, State(run.outcome), run.task_id, run.pool_id, run.missed or None, run.by, run.reason)
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,1 @@
+"""Scheduled work: when a schedule is due, and what is sent then."""

@@ -1,0 +1,101 @@
+"""Sends what schedules have due. A plan: beat and managers carry it out, each with a store of its own."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools import errors
+from mahavishnu_pools.routing.chooser import Chooser, Wish
+from mahavishnu_pools.routing.eligibility import PoolFilter
+from mahavishnu_pools.routing.submission import Sender, pack, send
+from mahavishnu_pools.routing.task_input import task_spec
+from mahavishnu_pools.schedules.timing import due
+from mahavishnu_pools.schemas.schedule import Schedule, ScheduleRun
+from mahavishnu_pools.store.schedules import DueSchedule, look_for_due, note_run
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.schedule import Where
+    from mahavishnu_pools.store.steps import Steps
+    from mahavishnu_pools.store.tasks import Submitted
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What tasks are sent with."""
+
+    chooser: Chooser
+    sender: Sender
+
+
+def send_due(way: Way) -> Steps[int]:
+    """Send the tasks of all schedules whose time has come; returns how many were sent.
+
+    Two that do this at once send each task once: its idempotency key is the schedule's name with the planned time, and
+    of the two one moves the schedule on.
+    """
+    look = yield look_for_due()
+    sent = 0
+    for one in look.due:
+        run, next_at = yield from _carry_out(way, one, look.now)
+        noted = yield note_run(one.schedule.name, run, was=one.text, next_at=next_at)
+        if noted and run.outcome != "sent":
+            logger.warning("Schedule %s: %s (%s)", one.schedule.name, run.outcome, run.reason)
+        sent += noted and run.task_id is not None
+    return sent
+
+
+def send_now(way: Way, schedule: Schedule, now: datetime) -> Steps[ScheduleRun]:
+    """Send a schedule's task now, besides its planned times.
+
+    Raises:
+        InvalidField, PoolNotFound, NoPoolAvailable, …: it cannot be sent; as for any task.
+    """
+    found = yield from _submit(way, schedule, f"{now.isoformat()} by hand")
+    run = ScheduleRun(
+        planned_at=now, sent_at=now, outcome="sent", task_id=found.task_id, pool_id=found.pool_id, by="hand"
+    )
+    yield note_run(schedule.name, run, was="", next_at=None)
+    return run
+
+
+def wish_of(where: Where) -> Wish:
+    """Return how a scheduled task's pool is chosen."""
+    filters = None if where.filters is None else PoolFilter.model_validate(where.filters)
+    return Wish(where.pool, where.pool_selector, where.pool_affinity, filters)
+
+
+def _carry_out(way: Way, one: DueSchedule, now: float) -> Steps[tuple[ScheduleRun, float | None]]:
+    what = due(one.schedule, one.planned, now)
+    planned, at = datetime.fromtimestamp(what.planned, UTC), datetime.fromtimestamp(now, UTC)
+    if what.run is None:
+        late = f"it was {now - what.planned:.0f} s late"
+        return ScheduleRun(planned_at=planned, sent_at=at, outcome="missed", missed=what.missed, reason=late), what.next
+    try:
+        found = yield from _submit(way, one.schedule, planned.isoformat())
+    except (errors.InvalidInput, errors.NotFound) as exc:
+        reason = exc.message[:1000]
+        return ScheduleRun(
+            planned_at=planned, sent_at=at, outcome="refused", missed=what.missed, reason=reason
+        ), what.next
+    run = ScheduleRun(
+        planned_at=planned,
+        sent_at=at,
+        outcome="sent",
+        task_id=found.task_id,
+        pool_id=found.pool_id,
+        missed=what.missed,
+    )
+    return run, what.next
+
+
+def _submit(way: Way, schedule: Schedule, moment: str) -> Steps[Submitted]:
+    # The name of a schedule has at most 63 characters, so the key is short enough.
+    spec = task_spec({**schedule.task, "idempotency_key": f"schedule:{schedule.name}:{moment}"})
+    parcels = yield from pack(way.chooser, way.sender, [spec])
+    (found,) = yield from send(way.chooser, way.sender, parcels, wish_of(schedule.where))
+    return found

@@ -1,0 +1,70 @@
+"""A task as its page shows it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+
+from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.server.live.views import TaskView
+
+#: Characters shown of what was asked, and of what came out.
+ASKED, RESULT = 20_000, 100_000
+
+#: What is told of a specification beside what was asked, when it was given.
+_OPTIONS = ("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "cwd", "idempotency_key")
+
+
+def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mapping[str, Any]) -> TaskView:
+    """Return a task's page; ``spec`` is its specification as JSON, ``about`` what all views say."""
+    asked, options = _asked(spec)
+    result = found.output if found.output else _written(found.value)
+    return TaskView(
+        **about,
+        task_id=found.task_id,
+        status=found.status,
+        done=found.done,
+        pool_id=found.pool_id,
+        pool=pool,
+        task_type=found.task_type,
+        worker_id=found.worker_id,
+        attempts=found.attempts,
+        created_at=_seconds(found.created_at),
+        started_at=_seconds(found.started_at),
+        finished_at=_seconds(found.finished_at),
+        retry_at=_seconds(found.retry_at),
+        duration=found.duration,
+        exit_code=found.exit_code,
+        error=found.error,
+        batch_id=found.batch_id,
+        options=options,
+        asked=None if asked is None else asked[:ASKED],
+        asked_cut=asked is not None and len(asked) > ASKED,
+        result=None if result is None else result[:RESULT],
+        result_cut=result is not None and len(result) > RESULT,
+    )
+
+
+def _asked(spec: str | None) -> tuple[str | None, dict[str, JsonValue]]:
+    """Return what was asked, and the options; a user's Celery task has neither."""
+    if not spec:
+        return None, {}
+    given = json.loads(spec)
+    if not isinstance(given, dict):
+        return None, {}
+    asked = given.get("prompt") or _written(given.get("payload"))
+    return asked, {name: given[name] for name in _OPTIONS if given.get(name) is not None}
+
+
+def _written(value: JsonValue) -> str | None:
+    if value is None or value == {}:
+        return None
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
