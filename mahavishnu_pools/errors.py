@@ -181,6 +181,12 @@ class TaskExists(InvalidInput):
         )
 
 
+class AlreadyDecided(InvalidInput):
+    """It was decided otherwise about a task that needed an approval (``decision``, ``by``), or it is too late."""
+
+    code = "already_decided"
+
+
 class PoolBusy(InvalidInput):
     """A pool has tasks, and nobody said what is to become of them."""
 

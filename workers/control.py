@@ -20,6 +20,8 @@ _NAMES = ("revoke", "rate_limit", "time_limit", "add_consumer", "cancel_consumer
 _STOCK = {name: control.Panel.data[name] for name in _NAMES}
 
 _NO_TIME_LIMIT = "Each task of a pool brings its own timeout; it cannot be changed for all of them."
+_NO_RESTART = "A worker group is replaced as a whole, and no task is lost: 'mahavishnu pools restart' does it."
+_NO_AUTOSCALE = "The agent scales pools up to max_workers, which 'mahavishnu pools scale --max' raises."
 _NO_CONSUMER = "Nobody consumes a pool's queue through Celery: 'mahavishnu pools pause' and 'resume' stop and start it."
 
 
@@ -79,7 +81,13 @@ def _unless_a_pools(command: str) -> Callable[..., Any]:
     return consumer
 
 
+def _refused(reason: str) -> Callable[..., Any]:
+    return lambda state, **kwargs: {"error": reason}
+
+
 _REFUSING = {
+    "pool_restart": _refused(_NO_RESTART),
+    "autoscale": _refused(_NO_AUTOSCALE),
     "time_limit": _time_limit,
     "add_consumer": _unless_a_pools("add_consumer"),
     "cancel_consumer": _unless_a_pools("cancel_consumer"),

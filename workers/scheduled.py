@@ -1,4 +1,4 @@
-"""What beat does itself: it sends what schedules have due.
+"""What beat does itself: it sends what schedules have due, and ends what nobody approved of in time.
 
 Beat calls ``apply_async`` of what is due. This task's does the work at once, in beat's process and under its lock, so
 schedules need no free worker, and nothing lies in a queue that could be lost or come late.
@@ -18,6 +18,7 @@ from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender
 from mahavishnu_pools.schedules.sending import Way, send_due
 from mahavishnu_pools.settings import load_settings
+from mahavishnu_pools.store.approvals import expire_approvals
 from mahavishnu_pools.store.steps import run_steps_sync
 
 #: Sends what is due.
@@ -37,14 +38,17 @@ class AtOnce(Task):
 
 def register(app: Celery) -> None:
     """Register the task with an app."""
-    made: list[Way] = []
+    made: list[tuple[Way, float]] = []
 
     def schedules() -> int:
         if not made:
             settings = load_settings()
             sender = Sender("beat", settings.max_payload_bytes, Signer.from_settings(settings))
-            made.append(Way(Chooser.from_settings(settings), sender))
-        return run_steps_sync(getattr(app, STORE_FACTORY)(), send_due(made[0]))
+            made.append((Way(Chooser.from_settings(settings), sender), settings.result_expires))
+        way, result_ttl = made[0]
+        store: Any = getattr(app, STORE_FACTORY)()
+        store.run(expire_approvals(result_ttl=result_ttl))
+        return run_steps_sync(store, send_due(way))
 
     app.task(name=SCHEDULES, base=AtOnce, shared=False, ignore_result=True)(schedules)
 

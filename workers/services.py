@@ -9,6 +9,7 @@ from typing import Any
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.settings import Settings
+from mahavishnu_pools.store.approvals import read_gate
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
 from mahavishnu_pools.store.tasks import read_batch, read_tasks
@@ -27,6 +28,7 @@ def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) 
         "batch_reader": batch_reader(store),
         "secrets_file": settings.data_dir / "secrets.env",
         "namespace": settings.namespace,
+        "approved": lambda task_id: store.run(read_gate(task_id)).decision == "approved",
         **_worker_types(settings),
     }
 

@@ -159,6 +159,9 @@ class WorkerManager:
     def _check(self, specs: Iterable[TaskSpec], workers: Iterable[LocalWorker]) -> None:
         kinds = {worker.worker_type for worker in workers}
         for spec in specs:
+            if spec.approval is not None:
+                problem = "cannot be waited for by workers without a pool"
+                raise errors.InvalidField.of("approval", problem, "Submit the task with PoolManager.")
             for kind in kinds:
                 self.terminal_manager.check(spec, worker_type=self.terminal_manager.worker_types[kind])
 

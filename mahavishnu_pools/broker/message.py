@@ -26,6 +26,10 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _EMBED = _encode({"callbacks": None, "errbacks": None, "chain": None, "chord": None})
 
 
+#: Seconds that a task awaits approval when it says nothing itself.
+APPROVAL_TIMEOUT = 7 * 86400.0
+
+
 def render(
     body: str, headers: Mapping[str, Any], properties: Mapping[str, Any], *, signer: Signer | None = None
 ) -> tuple[str, str]:
@@ -114,4 +118,5 @@ def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | N
         idempotency_key=spec.idempotency_key,
         expires=spec.expires,
         lost="fail" if spec.on_worker_lost == "fail" else None,
+        approval=None if spec.approval is None else {"timeout": spec.approval_timeout or APPROVAL_TIMEOUT},
     )

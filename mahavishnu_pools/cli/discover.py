@@ -13,7 +13,6 @@ from mahavishnu_pools.cli.formats.interface import Column, Document, Note, State
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
-from mahavishnu_pools.cli.which_stack import settings_in_force
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
@@ -43,14 +42,13 @@ def discover(
     """
     from mahavishnu_pools.pools import discovery
 
-    settings = settings_in_force()
-
     async def look(manager: PoolManager) -> list[dict[str, Any]]:
         ecosystem = discovery.ecosystem_file(file) if from_ecosystem or file is not None else None
         if from_ecosystem and ecosystem is None:
             output.say(f"There is no {discovery.FILES[0]} here; looking at the rest.")
-        found = await discovery.discover(settings, ecosystem=ecosystem, here=Path.cwd())
         known = {pool.name: pool.pool_id for pool in await manager.list_pools()}
+        # From here on the manager's settings name the servers of its stack.
+        found = await discovery.discover(manager.settings, ecosystem=ecosystem, here=Path.cwd())
         return [await _row(manager, one, known, register=auto_register) for one in found]
 
     rows = session.run(look)

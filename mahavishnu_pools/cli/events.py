@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,9 @@ from mahavishnu_pools.cli.tasks import Since
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.event import Event
+
+#: Details of our own events that are times, in epoch seconds.
+_TIMES = ("ends", "due")
 
 _COLUMNS = (Column("Time"), Column("Event"), Column("Pool"), Column("Task"), Column("Details"))
 
@@ -72,6 +76,11 @@ def _clock(event: Event) -> str:
 
 
 def _details(event: Event) -> str:
-    return ", ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in event.details.items()
-    )
+    return ", ".join(f"{name}={_detail(event, name, value)}" for name, value in event.details.items())
+
+
+def _detail(event: Event, name: str, value: Any) -> str:
+    """Return a detail as people read it. Of what programs told nothing is known to be a time."""
+    if name in _TIMES and isinstance(value, float) and not event.event_id.startswith("programs:"):
+        return datetime.fromtimestamp(value).strftime("%H:%M:%S")  # noqa: DTZ006 - local time, for people
+    return value if isinstance(value, str) else json.dumps(value)

@@ -122,7 +122,7 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             output.show(task_documents.accepted(submitted, batch_id=batch_id))
             return ExitCode.DONE
         if output.for_people:
-            output.say(await _where(manager, submitted.pool_id))
+            output.say(_gate(submitted.task_id) if submitted.held else await _where(manager, submitted.pool_id))
         result = await _outcome(manager, submitted, request=request, output=output)
         output.show(task_documents.executed(result))
         return code_of_result(result)
@@ -140,6 +140,12 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             raise
 
     return session.run(one if len(tasks) == 1 else several)
+
+
+def _gate(task_id: str) -> str:
+    """Return what is to be done with a task that awaits approval."""
+    ways = f"mahavishnu pools approve {task_id}, or: mahavishnu pools refuse {task_id}"
+    return f"Task {task_id} awaits approval. Give it with: {ways}"
 
 
 async def _where(manager: PoolManager, pool_id: str) -> str:

@@ -49,6 +49,20 @@ class LazyGroup(click.Group):
         command = self.get_command(ctx, name)
         return "" if command is None else summary_of(command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; one that is unknown is refused with the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            from mahavishnu_pools.wording import did_you_mean
+
+            near = did_you_mean(args[0], self._lazy).strip()
+            if not near or args[0] in self._lazy:
+                raise
+            raise click.UsageError(f"{exc.format_message()} {near}", ctx) from exc
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name, imported now."""
         if cmd_name not in self._lazy:

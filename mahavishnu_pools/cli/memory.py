@@ -23,7 +23,7 @@ _COLUMNS = (Column("Time"), Column("Pool"), Column("Task"), Column("Status"), Co
 #: Characters of a record that the table shows.
 _SHOWN = 120
 
-_STATUSES = ["completed", "failed", "timeout", "cancelled", "dead"]
+_STATUSES = ["completed", "failed", "timeout", "cancelled", "refused", "dead"]
 
 
 @click.command()

@@ -104,6 +104,13 @@ _TASK_OPTIONS = (
     click.option("--cwd", type=click.Path(), help="Directory to run in."),
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment."),
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
+    click.option("--approval", type=click.Choice(["required"]), help="Run it only when somebody has approved of it."),
+    click.option(
+        "--approval-timeout",
+        type=Seconds(),
+        metavar="SECONDS",
+        help="With --approval: cancel it when nobody has by then. [default: 7 days]",
+    ),
     click.option(
         "--wait-timeout", type=Seconds(), metavar="SECONDS", help="Stop waiting after this; the task goes on."
     ),

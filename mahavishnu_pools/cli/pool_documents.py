@@ -9,7 +9,7 @@ from mahavishnu_pools.cli.formats.cells import sign_of
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table
 
 if TYPE_CHECKING:
-    from mahavishnu_pools.schemas.pool import PoolInfo
+    from mahavishnu_pools.schemas.pool import ClusterPlace, PoolInfo
 
 _POOL_COLUMNS = (
     Column("Pool ID"),
@@ -109,6 +109,7 @@ def _pool_fields(pool: PoolInfo) -> Fields:
         ("Allowed Roots", ", ".join(pool.allowed_roots or ()) or None),
         ("Imports", ", ".join(pool.imports) or None),
         ("Celery App", pool.celery_app),
+        *_cluster_fields(pool.kubernetes),
         ("Note", pool.reason),
     )
     rows: tuple[tuple[str, Cell], ...] = (
@@ -121,6 +122,17 @@ def _pool_fields(pool: PoolInfo) -> Fields:
         *((label, value) for label, value in optional if value is not None),
     )
     return Fields(None, rows)
+
+
+def _cluster_fields(place: ClusterPlace | None) -> tuple[tuple[str, Cell], ...]:
+    if place is None:
+        return ()
+    return (
+        ("Mode", place.mode),
+        ("Namespace", place.namespace),
+        ("Context", place.context or "the cluster this runs in"),
+        ("Image", place.container_image),
+    )
 
 
 def _pool_metrics(pool: PoolInfo) -> Fields:

@@ -24,6 +24,8 @@ COMMANDS = {
     "logs": f"{_HERE}.task_log:logs",
     "cancel": f"{_HERE}.task:cancel",
     "retry": f"{_HERE}.tasks:retry",
+    "approve": f"{_HERE}.approvals:approve",
+    "refuse": f"{_HERE}.approvals:refuse",
     "dead": f"{_HERE}.dead:dead",
     "manifest": f"{_HERE}.manifest:manifest",
     "scale": f"{_HERE}.pool_changes:scale",

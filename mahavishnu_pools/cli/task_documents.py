@@ -36,7 +36,7 @@ _CANCELLED = {
 
 def executed(result: TaskResult) -> Document:
     """Return the document of ``pools execute`` and ``pools route``."""
-    verb = {"completed": "completed", "timeout": "timed out", "cancelled": "was cancelled", "dead": "was given up"}
+    verb = {"timeout": "timed out", "cancelled": "was cancelled", "refused": "was refused", "dead": "was given up"}
     head = Note(f"Task {verb.get(result.status.value, result.status.value)}", good=result.ok)
     rows: list[tuple[str, Cell]] = [("Status", result.status.value)]
     if result.error is not None:
@@ -59,6 +59,7 @@ def task_details(result: TaskResult) -> Document:
         ("Finished", _moment(result.finished_at)),
         ("Retry at", _moment(result.retry_at)),
         ("Duration", _seconds(result.duration)),
+        ("Approval", _approval(result)),
         ("Attempts", result.attempts if result.attempts > 1 else None),
         ("Exit code", result.exit_code),
         ("Error", result.error),
@@ -80,9 +81,12 @@ def accepted(submitted: Submitted, *, batch_id: str) -> Document:
     """Return the document of a task that was submitted, or had been before, and is not waited for."""
     task_id, pool_id = submitted.task_id, submitted.pool_id
     what = "Task queued" if submitted.new else "This task had been submitted before"
-    hint = Note(f"  Follow it with: mahavishnu pools task {task_id} --follow")
-    blocks = (Note(what, good=True), _indented([("Task", task_id), ("Pool", pool_id)]), hint)
-    return Document({"task_id": task_id, "pool_id": pool_id, "status": "queued", "batch_id": batch_id}, blocks)
+    status, how = "queued", f"Follow it with: mahavishnu pools task {task_id} --follow"
+    if submitted.held:
+        status, what = "awaiting_approval", "Task awaits approval"
+        how = f"Give it with: mahavishnu pools approve {task_id}, or: mahavishnu pools refuse {task_id}"
+    blocks = (Note(what, good=True), _indented([("Task", task_id), ("Pool", pool_id)]), Note(f"  {how}"))
+    return Document({"task_id": task_id, "pool_id": pool_id, "status": status, "batch_id": batch_id}, blocks)
 
 
 def distributed(result: DistributionResult) -> Document:
@@ -157,6 +161,16 @@ def output_of(result: TaskResult) -> str:
     if result.output:
         return result.output.rstrip("\n")
     return "" if result.value is None else _as_text(result.value)
+
+
+def _approval(result: TaskResult) -> str | None:
+    found = result.approval
+    if found is None:
+        return None
+    if found.decision == "awaiting":
+        return f"awaited until {_moment(found.expires_at)}; mahavishnu pools approve {result.task_id}, or refuse"
+    who = f" by {found.by}" if found.by else ""
+    return f"{found.decision}{who}, {_moment(found.decided_at)}" + (f": {found.reason}" if found.reason else "")
 
 
 def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:

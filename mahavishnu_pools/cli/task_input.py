@@ -32,6 +32,8 @@ class TaskInput:
     worker_type: str | None
     wait_timeout: float | None
     no_wait: bool
+    approval: str | None = None
+    approval_timeout: float | None = None
 
     def task(self, *, directory: Callable[[], str | None]) -> dict[str, Any]:
         """Return the task as the manager takes it, with only what was given; ``directory`` is for one without ``cwd``.
@@ -47,6 +49,8 @@ class TaskInput:
             "worker_type": self.worker_type,
             "cwd": directory() if self.cwd is None else str(Path(self.cwd).expanduser().absolute()),
             "env": environment(self.env) or None,
+            "approval": self.approval,
+            "approval_timeout": self.approval_timeout,
         }
         return {**work, **{name: value for name, value in given.items() if value is not None}}
 

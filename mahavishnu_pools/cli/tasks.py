@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.task_batch import Retried
 
 #: What ``--status`` takes.
-STATUSES = ("queued", "running", "retrying", "completed", "failed", "timeout", "cancelled", "dead")
+STATUSES = (
+    "queued",
+    "running",
+    "retrying",
+    "awaiting_approval",
+    "completed",
+    "failed",
+    "timeout",
+    "cancelled",
+    "refused",
+    "dead",
+)
 
 
 class Since(click.ParamType[datetime]):

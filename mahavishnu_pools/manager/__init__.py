@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from mahavishnu_pools.manager.approval_verbs import ApprovalVerbs
 from mahavishnu_pools.manager.batch_verbs import BatchVerbs
 from mahavishnu_pools.manager.cancel_verbs import CancelVerbs
 from mahavishnu_pools.manager.check_verbs import CheckVerbs
@@ -33,6 +34,7 @@ class PoolManager(
     LimitVerbs,
     EventVerbs,
     ScheduleVerbs,
+    ApprovalVerbs,
 ):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 

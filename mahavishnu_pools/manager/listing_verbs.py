@@ -12,6 +12,7 @@ from mahavishnu_pools.manager.task_verbs import TaskVerbs
 from mahavishnu_pools.schemas.task import TERMINAL_STATUSES, TaskStatus
 from mahavishnu_pools.schemas.task_batch import TaskBatch
 from mahavishnu_pools.schemas.task_brief import TaskBrief
+from mahavishnu_pools.store.approvals import list_awaiting
 from mahavishnu_pools.store.checks import Place, read_place
 from mahavishnu_pools.store.leases import list_leases
 from mahavishnu_pools.store.logs import LogPiece
@@ -53,6 +54,9 @@ class ListingVerbs(TaskVerbs):
             ids: list[str] = list((await self.batch(batch)).task_ids)
         else:
             ids = [one async for one in self._found(pool, wanted, limit)]
+            if TaskStatus.AWAITING_APPROVAL in wanted:
+                # No pool has them before they are approved.
+                ids += set(await (await self._connected()).store.run(list_awaiting(most=limit))).difference(ids)
         found = [
             brief
             for brief in await self._briefs(ids)

@@ -15,7 +15,7 @@ from mahavishnu_pools.store.pools import read_pools
 from mahavishnu_pools.store.tasks import read_specs
 
 #: Outcomes that ``retry`` takes for failures.
-FAILURES = frozenset({TaskStatus.FAILED, TaskStatus.TIMEOUT, TaskStatus.CANCELLED, TaskStatus.DEAD})
+FAILURES = frozenset({TaskStatus.FAILED, TaskStatus.TIMEOUT, TaskStatus.CANCELLED, TaskStatus.DEAD, TaskStatus.REFUSED})
 
 #: Tasks whose specifications are read in one call: each may be a MiB.
 SPEC_CHUNK = 20

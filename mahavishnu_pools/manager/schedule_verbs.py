@@ -11,10 +11,12 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.broker.message import spec_data
 from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.pools.interface import Task
+from mahavishnu_pools.routing.chooser import Wish
 from mahavishnu_pools.routing.eligibility import PoolFilter
 from mahavishnu_pools.routing.submission import pack
 from mahavishnu_pools.routing.task_input import build, task_spec
-from mahavishnu_pools.schedules.sending import Way, send_now, wish_of
+from mahavishnu_pools.routing.wishes import kept, restored
+from mahavishnu_pools.schedules.sending import Way, send_now
 from mahavishnu_pools.schedules.timing import checked_every, seconds_of, timing_of
 from mahavishnu_pools.schemas.pool import PoolSelector
 from mahavishnu_pools.schemas.schedule import NAME_PATTERN, Schedule, ScheduleHistory, ScheduleRun
@@ -49,13 +51,7 @@ class ScheduleVerbs(Connected):
             InvalidField: the name is taken, or something cannot be used; nothing was made.
             UnknownChoice, PayloadTooLarge, PoolNotFound, PoolGone: the task cannot be sent, or the pool is unknown.
         """
-        wanted = None if filters is None else filters.model_dump(mode="json", exclude_defaults=True)
-        where = {
-            "pool": pool,
-            "pool_selector": None if pool_selector is None else str(pool_selector),
-            "pool_affinity": pool_affinity,
-            "filters": wanted,
-        }
+        where = kept(Wish(pool, pool_selector, pool_affinity, filters))
         span = seconds_of(every) if isinstance(every, str) else None if every is None else checked_every(float(every))
         when = {"cron": cron, "every": span, "timezone": timezone, "missed": missed}
         given = {"name": name, "where": where, "created_at": datetime.now(UTC), **when}
@@ -124,7 +120,7 @@ class ScheduleVerbs(Connected):
     def _checked(self, way: Way, schedule: Schedule) -> Steps[None]:
         """Refuse a schedule whose task could not be sent whatever pools there are."""
         yield from pack(way.chooser, way.sender, [schedule.task])
-        wish = wish_of(schedule.where)
+        wish = restored(schedule.where.model_dump())
         if wish.pool is not None:
             yield from way.chooser.find(wish.pool)
         way.chooser.check(wish)

@@ -110,6 +110,7 @@ _CELERY_COUNTERS = {
     "timeout": "celery_task_failed",
     "dead": "celery_task_failed",
     "cancelled": "celery_task_revoked",
+    "refused": "celery_task_revoked",
 }
 
 

@@ -63,7 +63,10 @@ async def coming(
     """
     places = await _ends(store) if after is None else _places(after)
     while True:
-        some = [event for kind in KINDS for event in await store.run(read_newer(kind, after=places[kind]))]
+        pieces = [await store.run(read_newer(kind, after=places[kind])) for kind in KINDS]
+        # While there is more of one kind, what is later than its piece waits: it would come before its time.
+        ends_at = min((order(piece[-1]) for piece in pieces if len(piece) >= READ_MOST), default=None)
+        some = [event for piece in pieces for event in piece if ends_at is None or order(event) <= ends_at]
         if not some:
             await wait_for_events(store, places, seconds=_WAIT)
             await asyncio.sleep(_PAUSE)

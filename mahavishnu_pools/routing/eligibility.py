@@ -178,7 +178,10 @@ def _cannot_reduce(pool: PoolRecord, task_type: str) -> str | None:
 def _cannot_be_job(view: View, pool: PoolRecord, need: Need) -> str | None:
     worker_type = need.worker_type or pool.worker_type
     if need.celery or need.task_type in task_types.BUILT_IN.keys() - _COMMANDS:
-        return "it makes Jobs of prompts, commands and containers only"
+        return (
+            f"it makes Jobs of prompts, commands and containers only, and {need.task_type!r} needs a worker of ours "
+            "(spawn it with mode: deployment, or use a pool of another type)"
+        )
     if need.task_type in _COMMANDS or need.task_type in pool.task_types or view.is_ai(worker_type):
         return None
     return f"it does not know the task type {need.task_type!r}"

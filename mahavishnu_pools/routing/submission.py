@@ -12,6 +12,7 @@ from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need
 from mahavishnu_pools.routing.task_input import task_spec
+from mahavishnu_pools.routing.wishes import kept
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.tasks import Envelope, Submitted, submit
@@ -80,7 +81,7 @@ def send(
     found: dict[int, Submitted] = {}
     for indexes, own_wish in groups:
         for chunk in chunked(parcels, indexes):
-            envelopes = [parcels[index].envelope for index in chunk]
+            envelopes = [_at_gate(parcels[index].envelope, own_wish) for index in chunk]
 
             def call(choice: Choice, envelopes: Sequence[Envelope] = envelopes) -> Call[list[Submitted]]:
                 return submit(envelopes, choice, client=sender.client, batch=batch, counted=choice.strategy)
@@ -110,6 +111,13 @@ def chunked(parcels: Sequence[Parcel], indexes: Sequence[int]) -> Iterator[list[
         size += parcels[index].size
     if chunk:
         yield chunk
+
+
+def _at_gate(envelope: Envelope, wish: Wish) -> Envelope:
+    """Return an envelope that, if it awaits approval, says how its pool is chosen then."""
+    if envelope.approval is None:
+        return envelope
+    return replace(envelope, approval={**envelope.approval, "wish": kept(wish)})
 
 
 def _wish_of(wish: Wish, parcel: Parcel) -> Wish:

@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.routing.chooser import Chooser, Wish
-from mahavishnu_pools.routing.eligibility import PoolFilter
+from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender, pack, send
 from mahavishnu_pools.routing.task_input import task_spec
+from mahavishnu_pools.routing.wishes import restored
 from mahavishnu_pools.schedules.timing import due
 from mahavishnu_pools.schemas.schedule import Schedule, ScheduleRun
 from mahavishnu_pools.store.schedules import DueSchedule, look_for_due, note_run
 
 if TYPE_CHECKING:
-    from mahavishnu_pools.schemas.schedule import Where
     from mahavishnu_pools.store.steps import Steps
     from mahavishnu_pools.store.tasks import Submitted
 
@@ -63,12 +62,6 @@ def send_now(way: Way, schedule: Schedule, now: datetime) -> Steps[ScheduleRun]:
     return run
 
 
-def wish_of(where: Where) -> Wish:
-    """Return how a scheduled task's pool is chosen."""
-    filters = None if where.filters is None else PoolFilter.model_validate(where.filters)
-    return Wish(where.pool, where.pool_selector, where.pool_affinity, filters)
-
-
 def _carry_out(way: Way, one: DueSchedule, now: float) -> Steps[tuple[ScheduleRun, float | None]]:
     what = due(one.schedule, one.planned, now)
     planned, at = datetime.fromtimestamp(what.planned, UTC), datetime.fromtimestamp(now, UTC)
@@ -97,5 +90,5 @@ def _submit(way: Way, schedule: Schedule, moment: str) -> Steps[Submitted]:
     # The name of a schedule has at most 63 characters, so the key is short enough.
     spec = task_spec({**schedule.task, "idempotency_key": f"schedule:{schedule.name}:{moment}"})
     parcels = yield from pack(way.chooser, way.sender, [spec])
-    (found,) = yield from send(way.chooser, way.sender, parcels, wish_of(schedule.where))
+    (found,) = yield from send(way.chooser, way.sender, parcels, restored(schedule.where.model_dump()))
     return found

@@ -178,9 +178,28 @@ class PoolConfig(Value):
         return self.runs_jobs or self.pool_type == SESSION_BUDDY
 
     @property
+    def cluster_place(self) -> ClusterPlace | None:
+        """Return where its Pods are; None for pools of other types."""
+        if self.kubernetes is None:
+            return None
+        given = self.kubernetes
+        return ClusterPlace(
+            mode=given.mode, namespace=given.namespace, context=given.context, container_image=given.image
+        )
+
+    @property
     def is_deployment(self) -> bool:
         """Tell whether the pool's workers run in Pods of a Deployment, each with an agent of its own."""
         return self.kubernetes is not None and self.kubernetes.mode == "deployment"
+
+
+class ClusterPlace(MappingValue):
+    """Where a pool has its Pods, in which way and image. ``context`` None: the cluster it runs in."""
+
+    mode: Literal["job", "deployment"]
+    namespace: str
+    context: str | None = None
+    container_image: str
 
 
 class PoolInfo(MappingValue):
@@ -189,7 +208,7 @@ class PoolInfo(MappingValue):
     ``workers`` is the number of workers wanted now, ``queued`` and ``running`` count tasks, ``avg_duration`` is in
     seconds over finished tasks (None before the first), ``memory_mb`` is the proportional set size of its worker groups
     (None when no agent reports it), ``success_rate`` is between 0 and 1. ``reason`` says why a status is not
-    ``running``.
+    ``running``. ``kubernetes`` is None for pools of other types.
     """
 
     pool_id: str
@@ -208,6 +227,7 @@ class PoolInfo(MappingValue):
     allowed_roots: tuple[str, ...] | None = None
     imports: tuple[str, ...] = ()
     celery_app: str | None = None
+    kubernetes: ClusterPlace | None = None
     queued: int = 0
     running: int = 0
     tasks_completed: int = 0

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import MappingValue, Value
 
 #: Seconds one attempt may run when nothing else is said.
@@ -28,10 +29,19 @@ class TaskStatus(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     DEAD = "dead"
+    AWAITING_APPROVAL = "awaiting_approval"
+    REFUSED = "refused"
 
 
 TERMINAL_STATUSES = frozenset(
-    {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.TIMEOUT, TaskStatus.CANCELLED, TaskStatus.DEAD}
+    {
+        TaskStatus.COMPLETED,
+        TaskStatus.FAILED,
+        TaskStatus.TIMEOUT,
+        TaskStatus.CANCELLED,
+        TaskStatus.DEAD,
+        TaskStatus.REFUSED,
+    }
 )
 
 
@@ -42,6 +52,8 @@ class TaskSpec(Value):
     ``priority`` goes from 0 to 9, 9 first. ``max_retries=None`` keeps the default of the cause (3 for rate limits,
     overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets``
     names values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
+    ``approval="required"`` has it wait until somebody approves of it, ``approval_timeout`` seconds at most (None: seven
+    days); it takes no worker meanwhile, and ``expires`` counts from then on.
     """
 
     prompt: str | None = None
@@ -60,6 +72,8 @@ class TaskSpec(Value):
     secrets: tuple[str, ...] = ()
     memory: bool = True
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    approval: Literal["required"] | None = None
+    approval_timeout: float | None = Field(default=None, gt=0, le=366 * 86400, allow_inf_nan=False)
 
     @field_validator("task_type")
     @classmethod
@@ -70,6 +84,8 @@ class TaskSpec(Value):
 
     @model_validator(mode="after")
     def _says_what_to_do(self) -> Self:
+        if self.approval_timeout is not None and self.approval is None:
+            raise ValueError("approval_timeout goes with approval alone")
         if self.task_type == "prompt" and self.prompt is None and "prompt" not in self.payload:
             raise ValueError("a task needs a prompt, or a task_type with its payload")
         if self.task_type != "prompt" and self.prompt is not None:
@@ -95,7 +111,7 @@ class TaskResult(MappingValue):
 
     ``output`` is text (an AI's final answer, a command's standard output), ``value`` the same as JSON where the task
     type has a JSON result. ``duration`` is the run time of the last attempt in seconds. ``retry_at`` is set while the
-    status is ``retrying``. Times are aware UTC.
+    status is ``retrying``. ``approval`` tells of a task that needs one what was decided. Times are aware UTC.
     """
 
     task_id: str
@@ -115,6 +131,7 @@ class TaskResult(MappingValue):
     retry_at: datetime | None = None
     batch_id: str | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    approval: Approval | None = None
 
     @property
     def done(self) -> bool:

@@ -114,6 +114,12 @@ class Work(Value):
     env: dict[str, str] | None = Field(default=None, description="Variables to add; secrets are refused here.")
     secrets: list[str] | None = Field(default=None, description="Names from the workers' secrets.env.")
     metadata: dict[str, JsonValue] | None = Field(default=None, description="Kept with the task.")
+    approval: Literal["required"] | None = Field(
+        default=None, description="required: it runs only when somebody has approved of it."
+    )
+    approval_timeout: float | None = Field(
+        default=None, description="With approval: seconds until it is cancelled unless somebody has (default 7 days)."
+    )
 
 
 class _Routed(Value):
@@ -227,7 +233,7 @@ class SearchMemory(Value):
     )
     pool_type: str | None = Field(default=None, description="Only those of pools of this type.")
     task_id: str | None = Field(default=None, description="Only this task.")
-    status: Literal["completed", "failed", "timeout", "cancelled", "dead"] | None = Field(
+    status: Literal["completed", "failed", "timeout", "cancelled", "refused", "dead"] | None = Field(
         default=None, description="Only tasks that ended so."
     )
     since: str | None = Field(default=None, description="Only later ones: 15m, 2h, 1d, or an ISO time.")

@@ -14,6 +14,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_serving import Service, serve, serve_stdio
 from mahavishnu_pools.mcp_tools import Page, Tool
 from mahavishnu_pools.server import texts
+from mahavishnu_pools.server.approval_tools import ApprovalTools
 from mahavishnu_pools.server.finding_tools import FindingTools
 from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
@@ -45,6 +46,7 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
         *FindingTools(pools, waiting).tools(),
         *KeepingTools(pools).tools(),
         *ScheduleTools(pools).tools(),
+        *ApprovalTools(pools).tools(),
     )
 
 

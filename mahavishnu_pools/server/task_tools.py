@@ -66,8 +66,15 @@ class TaskTools:
         manager = await self._pools.manager()
         where = {"pool_selector": given.pool_selector, "pool_affinity": given.pool_affinity}
         sent = await manager.submit(task_of(given), pool=given.pool_id, filters=filters_of(given), **where)
-        value = results.Submitted(task_id=sent.task_id, pool_id=sent.pool_id, new=sent.new)
+        value = results.Submitted(
+            task_id=sent.task_id,
+            pool_id=sent.pool_id,
+            new=sent.new,
+            status="awaiting_approval" if sent.held else "queued",
+        )
         text = f"Task {sent.task_id} is queued on pool {sent.pool_id}. Ask for it with pool_task."
+        if sent.held:
+            text = f"Task {sent.task_id} awaits approval by a person. Ask for it with pool_task."
         return Answer(text, value.model_dump(mode="json"))
 
     async def submit_many(self, given: arguments.SubmitTasks) -> Answer:

@@ -52,6 +52,11 @@ def note_event(kind: str, details: Mapping[str, Any], *, pool_id: str = "", task
     return Call("event_note", arguments, lambda reply: f"programs:{reply}")
 
 
+def note_lost_node(node: str) -> Call[bool]:
+    """Note that a node has fallen silent; False when it beats, is unknown, or that was noted since it last did."""
+    return Call("node_lost", (node,), bool)
+
+
 def order(event: Event) -> tuple[int, ...]:
     """Return what orders events of all kinds; they have the time of one server."""
     kind, _, entry = event.event_id.partition(":")

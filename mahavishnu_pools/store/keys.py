@@ -130,6 +130,10 @@ KEYS: tuple[Key, ...] = (
         "Journal: what became of pools and nodes (pools), of tasks (tasks), what was told (programs)"),
     Key("event_noted", "mhv:event_noted:{}", "string", "1 minute", "event_note", "event_note",
         "Id of an event that a program told, so that a repeated request notes it once"),
+    Key("held", "mhv:held:{}", "hash", "until decided", "submit, approve, …", "approve",
+        "Message of a task that awaits approval, and how its pool is chosen then"),
+    Key("awaiting", "mhv:awaiting", "zset", "until decided", "submit, approve, …", "tasks, beat",
+        "Tasks that await approval, by when that expires"),
     # ── schedules ──
     Key("schedules", "mhv:schedules", "zset", "until removed", "schedule_*", "beat",
         "Names of schedules by their next planned time; paused ones at infinity"),

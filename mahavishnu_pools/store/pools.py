@@ -118,6 +118,7 @@ class PoolRecord:
             allowed_roots=self.config.allowed_roots,
             imports=self.config.imports,
             celery_app=self.config.celery_app,
+            kubernetes=self.config.cluster_place,
             queued=self.queued,
             running=self.running,
             tasks_completed=completed,
@@ -248,7 +249,7 @@ def assign_node(pool_id: str, node: str, *, replicas: int, first: bool) -> Call[
 
 
 #: Statistics fields of the pool hash, without their ``n_``.
-_COUNTS = ("completed", "failed", "timeout", "cancelled", "dead")
+_COUNTS = ("completed", "failed", "timeout", "cancelled", "dead", "refused")
 
 
 def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: list[str], suspects: int) -> PoolRecord:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.routing import Choice as Choice
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.store.calls import Argument, Call, pairs
@@ -23,7 +24,8 @@ class Envelope:
     """A task ready to be pushed: its record and its Celery message around the name of the queue.
 
     ``bucket`` is Celery's priority (0 first). ``expires`` is seconds of waiting, ``lost`` is ``fail`` or None.
-    ``delegated`` says who is sent the outcome as a message (``bus.answers.asked_by``).
+    ``delegated`` says who is sent the outcome as a message (``bus.answers.asked_by``). ``approval`` has it wait at a
+    gate: its ``timeout`` in seconds, and the ``wish`` its pool is chosen by then (none: the pool it is submitted to).
     """
 
     task_id: str
@@ -36,11 +38,13 @@ class Envelope:
     expires: float | None = None
     lost: str | None = None
     delegated: str | None = None
+    approval: Mapping[str, Any] | None = None
 
     def arguments(self) -> tuple[Argument, ...]:
         """Return the eight script arguments of this task."""
-        pairs = (("expires", self.expires), ("lost", self.lost), ("delegated", self.delegated))
-        more = {name: value for name, value in pairs if value is not None}
+        given: tuple[tuple[str, Any], ...] = (("expires", self.expires), ("lost", self.lost))
+        given += (("delegated", self.delegated), ("approval", self.approval))
+        more = {name: value for name, value in given if value is not None}
         key = self.idempotency_key or ""
         tail = json.dumps(more) if more else ""
         return (self.task_id, self.kind, self.spec, self.bucket, self.prefix, self.suffix, key, tail)
@@ -48,18 +52,23 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Where a task went; ``new`` is False when it had been submitted before (same id or idempotency key)."""
+    """Where a task went; ``new`` is False when it had been submitted before (same id or idempotency key).
+
+    ``held``: it awaits approval, and its pool is chosen again then.
+    """
 
     task_id: str
     pool_id: str
     new: bool
+    held: bool = False
 
 
 #: What helps when the named pool is drained or closes.
 _ELSEWHERE = "Resume it ('mahavishnu pools resume POOL'), or name another pool."
 
 
-def _refused(reply: Sequence[Any]) -> None:
+def refused(reply: Sequence[Any]) -> None:
+    """Raise what a reply to ``submit`` says why nothing was routed; nothing when it was."""
     if reply[0] == "ok":
         return
     if reply[0] == "stale":
@@ -96,8 +105,8 @@ def submit(
         flat.extend(envelope.arguments())
 
     def parse(reply: list[Any]) -> list[Submitted]:
-        _refused(reply)
-        return [Submitted(task_id, pool_id, new == "1") for task_id, pool_id, new in reply[1:]]
+        refused(reply)
+        return [Submitted(task_id, pool_id, new != "0", new == "2") for task_id, pool_id, new in reply[1:]]
 
     return Call("submit", tuple(flat), parse)
 
@@ -106,7 +115,7 @@ def route(choice: Choice) -> Call[str]:
     """Choose a pool for a message that is pushed in a second step; raises like ``submit``."""
 
     def parse(reply: list[Any]) -> str:
-        _refused(reply)
+        refused(reply)
         return str(reply[1])
 
     return Call("route", (choice.options(),), parse)
@@ -260,10 +269,11 @@ def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
         status=TaskStatus(record["status"]),
         duration=max(0.0, float(finished) - float(started)) if started and finished else None,
         attempts=int(record.get("attempts", 0)),
-        created_at=_time(record.get("created")),
+        created_at=_time(record.get("submitted") or record.get("created")),
         started_at=_time(started),
         finished_at=_time(finished),
         retry_at=_time(record.get("retry_at")),
         batch_id=record.get("batch"),
+        approval=Approval.of_record(record),
         **{name: outcome[name] for name in _OUTCOME_FIELDS if outcome.get(name) is not None},
     )

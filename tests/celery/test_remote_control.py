@@ -119,6 +119,8 @@ def test_what_a_pool_cannot_do_is_refused_instead_of_called_done(place: Place) -
     assert "its own timeout" in place.control("time_limit", names.RUN_TASK, soft=1.0, hard=2.0)["error"]
     assert "pools pause" in place.control("cancel_consumer", queue)["error"]
     assert "pools pause" in place.control("add_consumer", queue)["error"]
+    assert "pools scale --max" in place.control("autoscale", 5, 1)["error"]
+    assert "pools restart" in place.control("pool_restart")["error"]
     assert "ok" in place.control("time_limit", "celery.backend_cleanup", hard=900.0)
     assert place.site.outcome(place.site.shell(place.pool_id, "true")).ok
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / "examples").rglob("*.md"),
+]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())  # type: ignore[index]
 
@@ -29,6 +34,34 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
     broken = [link for link in links if "://" not in link and not (document.parent / link).exists()]
 
     assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_section_leads_to_one(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", text)
+
+    here = [(document.parent / link if link else document, anchor) for link, anchor in links if "://" not in link]
+
+    assert [f"{path.name}#{anchor}" for path, anchor in here if anchor not in anchors(path)] == []
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the names that a page's headings have as link targets."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", heading)) for heading in headings)
+    return {heading.lower().replace(" ", "-") for heading in plain}
+
+
+def test_every_document_is_found_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "examples" / "README.md"]
+    assert [page.name for page in pages if f"]({page.relative_to(ROOT)}" not in text] == []
+    overview = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert [
+        one.name for one in (ROOT / "examples").iterdir() if one.is_dir() and f"]({one.name}/" not in overview
+    ] == []
 
 
 def test_every_command_is_a_target_that_says_what_it_does() -> None:

@@ -11,6 +11,7 @@ import pytest
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.main import mahavishnu
 from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolConfig, PoolSelector
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.worker_types import BUILT_IN, WorkerType
@@ -63,6 +64,16 @@ def test_every_command_in_the_text_exists(arguments: list[str]) -> None:
     options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
     rest = rest[: rest.index("--")] if "--" in rest else rest
     assert [word for word in rest if word.startswith("--") and word.split("=")[0] not in options] == []
+
+
+@pytest.mark.parametrize("document", blocks.documents(), ids=blocks.name_of)
+def test_every_verb_of_a_manager_in_the_text_exists(document: Path) -> None:
+    # Blocks are run; what stands between them is not.
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    verbs = re.findall(r"\b(?:manager|pool_mgr)\.(\w+)", " ".join(re.findall(r"`[^`\n]+`", text)))
+
+    attributes = ("message_bus", "_pools", "py")
+    assert [verb for verb in verbs if verb not in attributes and not hasattr(PoolManager, verb)] == []
 
 
 def test_a_command_line_that_is_wrong_is_noticed() -> None:

@@ -9,6 +9,7 @@ from mahavishnu_pools import names
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import TaskStatus
 from mahavishnu_pools.store import pools
+from mahavishnu_pools.store.events import read_older
 from tests.fixtures.agents import Farm, is_gone, kill, programs_of
 from tests.fixtures.valkey import PrivateValkey
 from tests.waiting import eventually
@@ -101,6 +102,8 @@ def test_a_silent_node_is_lost_and_its_tasks_run_elsewhere(farm: Farm) -> None:
     eventually(lambda: farm.pool(pool_id).assigned == ("second",))
     eventually(lambda: farm.task(held).attempts, until=lambda attempts: attempts == 2)
     assert farm.wait_running(pool_id) != pid
+    lost = [one.details["node"] for one in farm.run(read_older("pools")) if one.type == "node_lost"]
+    assert lost == ["first"]
 
 
 def test_a_pool_starts_elsewhere_when_its_preferred_node_lives_and_does_not_fit(farm: Farm) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mahavishnu_pools import bootstrap
+from mahavishnu_pools.settings import Settings
 from tests.fixtures.command_line import Cli
 
 PROJECT = """
@@ -53,6 +55,17 @@ def test_an_ecosystem_is_found_and_made(cli: Cli, tmp_path: Path) -> None:
     assert "Did you mean 'min_workers'?" in made[f"{name}-bad"]["reason"]
     assert made["no-such-repo"]["reason"] == "there is no such directory"
     assert made["session-buddy-127-0-0-1-1"]["status"] == "unreachable"
+
+
+def test_the_server_of_the_stack_is_looked_for_where_the_stack_has_it(
+    cli: Cli, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_stack(settings: Settings, *_: object, **__: object) -> Settings:
+        return settings.model_copy(update={"session_buddy_pool_url": "http://127.0.0.1:2/mcp"})
+
+    monkeypatch.setattr(bootstrap, "on_stack", on_stack)
+
+    assert found(cli)["session-buddy-127-0-0-1-2"]["status"] == "unreachable"
 
 
 def test_this_repository_and_contexts_are_found_without_an_ecosystem(cli: Cli, tmp_path: Path) -> None:

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from mahavishnu_pools import EventCollector, errors
+from mahavishnu_pools.cli.events import event_list
+from mahavishnu_pools.cli.formats.interface import Table
+from mahavishnu_pools.pools.journal import EventFilter, coming
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import leases, pools
-from mahavishnu_pools.store.events import note_event
+from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.events import note_event, note_lost_node, order, read_older
 from tests.fixtures.command_line import Cli
 from tests.fixtures.valkey import PrivateValkey
 from tests.store.world import World
@@ -176,6 +180,37 @@ async def test_followers_get_what_comes_once_and_in_order(world: World, collecto
     assert [event.task_id for event in found[1:]] == rest
 
 
+def test_a_node_that_falls_silent_is_noted_once_until_it_beats_again(world: World) -> None:
+    node = pools.NodeInfo(name="n7", pid=1, started=1.0, tags=("gpu",))
+    for _ in range(2):
+        world.run(pools.node_beat(node, {}, ttl=60))
+        assert not world.run(note_lost_node("n7"))
+        world.redis.delete(world.key("node", "n7"))
+        assert [world.run(note_lost_node("n7")) for _ in range(3)] == [True, False, False]
+
+    found = [(one.type, one.details["node"]) for one in world.run(read_older("pools"))]
+    assert found == [("node_lost", "n7"), ("node_joined", "n7")] * 2
+    assert world.run(pools.list_nodes()) == [node.model_copy(update={"alive": False})]
+    assert not world.run(note_lost_node("unknown"))
+
+
+async def test_followers_that_are_far_behind_get_all_kinds_in_order(world: World, settings: Settings) -> None:
+    world.finished(world.pool("a"), 1200)
+    last = world.pool("b")
+    store = AsyncStore.from_settings(settings, str(settings.redis_url.get_secret_value()))
+    found: list[Event] = []
+
+    following = coming(store, EventFilter(), after=[])
+    async with asyncio.timeout(60):
+        while not found or (found[-1].pool_id, found[-1].type) != (last, "pool_status"):
+            found.append(await anext(following))
+    await following.aclose()
+    await store.close()
+
+    assert types(found).count("task_completed") == 1200
+    assert found == sorted(found, key=order)
+
+
 async def test_a_repeated_request_notes_an_event_once(world: World, collector: EventCollector) -> None:
     call = note_event("x", {"n": 1})
 
@@ -228,3 +263,19 @@ def test_without_a_stack_the_collector_says_so(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(errors.StackNotRunning):
         asyncio.run(EventCollector().collect_event(json.loads(json.dumps(SEED_EVENT))))
+
+
+def test_people_see_the_time_a_cool_down_ends_and_programs_the_number() -> None:
+    at = datetime(2026, 7, 1, 12, 30, 45, tzinfo=UTC)
+    about = {"worker_type": "claude", "ends": at.timestamp() + 0.5}
+    event = Event(event_id="pools:1-0", at=at, type="cool_down", pool_id=None, pool="a", task_id=None, details=about)
+    told = event.model_copy(update={"event_id": "programs:1-0"})
+
+    [table] = event_list([event, told]).blocks
+
+    assert isinstance(table, Table)
+    assert [row[-1] for row in table.rows] == [
+        f"worker_type=claude, ends={at.astimezone():%H:%M:%S}",
+        f"worker_type=claude, ends={at.timestamp() + 0.5}",
+    ]
+    assert event_list([event]).data["events"][0]["details"] == about

@@ -133,6 +133,12 @@ async def test_a_pool_stays_in_its_cluster_when_the_current_context_changes(
 
     assert found is not None
     assert (found.kubeconfig, found.context) == (str(file), "fake")
+    assert (await manager.pool_info(pool_id)).model_dump()["kubernetes"] == {
+        "mode": "job",
+        "namespace": "mahavishnu",
+        "context": "fake",
+        "container_image": "python:3.13-slim",
+    }
 
 
 async def test_closing_takes_the_jobs_of_a_lost_bridge_away(

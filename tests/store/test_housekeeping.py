@@ -37,6 +37,7 @@ CLEANED = {
     "until left or forgotten",
     "until removed",
     "until they have ended",
+    "until decided",
 }
 
 #: Indexes and lists that closing the last pool empties.

@@ -150,6 +150,15 @@ def test_usage_errors_are_json_when_asked(shell: Shell) -> None:
     assert shell.error["details"]["option"] == "--timeout"
 
 
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [("excute", "No such command 'excute'. Did you mean 'execute'?"), ("xyzzy", "No such command 'xyzzy'.\n")],
+)
+def test_an_unknown_command_is_refused_with_the_nearest(shell: Shell, given: str, near: str) -> None:
+    assert shell(given) == 2
+    assert near in shell.err
+
+
 def test_an_unknown_pool_or_task_ends_with_3(shell: Shell) -> None:
     assert shell("get", "nobody") == 3
     assert "nobody" in shell.err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mahavishnu_pools.schemas.pool import ClusterPlace
+from tests.fakes.cli_manager import pool_info
 from tests.fakes.cli_shell import Shell
 
 
@@ -129,3 +132,15 @@ def test_the_rights_are_printed_for_an_account(shell: Shell) -> None:
     found = documents(shell)
     assert list(found) == ["ServiceAccount", "Role", "RoleBinding"]
     assert found["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "bridge", "namespace": "team"}]
+
+
+def test_a_pool_says_in_which_cluster_way_and_image_its_pods_are(shell: Shell) -> None:
+    place = ClusterPlace(mode="job", namespace="ai", context="prod", container_image="tools:1")
+    shell.manager.pools = [pool_info("cloud", pool_type="kubernetes", kubernetes=place)]
+
+    assert shell("get", "cloud") == 0
+    shown = dict(line.split(maxsplit=1) for line in shell.out.splitlines() if len(line.split()) > 1)
+    assert [shown[name] for name in ("Mode:", "Namespace:", "Context:", "Image:")] == ["job", "ai", "prod", "tools:1"]
+
+    assert shell("get", "cloud", "--format", "json") == 0
+    assert json.loads(shell.out)["kubernetes"] == dict(place)

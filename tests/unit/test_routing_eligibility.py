@@ -100,7 +100,7 @@ def test_only_named_pools_are_taken() -> None:
         (Need("prompt"), {"pool_type": "kubernetes", "worker_type": None}, None),
         (Need("shell"), {"pool_type": "kubernetes", "worker_type": None}, None),
         (Need("container"), {"pool_type": "kubernetes", "worker_type": None}, None),
-        (Need("python"), {"pool_type": "kubernetes", "worker_type": None}, "makes Jobs of"),
+        (Need("analyze"), {"pool_type": "kubernetes", "worker_type": None}, "spawn it with mode: deployment"),
         (Need("mystery"), {"pool_type": "kubernetes", "worker_type": "shell"}, "does not know the task type"),
         (Need("mystery"), {"pool_type": "kubernetes", "worker_type": "terminal-claude"}, None),
     ],

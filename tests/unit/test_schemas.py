@@ -203,7 +203,7 @@ class TestTaskResult:
         assert result.ok == (status is TaskStatus.COMPLETED)
 
     def test_the_terminal_statuses_are_those_of_the_specification(self) -> None:
-        assert {"completed", "failed", "timeout", "cancelled", "dead"} == TERMINAL_STATUSES
+        assert {"completed", "failed", "timeout", "cancelled", "dead", "refused"} == TERMINAL_STATUSES
 
     def test_reads_like_a_dict_and_writes_plain_json(self) -> None:
         result = TaskResult(task_id="task_1", status=TaskStatus.COMPLETED, output="hi", value={"n": [1, 2]})

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
+from mahavishnu_pools.store.events import note_lost_node
 from mahavishnu_pools.store.pools import (
     NodeInfo,
     PoolRecord,
@@ -125,6 +126,8 @@ class RegistryFollower:
 
     async def _forget(self, lost: set[str]) -> None:
         now, kept_for = time.monotonic(), FORGET_AFTER * self._context.settings.node_lost_after
+        for name in lost - self._lost_since.keys():
+            await self._context.store.run(note_lost_node(name))
         self._lost_since = {name: self._lost_since.get(name, now) for name in lost}
         for name in [name for name, since in self._lost_since.items() if now - since > kept_for]:
             logger.info("Node %s has been lost for long and is forgotten", name, extra={"action": "forget_node"})

@@ -31,6 +31,7 @@ SIGNS = {
     "completed": "✓",
     "timeout": "✗",
     "cancelled": "■",
+    "awaiting_approval": "?",
     "dead": "✗",
 }
 

@@ -484,7 +484,7 @@ local function batch_step(batch, ok, now, ttl)
   batch_end(batch, now, ttl)
 end
 
-local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead' }
+local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead', refused = 'n_refused' }
 
 -- The outbox is a log of outcomes, each with a number: of one that could not be written, or was cut off unread, the number is missing.
 -- OUTBOX says what it may hold (entries, size in bytes, ttl in ms); of long texts so many bytes are kept. Its size is looked at every so
@@ -622,6 +622,31 @@ function settle(id, pool, o, now, t)
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
   for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, o.status == 'completed', now, ttl) end
   if not t then written(sum) end
+end
+
+-- Notes what was decided about a task that awaits approval, which it does no longer. d: decision, by, reason, request (or nil)
+local function decided(id, d, now)
+  call('HSET', k_task(id), 'approval', d.decision, 'approval_at', stamp(now), 'approval_by', d.by or '', 'approval_reason', d.reason or '',
+    'approval_request', d.request or '')
+  call('DEL', k_held(id))
+  call('ZREM', k_awaiting(), id)
+  local h = call('HMGET', k_task(id), 'pool', 'type')
+  task_event('approval_' .. d.decision, h[1], call('HGET', k_pool(h[1]), 'name') or '', id, 'task_type', h[2] or '', 'by', d.by or '',
+    'reason', d.reason or '')
+end
+
+-- The outcome of a task that will never run, as a cancelled one's.
+local function end_unrun(id, status, text, ttl, now)
+  local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
+    result = { exc_type = 'TaskRevokedError', exc_message = { text }, exc_module = 'celery.exceptions' } })
+  settle(id, call('HGET', k_task(id), 'pool'), { status = status, outcome = cjson.encode({ status = status, error = text }), meta = meta,
+    ttl = ttl }, now)
+end
+
+-- Ends a task that nobody approved of in time.
+local function expire_approval(id, ttl, now)
+  decided(id, { decision = 'expired' }, now)
+  end_unrun(id, 'cancelled', 'Nobody approved of it in time (approval_timeout).', ttl, now)
 end
 
 -- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, filter it was sent

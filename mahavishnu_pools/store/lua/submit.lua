@@ -31,6 +31,15 @@ local function ask(id, by)
   call('HSET', k_task(id), 'delegated', h[2] and h[2] .. '\n' .. by or by)
 end
 
+-- A task that awaits approval: its message is kept apart, and no pool has it. Its pool is chosen again when it is approved.
+local function hold(id, kind, pool, message, timeout)
+  local ends = stamp(now + timeout)
+  call('HSET', k_task(id), 'status', 'awaiting_approval', 'approval', 'awaiting', 'approval_ends', ends)
+  call('HSET', k_held(id), unpack(message))
+  call('ZADD', k_awaiting(), ends, id)
+  task_event('approval_asked', pool, call('HGET', k_pool(pool), 'name') or '', id, 'task_type', kind, 'ends', ends)
+end
+
 for i = 0, count - 1 do
   local at = 3 + i * 8
   local id, kind, spec, bucket, prefix, suffix, idem, more =
@@ -60,9 +69,11 @@ for i = 0, count - 1 do
     if o.strategy == 'affinity' then field('affinity', o.affinity) end
     if o.filters then field('filters', o.filters) end
     if idem ~= '' then field('idem', idem); call('SET', k_idem(idem), id) end
+    local gate
     if more ~= '' then
       local m = cjson.decode(more)
-      if m.expires then field('expires_at', stamp(now + m.expires)) end
+      gate = m.approval
+      if m.expires and not gate then field('expires_at', stamp(now + m.expires)) end
       if m.lost then field('lost', m.lost) end
       if m.delegated then field('delegated', m.delegated) end
     end
@@ -71,12 +82,16 @@ for i = 0, count - 1 do
       call('RPUSH', k_batch_tasks(o.batch), id)
       call('HINCRBY', k_batch(o.batch), 'total', 1)
     end
-    push(pool, bucket, prefix, suffix)
-    touched[pool] = true
-    routed[pool] = (routed[pool] or 0) + 1
-    -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
-    if o.strategy == 'least_loaded' then reindex(pool, true) end
-    reply[#reply + 1] = { id, pool, '1' }
+    if gate then
+      hold(id, kind, pool, { 'prefix', prefix, 'suffix', suffix, 'bucket', bucket, 'more', more }, gate.timeout)
+    else
+      push(pool, bucket, prefix, suffix)
+      touched[pool] = true
+      routed[pool] = (routed[pool] or 0) + 1
+      -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
+      if o.strategy == 'least_loaded' then reindex(pool, true) end
+    end
+    reply[#reply + 1] = { id, pool, gate and '2' or '1' }
   end
 end
 if o.batch then

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from mahavishnu_pools import PoolManager, Settings
 from mahavishnu_pools.embedded.private import PrivateStack
 from tests.fakes.kube_api import KubeApi
+from tests.fakes.kube_deployments import Deployments
 
 #: What ``qwen -o stream-json`` prints, with what it was asked in the answer.
 _STAND_IN = """#!/bin/sh
@@ -37,6 +39,16 @@ _SETTINGS = """pools_enabled: true
 default_pool_type: mahavishnu
 pool_routing_strategy: least_loaded
 """
+
+#: Its Pods run every kind of task; a Job has no worker of ours in the cluster, so it could not analyse files.
+_CLUSTER_POOL = {
+    "mode": "deployment",
+    "container_image": "example.org/mahavishnu:1",
+    "redis_url_secret": "redis/url",
+    "worker_type": "terminal-qwen",
+    "allowed_roots": ["/"],
+    "start_timeout": 60.0,
+}
 
 #: The pool that examples take for granted.
 POOL = "local-pool"
@@ -64,7 +76,7 @@ class World:
         name = "another-pool" if POOL in without else POOL
         pool_id = await self._manager.spawn_pool("mahavishnu", name=name, min_workers=2, max_workers=20)
         if cluster:
-            await self._manager.spawn_pool("kubernetes", name="cluster-pool")
+            await self._manager.spawn_pool("kubernetes", name="cluster-pool", **_CLUSTER_POOL)
         result = await self._manager.execute_on_pool(pool_id, {"prompt": "Write code"})
         return pool_id, result.task_id
 
@@ -85,17 +97,32 @@ async def world(base: Path) -> AsyncIterator[World]:
             "MAHAVISHNU_SESSION_BUDDY_POOL_URL": f"http://localhost:{ports[0]}/mcp",
             "MAHAVISHNU_AKOSHA_URL": f"http://localhost:{ports[1]}/mcp",
         }
-        if "KUBECONFIG" not in os.environ:
-            cluster = KubeApi()
-            ends.callback(cluster.stop)
-            os.environ["KUBECONFIG"] = str(cluster.kubeconfig(base))
+        cluster = KubeApi("mahavishnu")
+        ends.callback(cluster.stop)
+        os.environ["KUBECONFIG"] = str(cluster.kubeconfig(base))
         settings = Settings(kill_grace=0.5, drain_timeout=1.0, allowed_roots=(Path("/"),))
         stack = await ends.enter_async_context(PrivateStack(settings))
         os.environ["MAHAVISHNU_DATA_DIR"] = str(stack.data_dir)
+        ends.enter_context(_machines(cluster, stack.redis_url))
         os.chdir(base / "here")
         made = World(base, stack.redis_url, session_buddy_port=ports[0], akosha_port=ports[1])
         ends.push_async_callback(made.close)
         yield made
+
+
+@contextlib.contextmanager
+def _machines(cluster: KubeApi, redis_url: str) -> Iterator[None]:
+    """Have the stand-in run Pods of Deployments, which find Redis by a Secret."""
+    cluster.machine.path = os.environ["PATH"]
+    url = base64.b64encode(redis_url.encode()).decode()
+    secret = {"kind": "Secret", "metadata": {"name": "redis"}, "data": {"url": url}}
+    cluster._do(cluster.machine.store.add("secrets", "mahavishnu", secret))
+    deployments = Deployments(cluster)
+    deployments.start()
+    try:
+        yield
+    finally:
+        deployments.stop()
 
 
 def _files(base: Path) -> None:
