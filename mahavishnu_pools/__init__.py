@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import PoolMetrics as PoolMetrics
     from mahavishnu_pools.schemas.pool import PoolSelector as PoolSelector
     from mahavishnu_pools.schemas.pool import PoolStatus as PoolStatus
+    from mahavishnu_pools.schemas.routing import Routing as Routing
+    from mahavishnu_pools.schemas.routing import RoutingCandidate as RoutingCandidate
+    from mahavishnu_pools.schemas.routing import RoutingRequest as RoutingRequest
     from mahavishnu_pools.schemas.task import DistributionResult as DistributionResult
     from mahavishnu_pools.schemas.task import TaskResult as TaskResult
     from mahavishnu_pools.schemas.task import TaskSpec as TaskSpec
@@ -62,6 +65,9 @@ _HOMES = {
     "PoolMetrics": "schemas.pool",
     "PoolSelector": "schemas.pool",
     "PoolStatus": "schemas.pool",
+    "Routing": "schemas.routing",
+    "RoutingCandidate": "schemas.routing",
+    "RoutingRequest": "schemas.routing",
     "DistributionResult": "schemas.task",
     "TaskResult": "schemas.task",
     "TaskSpec": "schemas.task",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+# How long an example may take says nothing of the code on a machine that has other work, too.
+settings.register_profile("without-deadline", deadline=None)
+settings.load_profile("without-deadline")
+
 pytest_plugins = [
     "tests.fixtures.agents",
     "tests.fixtures.buses",

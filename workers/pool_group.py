@@ -14,7 +14,6 @@ from celery.worker import state as worker_state
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.client import SyncStore
-from mahavishnu_pools.store.limits import limit_rate
 from mahavishnu_pools.store.pools import change_pool, read_pools
 
 from .celery_tasks import CeleryTasks
@@ -157,12 +156,6 @@ class PoolGroup:
         if running is not None:
             running.reason = reason
             running.cancellation.cancel()
-
-    def limit_rate(self, rate: str | None) -> None:
-        """Have the pool start at most so many tasks, in all of its groups; None: as many as it can."""
-        pool_id = self.options.context.pool_id
-        record = self._store.run(read_pools(pool_id)).one(pool_id)
-        self._store.run(limit_rate(pool_id, record.config, rate=rate))
 
     def _wait_until(self, done: Callable[[], bool], *, within: float) -> bool:
         deadline = time.monotonic() + within

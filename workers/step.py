@@ -13,6 +13,7 @@ from celery.worker import state
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.control import revoke_in_store
 from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.limits import limit_rate
 from mahavishnu_pools.store.pools import read_pools
 
 from .celery_run_task import GROUPS
@@ -110,8 +111,12 @@ class PoolStep(bootsteps.StartStopStep):
         return revoke_in_store(self._store, task_ids, result_ttl=group.options.context.result_ttl)
 
     def _limit_rate(self, rate: str | None) -> None:
-        for group in self._worker.pool_groups.values():
-            group.limit_rate(rate)
+        store = self._store
+        if store is None:
+            return
+        for pool_id in self._worker.pool_groups:
+            config = store.run(read_pools(pool_id)).one(pool_id).config
+            store.run(limit_rate(pool_id, config, rate=rate))
 
 
 def _app_name(store: SyncStore, pool_id: str) -> str:

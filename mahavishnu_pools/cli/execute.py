@@ -15,7 +15,7 @@ from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
 from mahavishnu_pools.cli.following import follow_batch
-from mahavishnu_pools.cli.options import SELECTORS, filter_options, live_format_option, tasks_options
+from mahavishnu_pools.cli.options import Selector, filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
@@ -23,6 +23,7 @@ from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.schemas.routing import Routing
     from mahavishnu_pools.schemas.task import TaskResult
     from mahavishnu_pools.store.tasks import Submitted
 
@@ -73,16 +74,18 @@ def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: An
 @click.command()
 @click.option(
     "--selector",
-    type=click.Choice(SELECTORS, case_sensitive=False),
+    type=Selector(),
     help="How the pool is chosen. [default: least_loaded]",
 )
 @click.option("--affinity", metavar="KEY", help="Tasks of one key go to one pool.")
+@click.option("--explain", is_flag=True, help="Tell the candidates, their loads, and why the others were left out.")
+@click.option("--dry-run", is_flag=True, help="Only tell that; nothing is run.")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
 @tasks_options
 @filter_options
 @live_format_option
 @click.pass_obj
-def route(session: Session, /, *, output: Output, no_cancel: bool, **given: Any) -> ExitCode:
+def route(session: Session, /, *, output: Output, no_cancel: bool, dry_run: bool, **given: Any) -> ExitCode:
     """Run a task on the pool the selector chooses, and wait for its result.
 
     Each prompt is a task of its own; all are one batch.
@@ -92,7 +95,23 @@ def route(session: Session, /, *, output: Output, no_cancel: bool, **given: Any)
         "pool_affinity": given.pop("affinity"),
         "filters": take_filters(given),
     }
+    explain = given.pop("explain")
+    if dry_run:
+        return _tell_route(session, _works(given), where, output=output)
+    where["explain"] = explain
     return _run(session, Request(_works(given), where, no_cancel), output=output)
+
+
+def _tell_route(session: Session, works: list[TaskInput], where: dict[str, Any], *, output: Output) -> ExitCode:
+    if len(works) > 1:
+        raise errors.InvalidField.of("--dry-run", "is for one task, and there are several prompts", "Give one prompt.")
+    task = works[0].task(directory=session.directory)
+
+    async def tell(manager: PoolManager) -> Routing:
+        return await manager.explain_route(task, **where)
+
+    output.show(task_documents.routed(session.run(tell)))
+    return ExitCode.DONE
 
 
 def _works(given: dict[str, Any]) -> list[TaskInput]:

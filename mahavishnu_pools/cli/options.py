@@ -14,8 +14,8 @@ from mahavishnu_pools.cli.output import Output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: What ``--selector`` takes.
-SELECTORS = ("round_robin", "least_loaded", "random", "affinity")
+#: What ``--selector`` takes, besides the names that plug-ins bring.
+SELECTORS = ("round_robin", "least_loaded", "random", "affinity", "fastest", "cheapest")
 
 _FORMATS = [FormatName.TABLE.value, FormatName.JSON.value, FormatName.MARKDOWN.value]
 
@@ -64,6 +64,27 @@ def filter_options(command: Command) -> Command:
     for option in reversed(_FILTER_OPTIONS):
         command = option(command)
     return command
+
+
+class Selector(click.Choice[str]):
+    """The type of ``--selector``: a routing strategy, also one of a plug-in."""
+
+    def __init__(self) -> None:
+        super().__init__(SELECTORS, case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name.
+
+        Raises:
+            BadParameter: nobody knows it.
+        """
+        if isinstance(value, str) and value.lower() not in SELECTORS:
+            from mahavishnu_pools.routing.measured import plugin_names
+
+            if value in plugin_names():
+                return value
+        found: str = super().convert(value, param, ctx)
+        return found
 
 
 class Seconds(click.FloatRange):

@@ -25,12 +25,14 @@ _POOL_COLUMNS = (
 _SHOWN_FIRST = frozenset({"pools", "workers", "pools_active", "by_type"})
 
 _NO_POOLS = "No pools. Make one with: mahavishnu pools spawn --name NAME"
+_NONE_SUCH = "No such pools. All there are: mahavishnu pools list"
 
 
-def pool_list(pools: Sequence[PoolInfo]) -> Document:
-    """Return the document of ``pools list``."""
+def pool_list(pools: Sequence[PoolInfo], *, narrowed: bool = False) -> Document:
+    """Return the document of ``pools list``; ``narrowed``: not all pools were asked for."""
     rows = tuple(_pool_row(pool) for pool in pools)
-    blocks: tuple[Block, ...] = (Table("Active Pools", _POOL_COLUMNS, rows),) if rows else (Note(_NO_POOLS),)
+    none = Note(_NONE_SUCH if narrowed else _NO_POOLS)
+    blocks: tuple[Block, ...] = (Table("Active Pools", _POOL_COLUMNS, rows),) if rows else (none,)
     return Document({"pools": [pool_data(pool) for pool in pools]}, blocks)
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def list_pools(session: Session, /, *, active_only: bool, pool_type: str | None, output: Output) -> None:
     """List the pools."""
-    output.show(pool_documents.pool_list(session.list_pools(active_only=active_only, pool_type=pool_type)))
+    found = session.list_pools(active_only=active_only, pool_type=pool_type)
+    output.show(pool_documents.pool_list(found, narrowed=active_only or pool_type is not None))
 
 
 @click.command()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: The pool that is made when none can run the task.
 POOL = "default"
 
+#: Characters of what was shown that are compared with the answer.
+_REMEMBERED = 300_000
+
 _COMMAND = f"{__name__}.command"
 
 
@@ -115,9 +118,16 @@ async def _submit(manager: PoolManager, task: dict[str, Any], pool: str | None, 
     return await manager.submit(task, pool=POOL)
 
 
+def _seen(answer: str, shown: str) -> bool:
+    """Tell whether somebody at a terminal, where both streams end, has just read the answer."""
+    return sys.stdout.isatty() and sys.stderr.isatty() and shown.strip() == answer.strip()
+
+
 async def _show(manager: PoolManager, submitted: Submitted, *, output: Output, raw: bool) -> ExitCode:
     """Show the output of a command as it is; of a prompt the answer, and what it prints meanwhile on standard error."""
+    shown = ""
     async for piece in manager.follow(submitted.task_id):
+        shown = f"{shown}{piece.text}"[-_REMEMBERED:]
         if raw and output.for_people:
             click.echo(piece.text, nl=False, err=piece.stream != "stdout")
         else:
@@ -125,7 +135,7 @@ async def _show(manager: PoolManager, submitted: Submitted, *, output: Output, r
     result = await manager.task(submitted.task_id)
     if not output.for_people:
         output.show(task_documents.executed(result))
-    elif not raw:
+    elif not raw and not _seen(task_documents.output_of(result), shown):
         click.echo(task_documents.output_of(result))
     if not result.ok and output.for_people:
         click.echo(f"✗ Task {result.status.value}: {result.error or 'see its output'}", err=True)

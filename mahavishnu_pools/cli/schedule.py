@@ -9,7 +9,7 @@ import click
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli import schedule_documents
 from mahavishnu_pools.cli.completion import pool_names
-from mahavishnu_pools.cli.options import SELECTORS, Seconds, filter_options, format_option
+from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
@@ -41,7 +41,7 @@ def schedule() -> None:
     help="When nobody could send it in time: send the last one late, or none.",
 )
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run it on this pool (id or name).")
-@click.option("--selector", type=click.Choice(SELECTORS, case_sensitive=False), help="How the pool is chosen.")
+@click.option("--selector", type=Selector(), help="How the pool is chosen.")
 @click.option("--affinity", metavar="KEY", help="Tasks of one key go to one pool.")
 @click.option("--prompt", metavar="TEXT|-|@FILE", help="What to do, in words, instead of words after --.")
 @click.option("--task-type", "-t", metavar="TYPE", help="A registered kind of task; its input is the payload.")

@@ -12,7 +12,7 @@ from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.following import follow_batch
 from mahavishnu_pools.cli.items import tasks_from
-from mahavishnu_pools.cli.options import SELECTORS, Seconds, filter_options, live_format_option
+from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, live_format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import take_filters
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--file", "source", required=True, metavar="FILE|-", help="JSON lines: an object of task fields each.")
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run them on this pool (id or name).")
-@click.option("--selector", type=click.Choice(SELECTORS, case_sensitive=False), help="How each one's pool is chosen.")
+@click.option("--selector", type=Selector(), help="How each one's pool is chosen.")
 @click.option("--wait", is_flag=True, help="Wait for all outcomes; the exit code is 1 when not all succeeded.")
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --wait: no longer than this.")
 @filter_options

@@ -10,6 +10,7 @@ from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document
 from mahavishnu_pools.cli.formats.json import json_text
 
 if TYPE_CHECKING:
+    from mahavishnu_pools.schemas.routing import RoutedCandidate, Routing
     from mahavishnu_pools.schemas.task import DistributionResult, TaskResult
     from mahavishnu_pools.store.tasks import Submitted
 
@@ -28,6 +29,14 @@ _ITEM_COLUMNS = (
     Column("Output"),
 )
 
+_CANDIDATES = (
+    Column("Pool"),
+    Column("Load", "right"),
+    Column("Seconds", "right"),
+    Column("USD", "right"),
+    Column(""),
+)
+
 _CANCELLED = {
     "cancelled": "Cancelled task {}: it will not run",
     "asked": "Asked for the end of task {}: it is being stopped",
@@ -44,7 +53,37 @@ def executed(result: TaskResult) -> Document:
     if result.exit_code:
         rows.append(("Exit code", result.exit_code))
     rows.append(("Output", output_of(result)))
-    return Document(task_data(result), (head, _indented(rows)))
+    routing = () if result.routing is None else _routing(result.routing)
+    return Document(task_data(result), (head, _indented(rows), *routing))
+
+
+def routed(routing: Routing) -> Document:
+    """Return the document of ``pools route --dry-run``."""
+    return Document(routing.model_dump(mode="json"), _routing(routing))
+
+
+def _routing(routing: Routing) -> tuple[Block, ...]:
+    chosen = next((one for one in routing.candidates if one.pool_id == routing.pool_id), None)
+    name = (chosen.name if chosen else None) or routing.pool_id or "any candidate"
+    rows = tuple(
+        (one.name or one.pool_id, round(one.load, 2), _figure(one.seconds), _figure(one.usd), _marks(one, routing))
+        for one in routing.candidates
+    )
+    blocks: list[Block] = [Note(f"Chosen by {routing.strategy}: {name}"), Table("Candidates", _CANDIDATES, rows)]
+    if routing.left_out:
+        blocks.append(Table("Left out", (Column("Pool"), Column("Why")), tuple(routing.left_out.items())))
+    if routing.more:
+        blocks.append(Note(f"… and {routing.more} more pools."))
+    return tuple(blocks)
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
+def _marks(one: RoutedCandidate, routing: Routing) -> str | None:
+    marks = [*(["chosen"] if one.pool_id == routing.pool_id else []), *(["degraded"] if one.degraded else [])]
+    return ", ".join(marks) or None
 
 
 def task_details(result: TaskResult) -> Document:
@@ -73,7 +112,8 @@ def task_details(result: TaskResult) -> Document:
         ),
     )
     output = output_of(result)
-    blocks: tuple[Block, ...] = (fields, Text("Result", output)) if output else (fields,)
+    routing = () if result.routing is None else _routing(result.routing)
+    blocks: tuple[Block, ...] = (fields, *routing, *((Text("Result", output),) if output else ()))
     return Document(task_data(result), blocks)
 
 

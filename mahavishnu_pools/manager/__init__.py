@@ -16,6 +16,7 @@ from mahavishnu_pools.manager.move_verbs import MoveVerbs
 from mahavishnu_pools.manager.report_verbs import ReportVerbs
 from mahavishnu_pools.manager.restart_verbs import RestartVerbs
 from mahavishnu_pools.manager.retry_verbs import RetryVerbs
+from mahavishnu_pools.manager.routing_verbs import RoutingVerbs
 from mahavishnu_pools.manager.schedule_verbs import ScheduleVerbs
 
 __all__ = ["PoolManager"]
@@ -35,6 +36,7 @@ class PoolManager(
     EventVerbs,
     ScheduleVerbs,
     ApprovalVerbs,
+    RoutingVerbs,
 ):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 

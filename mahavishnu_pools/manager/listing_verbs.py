@@ -56,7 +56,8 @@ class ListingVerbs(TaskVerbs):
             ids = [one async for one in self._found(pool, wanted, limit)]
             if TaskStatus.AWAITING_APPROVAL in wanted:
                 # No pool has them before they are approved.
-                ids += set(await (await self._connected()).store.run(list_awaiting(most=limit))).difference(ids)
+                awaiting = await (await self._connected()).store.run(list_awaiting(most=limit))
+                ids += set(awaiting).difference(ids)
         found = [
             brief
             for brief in await self._briefs(ids)

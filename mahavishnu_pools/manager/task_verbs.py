@@ -25,7 +25,7 @@ READ_CHUNK = 500
 class TaskVerbs(Connected):
     """The verbs about tasks."""
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - the public form of what a caller may say
         self,
         task: Task,
         *,
@@ -34,12 +34,13 @@ class TaskVerbs(Connected):
         pool_affinity: str | None = None,
         filters: PoolFilter | None = None,
         batch_id: str | None = None,
+        explain: bool = False,
     ) -> Submitted:
         """Put a task on a pool's queue: the named one, else one that is chosen; raises like ``submit_many``."""
-        wish = Wish(pool, pool_selector, pool_affinity, filters)
+        wish = Wish(pool, pool_selector, pool_affinity, filters, explain)
         return (await self._submit([task], wish, batch_id))[0]
 
-    async def submit_many(
+    async def submit_many(  # noqa: PLR0913 - as above
         self,
         tasks: Iterable[Task],
         *,
@@ -48,14 +49,18 @@ class TaskVerbs(Connected):
         pool_affinity: str | None = None,
         filters: PoolFilter | None = None,
         batch_id: str | None = None,
+        explain: bool = False,
     ) -> list[Submitted]:
         """Put many tasks on queues; the answer is in input order. All are validated before the first is sent.
+
+        ``explain`` has the record of each (``TaskResult.routing``) say how its pool was chosen.
 
         Raises:
             InvalidField, UnknownChoice, PayloadTooLarge: a task cannot be used; none was sent.
             PoolNotFound, PoolGone, MissingProgram, NoPoolAvailable: no pool can take them.
         """
-        return await self._submit(list(tasks), Wish(pool, pool_selector, pool_affinity, filters), batch_id)
+        wish = Wish(pool, pool_selector, pool_affinity, filters, explain)
+        return await self._submit(list(tasks), wish, batch_id)
 
     async def execute_on_pool(self, pool_id: str, task: Task, *, wait_timeout: float | None = None) -> TaskResult:
         """Run a task on a pool (id or name) and return its outcome, also when it failed; raises like ``result``."""

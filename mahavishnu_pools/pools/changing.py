@@ -80,7 +80,7 @@ class Changer:
         async def look() -> PoolRecord | None:
             now = await self._read(pool)
             if config.is_deployment:
-                return now if now.ready_workers == now.workers == target else None
+                return now if now.ready_workers == now.workers and _reached(config, now.workers, target) else None
             # What is paused or not up yet reports nothing; another scaling may have overtaken this one.
             settled = now.status is not PoolStatus.RUNNING or now.workers != target
             return now if settled or now.ready_workers == target else None
@@ -121,3 +121,11 @@ class Changer:
 
     async def _read(self, pool: PoolRecord) -> PoolRecord:
         return (await self._store.run(read_pools(pool.pool_id))).one(pool.config.name)
+
+
+def _reached(config: PoolConfig, workers: int, target: int) -> bool:
+    """Tell whether a deployment has what was asked for: at least that where the cluster's autoscaler may have more."""
+    # Late: most pools are no affair of Kubernetes.
+    from mahavishnu_pools.kube.scaling import scales
+
+    return workers >= target if scales(config) else workers == target

@@ -27,7 +27,7 @@ _NOBODY = "pool_of_a_trial"
 _TRY_PODS = Right("", "pods", ("create",))
 
 #: Seconds the cluster may take for one call, with all its tries, when a pool is spawned.
-PATIENCE = 30.0
+PATIENCE = 10.0
 
 #: Seconds the cluster may take to answer when it is only looked at, or cleared of what goes by itself later.
 _LOOK_PATIENCE, _CLEAR_PATIENCE = 10.0, 10.0

@@ -22,7 +22,9 @@ from mahavishnu_pools.routing.eligibility import (
     stored_filter,
     validate,
 )
-from mahavishnu_pools.routing.strategies import Among, choice, selector_of
+from mahavishnu_pools.routing.measured import Measured, strategy_of
+from mahavishnu_pools.routing.measuring import explained, measured_choice
+from mahavishnu_pools.routing.strategies import Among, choice
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolSelector
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.store.pools import PoolRecord, list_nodes, read_pools
@@ -44,13 +46,15 @@ STALE_TRIES = 4
 class Wish:
     """What the caller says about the pool: one by name (strict), or a strategy, an affinity key and a filter.
 
-    ``selector=None`` is affinity when there is a key, else the configured strategy.
+    ``selector=None`` is affinity when there is a key, else the configured strategy. ``explain`` has each task's record
+    say how its pool was chosen.
     """
 
     pool: str | None = None
     selector: PoolSelector | str | None = None
     affinity: str | None = None
     filters: PoolFilter | None = None
+    explain: bool = False
 
 
 class Chooser:
@@ -86,17 +90,6 @@ class Chooser:
         except errors.UnknownChoice:
             validate((yield from self.view(fresh=True)), spec)
 
-    def check_reducer(self, name: str) -> Steps[None]:
-        """Refuse a reducer that no pool's workers have loaded.
-
-        Raises:
-            UnknownChoice: the message names those that exist.
-        """
-        if name not in (yield from self.view()).reducers():
-            known = (yield from self.view(fresh=True)).reducers()
-            if name not in known:
-                raise errors.UnknownChoice.of("reducer", name, known)
-
     def find(self, pool: str) -> Steps[PoolRecord]:
         """Return a living pool by id or name.
 
@@ -123,8 +116,8 @@ class Chooser:
             raise errors.NoPoolAvailable.of(sifted.reasons)
         return sifted
 
-    def choose(self, need: Need, wish: Wish, make: Callable[[Choice], Call[T]]) -> Steps[T]:
-        """Choose and carry out: ``make`` turns the choice into the call that submits or routes with it.
+    def choose(self, need: Need, wish: Wish, make: Callable[[Choice], Call[T]], *, count: int = 1) -> Steps[T]:
+        """Choose and carry out: ``make`` turns the choice into the call that submits or routes so many tasks with it.
 
         Raises:
             PoolNotFound, PoolGone, InvalidField: the named pool cannot be used.
@@ -134,7 +127,7 @@ class Chooser:
         """
         for tries in range(STALE_TRIES):
             try:
-                planned = yield from self.plan(need, wish, fresh=tries > 0)
+                planned = yield from self.plan(need, wish, fresh=tries > 0, count=count)
                 reply: T = yield make(planned)
             except StaleRegistry:
                 continue
@@ -144,7 +137,7 @@ class Chooser:
             else:
                 return reply
         # Pools change faster than they are read. The scripts look at each candidate's status themselves.
-        planned = yield from self.plan(need, wish, fresh=True, versioned=False)
+        planned = yield from self.plan(need, wish, fresh=True, versioned=False, count=count)
         reply = yield make(planned)
         return reply
 
@@ -155,14 +148,16 @@ class Chooser:
         except errors.NoPoolAvailable:
             yield from self.plan(need, wish, fresh=True)
 
-    def plan(self, need: Need, wish: Wish, *, fresh: bool = False, versioned: bool = True) -> Steps[Choice]:
-        """Return the choice for a task; ``versioned`` has the scripts refuse it when pools have changed since."""
+    def plan(
+        self, need: Need, wish: Wish, *, fresh: bool = False, versioned: bool = True, count: int = 1
+    ) -> Steps[Choice]:
+        """Return the choice for so many tasks; ``versioned``: the scripts refuse it when pools have changed since."""
         if wish.pool is not None:
-            return (yield from self._strict(need, wish.pool))
+            return explained((yield from self._strict(need, wish.pool)), {}, wanted=wish.explain)
         view = yield from self.view(fresh=fresh)
         selector, key = self._selector(wish)
         if key is not None and (names.is_pool_id(key) or view.find(key)):
-            return (yield from self._strict(need, key))
+            return explained((yield from self._strict(need, key)), {}, wanted=wish.explain)
         sifted = sift(view, need, filters=wish.filters)
         active = sum(pool.status in ACTIVE_STATUSES for pool in view.pools)
         among = Among(
@@ -173,16 +168,20 @@ class Chooser:
             random=random.random(),
             filters=stored_filter(wish.filters),
         )
-        return choice(selector, among)
+        if isinstance(selector, Measured):
+            made = yield from measured_choice(selector, among, view, need, count=count)
+        else:
+            made = choice(selector, among)
+        return explained(made, sifted.reasons, wanted=wish.explain)
 
     def check(self, wish: Wish) -> None:
         """Refuse a strategy that does not exist, or one without the key it needs; raises like ``choose``."""
         self._selector(wish)
 
-    def _selector(self, wish: Wish) -> tuple[PoolSelector, str | None]:
+    def _selector(self, wish: Wish) -> tuple[PoolSelector | Measured, str | None]:
         if wish.selector is None:
             return (PoolSelector.AFFINITY if wish.affinity else self._default_strategy()), wish.affinity
-        selector = selector_of(wish.selector)
+        selector = strategy_of(wish.selector)
         if selector is not PoolSelector.AFFINITY:
             return selector, None
         if not wish.affinity:

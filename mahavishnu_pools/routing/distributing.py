@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.routing.distribution import Spread, copies, follower, split
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter, stored_filter
@@ -66,7 +66,7 @@ def prepare(
         InvalidField, UnknownChoice, PayloadTooLarge: the task cannot be split or a part cannot be used.
     """
     if how.reducer is not None:
-        yield from chooser.check_reducer(how.reducer)
+        yield from _check_reducer(chooser, how.reducer)
     parts = split(spec, how) if how.selector is not None else None
     only = None
     if pools is not None:
@@ -89,6 +89,14 @@ def prepare(
         reducing = yield from chooser.candidates(Need.of(after), filters=filters, only=only)
         then = Follower(made, reducing.candidates, reducing.candidates[0])
     return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then, stored_filter(filters))
+
+
+def _check_reducer(chooser: Chooser, name: str) -> Steps[None]:
+    """Refuse a reducer that no pool's workers have loaded."""
+    if name not in (yield from chooser.view()).reducers():
+        known = (yield from chooser.view(fresh=True)).reducers()
+        if name not in known:
+            raise errors.UnknownChoice.of("reducer", name, known)
 
 
 def carry_out(sender: Sender, ready: Ready, *, result_ttl: float) -> Steps[Distribution]:

@@ -84,9 +84,9 @@ def send(
             envelopes = [_at_gate(parcels[index].envelope, own_wish) for index in chunk]
 
             def call(choice: Choice, envelopes: Sequence[Envelope] = envelopes) -> Call[list[Submitted]]:
-                return submit(envelopes, choice, client=sender.client, batch=batch, counted=choice.strategy)
+                return submit(envelopes, choice, client=sender.client, batch=batch, counted=choice.name)
 
-            sent = yield from chooser.choose(parcels[chunk[0]].need, own_wish, call)
+            sent = yield from chooser.choose(parcels[chunk[0]].need, own_wish, call, count=len(chunk))
             found.update(zip(chunk, sent, strict=True))
     return [found[index] for index in range(len(parcels))]
 

@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.schemas.routing import Routing
 
 #: Seconds one attempt may run when nothing else is said.
 DEFAULT_TIMEOUT = 300.0
@@ -111,7 +112,8 @@ class TaskResult(MappingValue):
 
     ``output`` is text (an AI's final answer, a command's standard output), ``value`` the same as JSON where the task
     type has a JSON result. ``duration`` is the run time of the last attempt in seconds. ``retry_at`` is set while the
-    status is ``retrying``. ``approval`` tells of a task that needs one what was decided. Times are aware UTC.
+    status is ``retrying``. ``approval`` tells of a task that needs one what was decided, ``routing`` how its pool was
+    chosen when that was asked for. Times are aware UTC.
     """
 
     task_id: str
@@ -132,6 +134,7 @@ class TaskResult(MappingValue):
     batch_id: str | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     approval: Approval | None = None
+    routing: Routing | None = None
 
     @property
     def done(self) -> bool:

@@ -123,8 +123,14 @@ class Work(Value):
 
 
 class _Routed(Value):
-    pool_selector: PoolSelector | None = Field(default=None, description="How the pool is chosen.")
+    pool_selector: PoolSelector | str | None = Field(
+        default=None, description="How the pool is chosen; also fastest, cheapest, or the name a plug-in has."
+    )
     pool_affinity: str | None = Field(default=None, description="Tasks with the same key go to the same pool.")
+
+
+class _Explained(Value):
+    explain: bool = Field(default=False, description="Tell with the task how its pool was chosen (routing).")
 
 
 class Filtered(Value):
@@ -149,14 +155,18 @@ class ExecuteOnPool(_Waiting, Work, OnePool):
     """A task for a pool."""
 
 
-class RouteTask(_Waiting, Filtered, _Routed, Work):
+class RouteTask(_Waiting, _Explained, Filtered, _Routed, Work):
     """A task for the pool that is chosen for it."""
 
 
-class SubmitTask(Filtered, _Routed, Work):
-    """A task that is not waited for."""
+class SentTask(Filtered, _Routed, Work):
+    """A task and where it goes."""
 
     pool_id: str | None = Field(default=None, description="Id or name of the pool; none: one is chosen.")
+
+
+class SubmitTask(_Explained, SentTask):
+    """A task that is not waited for."""
 
 
 class SubmitTasks(Filtered):

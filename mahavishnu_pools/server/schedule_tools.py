@@ -11,14 +11,14 @@ from mahavishnu_pools.mcp_tools import Answer, Tool
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.schedule import Missed, Schedule, ScheduleHistory
 from mahavishnu_pools.server import texts
-from mahavishnu_pools.server.arguments import NoArguments, SubmitTask
+from mahavishnu_pools.server.arguments import NoArguments, SentTask
 from mahavishnu_pools.server.pools import Pools
 from mahavishnu_pools.server.task_tools import filters_of, task_of
 
 _NAME = "Name of the schedule."
 
 
-class AddSchedule(SubmitTask):
+class AddSchedule(SentTask):
     """A task that is sent again and again."""
 
     name: str = Field(description="A name no other schedule has.")

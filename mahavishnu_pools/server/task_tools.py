@@ -58,13 +58,14 @@ class TaskTools:
 
     async def route(self, given: arguments.RouteTask, caller: Caller) -> Answer:
         """Run a task on the chosen pool."""
-        where = {"pool_selector": given.pool_selector, "pool_affinity": given.pool_affinity}
+        where = {"pool_selector": given.pool_selector, "pool_affinity": given.pool_affinity, "explain": given.explain}
         return await self._run(given, caller, given.wait_seconds, filters=filters_of(given), **where)
 
     async def submit(self, given: arguments.SubmitTask) -> Answer:
         """Send a task."""
         manager = await self._pools.manager()
-        where = {"pool_selector": given.pool_selector, "pool_affinity": given.pool_affinity}
+        where: dict[str, Any] = {"pool_selector": given.pool_selector, "pool_affinity": given.pool_affinity}
+        where["explain"] = given.explain
         sent = await manager.submit(task_of(given), pool=given.pool_id, filters=filters_of(given), **where)
         value = results.Submitted(
             task_id=sent.task_id,

@@ -125,6 +125,8 @@ class AsyncStore:
         """
         deadline = time.monotonic() + self.timeout
         cancels = _cancels_asked()
+        if cancels:
+            await asyncio.sleep(0)  # what was asked for and has not come yet comes here, where it cannot be lost
         while True:
             try:
                 answer = await self._once(call)

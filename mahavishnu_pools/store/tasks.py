@@ -11,6 +11,7 @@ from typing import Any
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.routing import Choice as Choice
+from mahavishnu_pools.schemas.routing import Routing
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.store.calls import Argument, Call, pairs
 
@@ -118,7 +119,7 @@ def route(choice: Choice) -> Call[str]:
         refused(reply)
         return str(reply[1])
 
-    return Call("route", (choice.options(),), parse)
+    return Call("route", (choice.options(counted=choice.label),), parse)
 
 
 def republish(envelope: Envelope, *, pool_id: str, due: float | None, lease: str = "") -> Call[bool]:
@@ -275,5 +276,6 @@ def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
         retry_at=_time(record.get("retry_at")),
         batch_id=record.get("batch"),
         approval=Approval.of_record(record),
+        routing=None if "routing" not in record else Routing.of_text(record["routing"]),
         **{name: outcome[name] for name in _OUTCOME_FIELDS if outcome.get(name) is not None},
     )

@@ -10,7 +10,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from mahavishnu_pools.schemas.pool import PoolStatus
+from mahavishnu_pools.server.live.changes import changes
+from mahavishnu_pools.server.live.topics import frame
+from mahavishnu_pools.server.live.views import Overview
 from mahavishnu_pools.store import pools
+from tests.browser.conftest import NewPage, Shoot
+from tests.browser.looking import FAINT, WATCH
 from tests.browser.site import Site
 
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
@@ -21,6 +26,16 @@ def site(valkey_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Return a server without a token; the tests share it and give their pools names of their own."""
     log = tmp_path_factory.mktemp("page") / "server.log"
     found = Site(valkey_server.url, f"page-{secrets.token_hex(4)}", log)
+    yield found
+    print(log.read_text()[-4000:])
+    found.end()
+
+
+@pytest.fixture(scope="module")
+def guarded(valkey_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Return a server with the token ``open sesame``, which a test may kill and start again."""
+    log = tmp_path_factory.mktemp("guarded") / "server.log"
+    found = Site(valkey_server.url, f"page-{secrets.token_hex(4)}", log, token="open sesame")
     yield found
     print(log.read_text()[-4000:])
     found.end()
@@ -151,3 +166,118 @@ def test_markup_in_names_of_pages_and_tasks_is_text(page: Page, site: Site) -> N
     refused = "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 3\">')"
     with pytest.raises(Exception, match="TrustedHTML"):
         page.evaluate(refused)
+
+
+def sign_in(page: Page, token: str = "open sesame") -> None:
+    page.get_by_label("Token of this server").fill(token)
+    page.keyboard.press("Enter")
+
+
+def test_the_token_is_asked_for_and_lets_tasks_be_cancelled(page: Page, guarded: Site, shoot: Shoot) -> None:
+    task = guarded.running(guarded.world.pool("theta"))
+    page.goto(f"{guarded.url}/#/task/{task}")
+    sign_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_have_text("This is not the server's token.")
+    shoot(page, "page-sign-in")
+    sign_in(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text(task)
+
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Really cancel?").click()
+
+    expect(page.get_by_role("status")).to_have_text("The task is being stopped.")
+    # Of another tab nothing is known.
+    assert page.evaluate("[document.cookie, Object.keys(localStorage).length]") == ["", 0]
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token of this server")).to_be_focused()
+
+
+def test_a_lost_connection_is_said_and_output_goes_on_without_a_gap_or_a_repetition(page: Page, guarded: Site) -> None:
+    task = guarded.running(guarded.world.pool("iota"))
+    guarded.prints(task, "one\n")
+    page.goto(f"{guarded.url}/#/task/{task}")
+    sign_in(page)
+    expect(page.get_by_role("log")).to_have_text("one")
+
+    guarded.kill()
+    expect(page.get_by_role("alert")).to_contain_text("The connection to the server is lost. Trying again …")
+    expect(page.get_by_role("log")).to_have_text("one")
+    guarded.prints(task, "two\n")
+    guarded.start()
+
+    expect(page.locator("#alert")).to_be_hidden()
+    expect(page.get_by_role("log").locator("div")).to_have_text(["one", "two"])
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+
+def test_who_begins_is_told_the_first_commands(page: Page, site: Site, shoot: Shoot) -> None:
+    nothing = Overview(
+        at=1,
+        version="1",
+        actions=False,
+        dead_letters=0,
+        cooling=(),
+        pools=(),
+        groups=(),
+        nodes=(),
+        events=(),
+        running=(),
+    )
+    begin = frame("state", changes(None, nothing.model_dump(mode="json")))
+    answers = [frame("problem", {"code": "stack_not_running", "message": "No stack runs."}), begin]
+    events = {"content-type": "text/event-stream"}
+    page.route("**/api/stream/overview", lambda route: route.fulfill(headers=events, body=answers[0]))
+
+    page.goto(site.url)
+    expect(page.get_by_role("heading", name="No stack runs")).to_be_visible()
+    expect(page.get_by_text("mahavishnu up --detach")).to_be_visible()
+    answers[0] = begin
+    expect(page.get_by_text("mahavishnu pools spawn --name local --worker-type shell")).to_be_visible()
+    expect(page.get_by_text("Nothing has happened yet.")).to_be_visible()
+    shoot(page, "page-empty")
+
+    page.unroute("**/api/stream/overview")
+    site.world.pool("kappa")
+    page.goto(f"{site.url}/#/pool/kappa")
+    expect(page.get_by_text("mahavishnu pools execute kappa --prompt 'echo hello'")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_the_width_and_every_text_can_be_read(
+    new_page: NewPage, site: Site, shoot: Shoot, width: int, scheme: str
+) -> None:
+    name = f"a-pool-with-a-name-as-long-as-names-may-be-{scheme}-{width}"
+    pool = site.world.pool(name, workers=3, status=PoolStatus.DEGRADED)
+    site.world.run(pools.change_pool(pool, reason="/usr/local/bin/" + "a-very-long-path/" * 9))
+    site.node(f"node-{scheme}-{width}", **{pool: 3})
+    task = site.running(pool, prompt="An_unbroken_word_" * 40)
+    site.world.finished(pool, 2, status="failed")
+    site.world.to(pool, 2)
+    site.prints(task, "\x1b[32mok\x1b[0m " + "wide" * 200 + "\n")
+    page = new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    for place, shown in (("", name), (f"#/pool/{name}", "An_unbroken"), (f"#/task/{task}", "wide")):
+        page.goto(f"{site.url}/{place}")
+        expect(page.locator("main").get_by_text(shown).first).to_be_visible()
+        shoot(page, f"page-{place.split('/')[1] if place else 'overview'}-{width}-{scheme}")
+
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(FAINT) == []
+
+
+def test_a_hundred_pools_stay_fluid_and_only_what_changes_is_written(page: Page, guarded: Site) -> None:
+    made = [guarded.world.pool(f"many-{number:03}") for number in range(100)]
+    guarded.world.to(made[7], 1000)
+    page.goto(guarded.url)
+    sign_in(page)
+    expect(row(page, "many-099")).to_be_visible()
+    page.evaluate(WATCH)
+
+    guarded.world.run(pools.change_pool(made[50], status=PoolStatus.PAUSED))
+
+    expect(row(page, "many-050")).to_contain_text("paused")
+    touched = page.evaluate("[...window.touched]")
+    assert touched == ["many-050"]
+    page.get_by_role("link", name="many-007").first.click()
+    expect(page.get_by_role("table", name="Waiting").get_by_role("row")).to_have_count(51)
+    expect(page.get_by_text("950 more wait.")).to_be_visible()

@@ -43,6 +43,8 @@ def flower(site: Site) -> Iterator[Flower]:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
             place = Flower(http, site, group)
             eventually(lambda: _sees(place), within=START)
+            site.client().control.enable_events()
+            eventually(lambda: "enabled by remote" in group.log(), within=START)
             yield place
     finally:
         print(log.read_text(errors="replace")[-4000:])
@@ -67,8 +69,6 @@ def test_it_shows_groups_with_their_queue_and_workers(flower: Flower) -> None:
 
 def test_it_shows_what_becomes_of_tasks(flower: Flower) -> None:
     """Point 4: our own way of running tasks feeds Celery's events."""
-    flower.site.client().control.enable_events()
-    eventually(lambda: "enabled by remote" in flower.group.log())
     good, bad = (flower.site.shell(flower.group.pool_id, command) for command in ("echo yes", "exit 1"))
     assert [flower.site.outcome(one).status for one in (good, bad)] == ["completed", "failed"]
 

@@ -99,6 +99,20 @@ def test_the_reducer_of_the_example_reduces(extended: Extended) -> None:
     assert value(done, "reduced") == "long one\n"
 
 
+def test_the_routing_strategy_of_the_example_chooses(extended: Extended) -> None:
+    for name, workers in (("wide", "2"), ("narrow", "1")):
+        extended("pools", "spawn", "--name", name, "--worker-type", "shell", "--min", workers, "--tag", "routed")
+
+    done = extended(
+        *("pools", "route", "--prompt", "echo hi", "--selector", "fewest_workers"),
+        *("--tag", "routed", "--explain", "--format", "json"),
+    )
+
+    routing = json.loads(done.stdout)["routing"]
+    chosen = {one["pool_id"]: one["name"] for one in routing["candidates"]}
+    assert (routing["strategy"], chosen[routing["pool_id"]]) == ("fewest_workers", "narrow")
+
+
 def test_the_sink_of_the_example_gets_every_outcome(extended: Extended) -> None:
     extended("pools", "spawn", "--name", "noted", "--worker-type", "shell")
     extended("pools", "execute", "noted", "--prompt", "echo remember me")

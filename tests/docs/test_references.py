@@ -12,6 +12,7 @@ from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.main import mahavishnu
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.manager import PoolManager
+from mahavishnu_pools.routing.measured import BUILT_IN as STRATEGIES
 from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolConfig, PoolSelector
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.worker_types import BUILT_IN, WorkerType
@@ -134,7 +135,7 @@ def test_every_worker_type_and_its_fields_are_documented() -> None:
 def test_every_strategy_is_documented() -> None:
     documented = set(rows("routing-and-distribution.md"))
 
-    assert documented == {one.value for one in (*PoolSelector, *DistributionStrategy)}
+    assert documented == {one.value for one in (*PoolSelector, *DistributionStrategy)} | set(STRATEGIES)
 
 
 def test_every_exit_code_is_documented() -> None:

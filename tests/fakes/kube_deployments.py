@@ -14,8 +14,8 @@ import secrets
 from typing import Any
 
 from tests.fakes.kube_api import KubeApi
-from tests.fakes.kube_pods import PodRun, _moved, expand
-from tests.fakes.kube_store import Object
+from tests.fakes.kube_pods import Container, PodRun, _moved, expand
+from tests.fakes.kube_store import Object, Refusal
 
 #: Seconds between two looks at everything.
 PAUSE = 0.1
@@ -151,7 +151,10 @@ class Deployments:
         run = self._machine.controllers.pods[uid]
         if uid in self._ready or pod["status"]["phase"] != "Running":
             return
-        code = await self._exec(run, container, container["readinessProbe"]["exec"]["command"])
+        try:
+            code = await self._exec(run, container, container["readinessProbe"]["exec"]["command"])
+        except (Refusal, Container):
+            return  # its settings have been removed, and it will be
         if code == 0:
             self._ready.add(uid)
 

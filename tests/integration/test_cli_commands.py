@@ -78,6 +78,10 @@ def test_spawned_pools_are_listed_as_json_table_and_markdown(line: CommandLine) 
     assert "\x1b[" not in table
 
 
+def test_a_list_that_was_narrowed_does_not_say_that_there_are_no_pools(line: CommandLine) -> None:
+    assert line.run("pools", "list", "--by-type", "session-buddy")[1].startswith("No such pools.")
+
+
 def test_a_pool_is_shown_by_name_and_by_id(line: CommandLine) -> None:
     pool = line.json("pools", "get", "north")
 

@@ -163,6 +163,13 @@ def test_the_shell_survives_ctrl_c_and_awaits_what_is_typed(start: Start, pool: 
         assert terminal.attributes == terminal.before
 
 
+def test_an_answer_that_was_just_read_as_it_came_is_not_printed_twice(start: Start, pool: str) -> None:
+    with start("run", "--pool", pool, "echo o''nce") as terminal:
+        assert terminal.ends()
+
+        assert terminal.seen.count(b"once") == 1, terminal.seen
+
+
 def test_a_terminal_gets_colours_unless_it_wants_none(start: Start, pool: str) -> None:
     with start("pools", "list") as coloured, start("pools", "list", NO_COLOR="1") as plain:
         assert coloured.ends()

@@ -98,6 +98,25 @@ def test_a_job_that_ended_and_went_while_the_cluster_was_away_is_a_lost_worker(
     assert "went by ttl_seconds_after_finished while the cluster could not be reached" in str(found.error)
 
 
+def test_a_job_is_asked_for_before_a_pod_that_is_gone_counts_as_lost(
+    kube: KubeApi, jobs: JobBridge, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    with ThreadPoolExecutor(1) as pool:
+        future = begun(pool, job_context(jobs, f"echo half; until [ -e {go} ]; do sleep 0.05; done"))
+        kube.stop_listening()
+        go.touch()
+        eventually(lambda: kube.objects("jobs")[0]["status"].get("conditions"), within=30)
+        kube.delete("pods", kube.objects("pods")[0]["metadata"]["name"])
+        kube.forget_history()
+        # The watch of Jobs comes back after that of Pods.
+        kube.inject(method="GET", path="/jobs$", status=500, times=6)
+        kube.listen_again()
+        found = future.result(60)
+
+    assert (found.status, found.output) == ("completed", "half\n")
+
+
 @pytest.mark.parametrize(
     ("script", "status", "retryable", "error"),
     [("echo done", "completed", None, None), ("exit 3", "failed", "overload", "Its Pod was taken away")],
@@ -145,7 +164,7 @@ def test_a_task_runs_in_one_pool_after_its_pod_in_another_has_ended(
     marks = tmp_path / "marks"
     script = (
         f"if [ -e {marks} ]; then echo again >> {marks}; exit; fi; echo begun | tee {marks}; "
-        f"trap 'sleep 0.5; echo end >> {marks}; exit 1' TERM; sleep 60 & wait"
+        f"trap 'sleep 2; echo end >> {marks}; exit 1' TERM; sleep 60 & wait"
     )
     limits = Limits(kill_grace=20.0)
     first = job_context(jobs, script, limits=limits)

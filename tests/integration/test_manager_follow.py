@@ -62,3 +62,27 @@ async def test_waiting_ends_when_the_caller_said(manager: PoolManager, node: Fak
 async def test_an_unknown_task_cannot_be_followed(manager: PoolManager, node: FakeNode) -> None:
     with pytest.raises(errors.TaskNotFound):
         _ = [piece async for piece in manager.follow("task_nope")]
+
+
+async def test_who_is_cancelled_between_two_pieces_follows_no_longer(manager: PoolManager, node: FakeNode) -> None:
+    # So Ctrl-C comes while a program prints what it got. The other way round, what is done after it still works.
+    task_id = await held_task(manager)
+    store = (await manager._connected()).store
+    await store.run(write_log(task_id, [("stdout", "one")], ttl=60))
+    status: list[str] = []
+
+    async def follow() -> None:
+        try:
+            async for _ in manager.follow(task_id):
+                current = asyncio.current_task()
+                assert current is not None
+                current.cancel()
+        except asyncio.CancelledError:
+            status.append((await manager.task(task_id)).status.value)
+            raise
+
+    async with asyncio.timeout(30):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(follow())
+
+    assert status == ["queued"]

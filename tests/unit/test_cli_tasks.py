@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mahavishnu_pools.cli import distribute, execute
+from mahavishnu_pools.cli import distribute, options
 from mahavishnu_pools.cli.session import submitter_directory
+from mahavishnu_pools.routing.measured import BUILT_IN
 from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector, PoolStatus
 from tests.fakes.cli_manager import pool_info, task_result
 from tests.fakes.cli_shell import Shell
@@ -22,9 +23,9 @@ def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
 
 
 def test_all_task_options_reach_the_task(shell: Shell, tmp_path: Path) -> None:
-    options = "--timeout 7 --priority 9 --idempotency-key k --env A=1 --env B=x=y --worker-type shell --wait-timeout 3"
+    given = "--timeout 7 --priority 9 --idempotency-key k --env A=1 --env B=x=y --worker-type shell --wait-timeout 3"
 
-    assert shell("execute", "local", "--prompt", "hi", "--cwd", str(tmp_path), *options.split()) == 0
+    assert shell("execute", "local", "--prompt", "hi", "--cwd", str(tmp_path), *given.split()) == 0
 
     spec = shell.manager.called("submit")["spec"]
     assert (spec.prompt, spec.timeout, spec.priority, spec.idempotency_key) == ("hi", 7.0, 9, "k")
@@ -149,7 +150,7 @@ def test_progress_goes_to_standard_error_and_the_table_to_standard_output(shell:
 
 
 def test_the_named_strategies_are_all_there_are() -> None:
-    assert set(execute.SELECTORS) == {*PoolSelector}
+    assert set(options.SELECTORS) == {*PoolSelector, *BUILT_IN}
     assert set(distribute.STRATEGIES) == {*DistributionStrategy}
 
 

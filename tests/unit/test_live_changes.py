@@ -11,8 +11,9 @@ import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.server.live import streaming
 from mahavishnu_pools.server.live.changes import changes
-from mahavishnu_pools.server.live.hub import FOLLOWERS_MOST, Hub, TooManyPages
+from mahavishnu_pools.server.live.hub import FOLLOWERS_MOST, Hub, TooManyPages, rest_after
 from mahavishnu_pools.server.live.rates import Ends, Rates
 from mahavishnu_pools.server.live.topics import WAITING_MOST, Follower, View
 from tests.waiting import eventually_async
@@ -114,6 +115,25 @@ async def test_a_slow_page_is_left_and_the_others_are_served() -> None:
         assert await quick.frames.get() is not None
 
 
+async def test_a_page_that_takes_nothing_is_left_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "SLOW", 0.05)
+    begun = 0
+
+    async def never(*_: object) -> Any:
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            await asyncio.Event().wait()
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(30):
+        await streaming.stream(Follower(), nothing, never)
+
+    assert begun == 2  # the head of the answer, and what it never took
+
+
 async def test_a_problem_is_told_once_to_everybody_and_its_end_too() -> None:
     hub, away = Hub(asyncio.Event()), True
 
@@ -132,6 +152,13 @@ async def test_a_problem_is_told_once_to_everybody_and_its_end_too() -> None:
         kinds = [(await first.frames.get() or b"").split(b"\n")[0] for _ in range(2)]
 
     assert kinds == [b"event: well", b"event: state"]
+
+
+def test_a_slow_store_is_read_less_often_and_one_that_is_away_is_tried_again_soon() -> None:
+    assert rest_after(0.02, pause=1.0, well=True) == 1.0
+    assert rest_after(0.3, pause=1.0, well=True) == 3.0
+    assert rest_after(9.0, pause=1.0, well=True) == 10.0
+    assert rest_after(5.0, pause=1.0, well=False) == 1.0
 
 
 async def test_when_the_server_stops_all_pages_end() -> None:

@@ -16,8 +16,9 @@ logger = logging.getLogger(__name__)
 #: Pages that may be open at once.
 FOLLOWERS_MOST = 100
 
-#: A look that takes long is followed by a pause so many times as long: reading never takes more than a small share.
-REST = 10.0
+#: A look that takes long is followed by a pause so many times as long, but of so many seconds at most: reading takes a
+#: small share of a busy server.
+REST, REST_MOST = 10.0, 10.0
 
 
 class TooManyPages(errors.Unavailable):
@@ -69,17 +70,22 @@ class Hub:
 
     async def _read(self, topic: Topic) -> None:
         while True:
-            began = time.monotonic()
+            began, well = time.monotonic(), False
             try:
                 await topic.update()
+                well = True
             except errors.MahavishnuError as exc:
                 logger.debug("A page cannot be told anything: %s", exc, extra={"action": "page"})
             except Exception:  # the border of the reader: pages end and come again, and the log says why
                 logger.exception("A page could not be read", extra={"action": "page_failed"})
                 for follower in topic.followers:
                     follower.end()
-            took = time.monotonic() - began
-            await asyncio.sleep(max(topic.pause, REST * took))
+            await asyncio.sleep(rest_after(time.monotonic() - began, pause=topic.pause, well=well))
+
+
+def rest_after(took: float, *, pause: float, well: bool) -> float:
+    """Return how long (s) to rest after a look; what took long because it failed is tried again soon."""
+    return min(max(pause, REST * took), max(pause, REST_MOST)) if well else pause
 
 
 async def _ended(reader: asyncio.Task[None]) -> None:

@@ -32,6 +32,9 @@ FRESH = 0.9
 #: Events shown of each kind, and tasks of a pool.
 EVENTS, RUNNING, WAITING, ENDED = 30, 300, 50, 100
 
+#: Running tasks shown of all pools, and of one of them at most.
+ALL_RUNNING, EACH_RUNNING = 30, 5
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -72,6 +75,7 @@ class Reader:
             pools=seen.rows,
             groups=tuple(row for record in seen.records for row in group_rows(record)),
             nodes=tuple(map(node_row, seen.nodes)),
+            running=tuple(await self._running()),
             events=tuple(await self._events()),
         )
 
@@ -145,6 +149,16 @@ class Reader:
             some = await store.run(read_older(kind, most=EVENTS))
             found.extend(some)
         return sorted(found, key=order)
+
+    async def _running(self) -> list[TaskBrief]:
+        store = await self._store()
+        found: list[str] = []
+        for lease in await store.run(list_leases()):
+            if lease.claims:
+                found += (await _at(store, "claims", lease.lease))[:EACH_RUNNING]
+            if len(found) >= ALL_RUNNING:
+                break
+        return await store.run(read_briefs(found[:ALL_RUNNING])) if found else []
 
     async def _tasks_of(self, record: PoolRecord) -> tuple[list[TaskBrief], list[TaskBrief], list[TaskBrief]]:
         store = await self._store()

@@ -80,7 +80,10 @@ class CoolDown(Value):
 
 
 class Overview(Value):
-    """Everything the first page shows; ``actions`` tells whether this server lets the page change something."""
+    """Everything the first page shows: of the tasks that run, some of each pool.
+
+    ``actions`` tells whether this server lets the page change something.
+    """
 
     at: float
     version: str
@@ -90,6 +93,7 @@ class Overview(Value):
     pools: tuple[PoolRow, ...]
     groups: tuple[GroupRow, ...]
     nodes: tuple[NodeRow, ...]
+    running: tuple[TaskBrief, ...]
     events: tuple[Event, ...]
 
 

@@ -187,6 +187,27 @@ local function pick(o)
   return #o.class > 0 and o.class[math.random(#o.class)] or nil
 end
 
+-- How a pool was chosen, as JSON text: the candidates with their loads as they are now, and why the others were left out. Bounded.
+local function explained(o, chosen, now)
+  local MOST, all, candidates, more = 20, nil, {}, 0
+  if o.strategy == 'pool' and not o.set then all = { { chosen } } else all = indexed(o.set, true) end
+  for _, entry in ipairs(all) do
+    local id, load = entry[1], entry[2]
+    if #candidates < MOST or id == chosen then
+      local h = call('HMGET', k_pool(id), 'name', 'workers')
+      if not load then load = (queued_of(id) + running_of(id)) / math.max(1, tonumber(h[2]) or 1) end
+      local one = { pool_id = id, name = h[1] or nil, load = load, degraded = load >= DEGRADED_PENALTY }
+      if one.degraded then one.load = load - DEGRADED_PENALTY end
+      for name, value in pairs(o.explain.figures and o.explain.figures[id] or {}) do one[name] = value end
+      candidates[#candidates + 1] = one
+    else
+      more = more + 1
+    end
+  end
+  return cjson.encode({ strategy = o.explain.strategy, pool_id = chosen, candidates = candidates, left_out = o.explain.left_out,
+    more = more + (o.explain.more or 0), at = stamp(now) })
+end
+
 -- Why nothing can be chosen with these options, as a reply; nil when something can.
 local function refusal(o)
   if o.strategy == 'pool' then

@@ -9,5 +9,5 @@ if o.strategy == 'least_loaded' then
   local h = call('HMGET', k_pool(pool), 'member', 'workers')
   call('ZINCRBY', k_load(), 1 / math.max(1, tonumber(h[2]) or 1), h[1])
 end
-count_figure(pool, 'r\n' .. o.strategy, 1)
+count_figure(pool, 'r\n' .. (o.counted or o.strategy), 1)
 return { 'ok', pool }

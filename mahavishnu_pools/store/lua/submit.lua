@@ -68,6 +68,7 @@ for i = 0, count - 1 do
     if o.batch then field('batch', o.batch) end
     if o.strategy == 'affinity' then field('affinity', o.affinity) end
     if o.filters then field('filters', o.filters) end
+    if o.explain then field('routing', explained(o, pool, now)) end
     if idem ~= '' then field('idem', idem); call('SET', k_idem(idem), id) end
     local gate
     if more ~= '' then
