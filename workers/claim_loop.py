@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,18 +128,11 @@ class ClaimLoop:
         """Write what is finished and claim; True when there may be more to claim at once."""
         ended = [self._ended[i] for i in range(min(len(self._ended), CLAIM_MOST))]
         claim = self._next_claim(ending=len(ended))
-        calls: list[Call[Any]] = [call for _, call in ended]
-        if claim is not None:
-            calls.append(claim)
+        calls: list[Call[Any]] = [*leases.together([call for _, call in ended]), *([claim] if claim else ())]
         if not calls:
             return False
         replies = self._store.run_many(calls)
-        for (held, _), verdict in zip(ended, replies, strict=False):
-            if isinstance(verdict, errors.RedisFull):
-                break
-            self._ended.popleft()
-            self._table.remove(held)
-            self._hooks.ended(held, verdict)
+        self._sent(replies if claim is None else replies[:-1])
         if claim is None:
             return bool(self._ended)
         if isinstance(replies[-1], errors.RedisFull):
@@ -147,6 +140,15 @@ class ClaimLoop:
             self._requests.refused()
             return True
         return self._claimed(replies[-1]) or bool(self._ended)
+
+    def _sent(self, replies: Sequence[list[leases.Ending] | errors.RedisFull]) -> None:
+        for verdicts in replies:
+            if isinstance(verdicts, errors.RedisFull):
+                return
+            for verdict in verdicts:
+                held, _ = self._ended.popleft()
+                self._table.remove(held)
+                self._hooks.ended(held, verdict)
 
     def _next_claim(self, *, ending: int) -> Call[leases.Claimed | None] | None:
         """Return the claim to ask for, or None when there is nothing to look for."""

@@ -53,15 +53,16 @@ def may_retry(outcome: Outcome, spec: TaskSpec, retries: int) -> bool:
 
 def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: float) -> Call[leases.Ending]:
     """Return the call that ends the claim: a retry, or the task's one outcome."""
+    fields = _fields(outcome)
     besides = told(outcome, attempt.task_type, now=attempt.started + attempt.duration) if outcome.metadata else ""
     if may_retry(outcome, spec, attempt.retries):
-        delay, ours = retry_delay(attempt.retries), _ours(outcome, attempt)
+        delay, ours = retry_delay(attempt.retries), _ours(fields, attempt)
         return leases.retry(attempt.held, outcome=ours, delay=delay, result_ttl=result_ttl, told=besides)
     return leases.finish(
         attempt.held,
         status=outcome.status,
-        outcome=_ours(outcome, attempt),
-        meta=celery_meta(outcome, attempt),
+        outcome=_ours(fields, attempt),
+        meta=celery_meta(outcome, attempt, fields),
         result_ttl=result_ttl,
         told=besides,
     )
@@ -92,19 +93,23 @@ def dead(held: leases.Held, cause: str, *, result_ttl: float, told: bool = False
     )
 
 
-def _ours(outcome: Outcome, attempt: Attempt) -> str:
-    return json.dumps({**_fields(outcome), "worker_id": attempt.worker_id})
+def _ours(fields: dict[str, Any], attempt: Attempt) -> str:
+    return json.dumps({**fields, "worker_id": attempt.worker_id})
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
     return outcome.model_dump(mode="json", exclude_none=True, exclude={"retryable"})
 
 
-def celery_meta(outcome: Outcome, attempt: Attempt) -> str:
-    """Return the result as Celery's Redis backend stores it (``celery.backends.base``, ``_get_result_meta``)."""
+def celery_meta(outcome: Outcome, attempt: Attempt, fields: dict[str, Any] | None = None) -> str:
+    """Return the result as Celery's Redis backend stores it (``celery.backends.base``, ``_get_result_meta``).
+
+    ``fields`` are those of the outcome as JSON data, when they are known already.
+    """
+    fields = _fields(outcome) if fields is None else fields
     now = datetime.now(UTC)
     if outcome.status == "completed":
-        status, result = "SUCCESS", _celery_result(outcome, attempt, now)
+        status, result = "SUCCESS", _celery_result(fields, attempt, now)
     elif outcome.status == "cancelled":
         status, result = "REVOKED", _exception("celery.exceptions", "TaskRevokedError", outcome.error or "cancelled")
     else:
@@ -114,13 +119,13 @@ def celery_meta(outcome: Outcome, attempt: Attempt) -> str:
     return json.dumps({**meta, "date_done": now.isoformat(), "task_id": attempt.held.task_id})
 
 
-def _celery_result(outcome: Outcome, attempt: Attempt, now: datetime) -> dict[str, Any]:
+def _celery_result(fields: dict[str, Any], attempt: Attempt, now: datetime) -> dict[str, Any]:
     return {
         "task_id": attempt.held.task_id,
         "pool_id": attempt.held.pool_id,
         "worker_id": attempt.worker_id,
         "task_type": attempt.task_type,
-        **_fields(outcome),
+        **fields,
         "duration": round(attempt.duration, 6),
         "attempts": attempt.number,
         "started_at": datetime.fromtimestamp(attempt.started, UTC).isoformat(),

@@ -59,7 +59,7 @@ class OutcomeWaiter:
     def start(self) -> None:
         """Begin to listen; does nothing when it has begun."""
         if self._reader is None:
-            self._listener.add([self._channel], Channel(self._finished, self._connected))
+            self._listener.add([self._channel], Channel(self._told, self._connected))
             self._reader = asyncio.create_task(self._read())
 
     async def close(self) -> None:
@@ -135,6 +135,10 @@ class OutcomeWaiter:
     def _look(self, task_id: str) -> None:
         self._due.add(task_id)
         self._woken.set()
+
+    def _told(self, task_ids: str) -> None:
+        for task_id in task_ids.split("\n"):
+            self._finished(task_id)
 
     def _finished(self, task_id: str) -> None:
         self._own.discard(task_id)

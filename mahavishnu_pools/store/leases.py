@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mahavishnu_pools.store.calls import Call
+from mahavishnu_pools.store.calls import Argument, Call
 
 #: Claims taken back in one call, so that a reap never blocks the server for long.
 REAP_CHUNK = 200
 
 #: Seconds that one worker has for telling Celery of one task, before another one tries.
 TURN = 30.0
+
+#: Claims ended in one script, and the bytes it takes: the server does nothing else meanwhile.
+ENDED_MOST, ENDED_BYTES = 50, 1024 * 1024
 
 #: Seconds an outcome is kept when the caller does not say.
 RESULT_TTL = 86400.0
@@ -122,8 +125,7 @@ def finish(held: Held, *, status: str, outcome: str, meta: str, result_ttl: floa
 
     ``told`` is what the run told besides, as JSON: usage, and that the provider wants to be left alone (finish.lua).
     """
-    head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "outcome", status, outcome, meta, int(result_ttl * 1000), 0, told), str)  # type: ignore[arg-type]
+    return _end(held, result_ttl, "outcome", status, outcome, meta, 0, told)
 
 
 def retry(held: Held, *, outcome: str, delay: float, result_ttl: float = RESULT_TTL, told: str = "") -> Call[Ending]:
@@ -132,14 +134,12 @@ def retry(held: Held, *, outcome: str, delay: float, result_ttl: float = RESULT_
     ``told`` is as for ``finish``. A task whose cancellation was asked for meanwhile is cancelled instead; so it is
     with ``hand_back``.
     """
-    head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "retry", "", outcome, "", int(result_ttl * 1000), delay, told), str)  # type: ignore[arg-type]
+    return _end(held, result_ttl, "retry", "", outcome, "", delay, told)
 
 
 def hand_back(held: Held, *, result_ttl: float = RESULT_TTL) -> Call[Ending]:
     """Put the message back to the front of its queue; the attempt does not count."""
-    head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "handback", "", "", "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
+    return _end(held, result_ttl, "handback", "", "", "", 0, "")
 
 
 def release(held: Held, *, status: str, outcome: str, result_ttl: float) -> Call[Ending]:
@@ -148,8 +148,49 @@ def release(held: Held, *, status: str, outcome: str, result_ttl: float) -> Call
     A task that will not run again in a pool under its id gets ``status`` and ``outcome`` (JSON); one that was to run
     again in a pool that is gone meanwhile is dead.
     """
-    head = (held.lease, held.number, held.task_id, held.pool_id)
-    return Call("finish", (*head, "release", status, outcome, "", int(result_ttl * 1000), 0), str)  # type: ignore[arg-type]
+    return _end(held, result_ttl, "release", status, outcome, "", 0, "")
+
+
+def _end(held: Held, result_ttl: float, *how: Argument) -> Call[Ending]:
+    """Return the call with action, status, outcome, meta, delay and what was told, in this order."""
+    whose = (held.lease, held.pool_id, int(result_ttl * 1000))
+    return Call("finish", (*whose, held.number, held.task_id, *how), _first)
+
+
+def _first(reply: list[Ending]) -> Ending:
+    return reply[0]
+
+
+def together(endings: Sequence[Call[Ending]]) -> list[Call[list[Ending]]]:
+    """Return calls that do what these do, in their order, with as few scripts as may be; each is atomic.
+
+    A script ends claims of one lease, at most ``ENDED_MOST``, and takes ``ENDED_BYTES`` unless one claim has more.
+    """
+    chunks: list[list[Call[Ending]]] = []
+    size = 0
+    for call in endings:
+        mine = sum(len(one) for one in call.arguments if isinstance(one, str))
+        last = chunks[-1] if chunks else []
+        if (
+            not last
+            or len(last) == ENDED_MOST
+            or size + mine > ENDED_BYTES
+            or last[0].arguments[:3] != call.arguments[:3]
+        ):
+            chunks.append([])
+            size = 0
+        chunks[-1].append(call)
+        size += mine
+    return [_joined(chunk) for chunk in chunks]
+
+
+def _joined(endings: Sequence[Call[Ending]]) -> Call[list[Ending]]:
+    each = (argument for call in endings for argument in call.arguments[3:])
+
+    def parse(reply: list[Ending]) -> list[Ending]:
+        return [call.parse([one]) for call, one in zip(endings, reply, strict=True)]
+
+    return Call("finish", (*endings[0].arguments[:3], *each), parse)
 
 
 def held_claims(lease: str) -> Call[frozenset[str] | None]:

@@ -39,7 +39,7 @@ class Ends:
     @property
     def kinds(self) -> list[tuple[str, str]]:
         """Return action and status of each."""
-        return [(str(call.arguments[4]), str(call.arguments[5])) for call in self.calls]
+        return [(str(call.arguments[5]), str(call.arguments[6])) for call in self.calls]
 
 
 class Consumer:
@@ -208,7 +208,7 @@ def test_a_specification_nobody_can_read_has_failed(runner: TaskRunner, ends: En
     runner.run(_running(), {"task_type": 5})
 
     assert ends.kinds == [("outcome", "failed")]
-    assert "cannot be read" in json.loads(str(ends.calls[0].arguments[6]))["error"]
+    assert "cannot be read" in json.loads(str(ends.calls[0].arguments[7]))["error"]
 
 
 def test_a_fault_of_an_executor_costs_its_task_only(
@@ -219,7 +219,7 @@ def test_a_fault_of_an_executor_costs_its_task_only(
     runner.run(_running(), SPEC)
 
     assert ends.kinds == [("outcome", "failed")]
-    assert "RuntimeError: bug" in str(ends.calls[0].arguments[6])
+    assert "RuntimeError: bug" in str(ends.calls[0].arguments[7])
 
 
 def test_what_a_stopping_group_ended_goes_back_and_what_was_cancelled_does_not(

@@ -50,6 +50,8 @@ def call_handler(context: RunContext, task_type: TaskType, *, payload: BaseModel
 
 
 def _outcome_of(result: Any, *, context: RunContext) -> Outcome:
+    if result is None:
+        return Outcome(status="completed")
     value: JsonValue = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
     try:
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -61,7 +63,7 @@ def _outcome_of(result: Any, *, context: RunContext) -> Outcome:
             status="failed",
             error=f"The result takes {size} bytes as JSON, the limit is {limit}. Write it to a file instead.",
         )
-    text = value if isinstance(value, str) else "" if value is None else encoded
+    text = value if isinstance(value, str) else encoded
     masker = _masker(context)
     output = cut_text(masker.text(text), limit=context.limits.max_output_bytes)
     return Outcome(status="completed", output=output, value=masker.json(json.loads(encoded)))

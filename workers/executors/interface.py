@@ -28,22 +28,26 @@ class Cancellation:
     def __init__(self) -> None:
         #: True when what runs outside of this process stays: its task is handed back, and another worker takes it over.
         self.leave = False
-        self._event = threading.Event()
+        self._requested = False
+        #: Made when somebody waits: every task has a flag, and few wait for it.
+        self._asked: threading.Event | None = None
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
 
     @property
     def requested(self) -> bool:
         """Tell whether the task is to be ended."""
-        return self._event.is_set()
+        return self._requested
 
     def cancel(self, *, leave: bool = False) -> None:
         """Ask for the end of the task; a second call does nothing. Callbacks run in the calling thread."""
         with self._lock:
-            if self._event.is_set():
+            if self._requested:
                 return
             self.leave = leave
-            self._event.set()
+            self._requested = True
+            if self._asked is not None:
+                self._asked.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
@@ -51,14 +55,19 @@ class Cancellation:
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Have the callback called once on cancel, at once if that was asked already. It must not raise or block."""
         with self._lock:
-            if not self._event.is_set():
+            if not self._requested:
                 self._callbacks.append(callback)
                 return
         callback()
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for the cancel at most ``timeout`` seconds (None: without end) and tell whether it was asked."""
-        return self._event.wait(timeout)
+        with self._lock:
+            if self._requested:
+                return True
+            if self._asked is None:
+                self._asked = threading.Event()
+        return self._asked.wait(timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ end
 local token_at
 
 local function reply_with(claims)
-  local p = call('HMGET', k_pool(pool), 'status', 'workers')
+  local p = call('HMGET', k_pool(pool), 'status', 'workers', 'config')
   local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
   local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
   -- What is due already waits for a free worker, or for the end of a pause, not for its time.
@@ -65,7 +65,7 @@ local function reply_with(claims)
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
     (wanted > 0 and (#claims == wanted or not more())) and 1 or 0,
-    due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_of(pool))) }
+    due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_in(p[3]))) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
 end
@@ -129,6 +129,8 @@ if most > 0 and not alone then
 end
 
 local claims, numbers, moved = {}, {}, false
+-- The number of the last claim; numbers are set aside for all of this call at once, unused ones are left out.
+local number
 -- First starts by bucket of their wait, and their seconds in all.
 local waits, wait_sum = {}, 0
 
@@ -143,7 +145,8 @@ local function take(bucket, message)
     return
   end
   local key = k_task(id)
-  local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim', 'created', 'finished_by')
+  local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim', 'created', 'finished_by', 'attempts',
+    'retry_at', 'again')
   if not h[1] then
     moved = true
     if call('SREM', k_ended(pool), id) == 1 then return untold(pool, message, ttl) end -- cancelled so long ago that its record has expired
@@ -182,18 +185,19 @@ local function take(bucket, message)
     call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
     return
   end
-  local n = call('HINCRBY', k_reply(lease), 'counter', 1)
-  local attempt = call('HINCRBY', key, 'attempts', 1)
-  call('HSET', key, 'status', 'running', 'pool', pool, 'worker', worker, 'claim', lease .. ':' .. n, 'started', stamp(now))
-  call('HDEL', key, 'retry_at', 'again')
+  number = (number or call('HINCRBY', k_reply(lease), 'counter', most) - most) + 1
+  local attempt = (tonumber(h[7]) or 0) + 1
+  call('HSET', k_claims(lease), number, value_of(id, bucket, message))
+  call('HSET', key, 'status', 'running', 'pool', pool, 'worker', worker, 'claim', lease .. ':' .. number, 'started', stamp(now),
+    'attempts', string.format('%d', attempt))
+  if h[8] or h[9] then call('HDEL', key, 'retry_at', 'again') end
   if attempt == 1 and h[5] and not h[6] then
     local waited = math.max(0, now - math.max(tonumber(h[5]), eta or 0))
     local edge = edge_of(waited)
     waits[edge], wait_sum = (waits[edge] or 0) + 1, wait_sum + waited
   end
-  call('HSET', k_claims(lease), n, value_of(id, bucket, message))
-  numbers[#numbers + 1] = n
-  claims[#claims + 1] = { tostring(n), tostring(attempt), id, message, h[3] or '0' }
+  numbers[#numbers + 1] = number
+  claims[#claims + 1] = { tostring(number), tostring(attempt), id, message, h[3] or '0' }
 end
 
 if alone then
@@ -208,14 +212,15 @@ if alone then
   most = 0
 end
 for b = 0, BUCKETS - 1 do
+  local list, read = bucket_key(pool, b), 0
   while #claims < most and more() do
-    local list = bucket_key(pool, b)
-    -- Read, understand and record first; the message leaves the queue in the same script.
-    local message = call('LINDEX', list, -1)
+    -- Read, understand and record first; the messages leave the queue in the same script.
+    local message = call('LINDEX', list, -1 - read)
     if not message then break end
     take(b, message)
-    call('RPOP', list)
+    read = read + 1
   end
+  if read > 0 then call('LTRIM', list, 0, -1 - read) end
 end
 -- Periodic work is no pool's: who has a free worker takes it. While nobody had one it may have piled up; old ones are worthless.
 if #claims < most and call('LLEN', k_periodic()) > 0 then

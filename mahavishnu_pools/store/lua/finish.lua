@@ -1,29 +1,13 @@
--- Ends one claim: with the task's outcome, with a retry, or by handing it back. Fenced by the claim.
--- ARGV: 2 lease, 3 claim, 4 task, 5 pool, 6 action (outcome | retry | handback | release), 7 status, 8 outcome JSON, 9 Celery
--- meta JSON, 10 result lifetime in ms, 11 seconds until the retry. Of a release 7 and 8 are for a task that does not run again here,
--- 12 what the run told besides, as JSON or '': {type: task type, usage: {input, output, usd}, cool: {worker, why, seconds or nil}}
--- Reply: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
-local lease, claim, id, pool, action = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local value = call('HGET', k_claims(lease), claim)
-local own = lease .. ':' .. claim
--- After a fail-over that lost writes a number may have been given out again, for another task.
-if not value or string.match(value, '^([^\n]*)\n') ~= id then
-  if call('HGET', k_task(id), 'finished_by') == own then return 'again' end
-  return 'fenced'
-end
+-- Ends claims of one lease: each with its task's outcome, with a retry, or by handing it back. Fenced by the claim.
+-- ARGV: 2 lease, 3 pool, 4 result lifetime in ms, then 8 for each claim: claim, task, action (outcome | retry | handback | release),
+-- status, outcome JSON, Celery meta JSON, seconds until the retry, and what the run told besides, as JSON or '': {type: task type,
+-- usage: {input, output, usd}, cool: {worker, why, seconds or nil}}. Of a release status and outcome are for a task that does not run
+-- again here.
+-- Reply, for each: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
+local lease, pool, ttl = ARGV[2], ARGV[3], ARGV[4]
+local FIRST, EACH = 5, 8
 even_when_full()
-call('HDEL', k_claims(lease), claim)
-call('SREM', k_cancels(lease), id)
 local now = clock()
-local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
-local message = string.sub(value, from)
-local key = k_task(id)
-if STAT[call('HGET', key, 'status') or ''] then
-  -- There is one outcome, whoever else ran it.
-  reindex(pool, false)
-  return 'fenced'
-end
-call('HSET', key, 'finished_by', own)
 
 -- Seconds that a worker type cools down: the first time, and the most that doubling leads to.
 local COOL_FIRST, COOL_MOST = 10, 900
@@ -90,63 +74,116 @@ local function used(kind, u)
   changed(pool)
 end
 
-local told = ARGV[12] and ARGV[12] ~= '' and cjson.decode(ARGV[12]) or {}
-local cool_until = told.cool and cool_down(told.cool)
-if told.usage then used(told.type, told.usage) end
-if action ~= 'release' then call('HDEL', key, 'again') end
-local cancelled = (action == 'retry' or action == 'handback') and call('HGET', key, 'cancel')
-if cancelled then
-  -- It was to run again, and somebody asked for its end meanwhile.
-  local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
-    result = { exc_type = 'TaskRevokedError', exc_message = { cancelled }, exc_module = 'celery.exceptions' } })
-  local outcome = cjson.encode({ status = 'cancelled', error = cancelled })
-  settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ARGV[10] }, now)
-  untold(pool, message, ARGV[10])
-elseif action == 'outcome' then
-  settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = ARGV[9], ttl = ARGV[10] }, now)
-  if ARGV[7] == 'dead' then dead_letter(id, pool, cjson.decode(ARGV[8]).error or 'It was given up.', message, now) end
-elseif action == 'retry' then
-  local due = math.max(now + tonumber(ARGV[11]), cool_until or 0)
+-- Ends a task that is not to run again, without a result of its own.
+local function give_up(id, status, state, kind, module, text, sum)
+  local meta = cjson.encode({ status = state, task_id = id, traceback = cjson.null,
+    result = { exc_type = kind, exc_message = { text }, exc_module = module } })
+  local outcome = cjson.encode({ status = status, error = text })
+  settle(id, pool, { status = status, outcome = outcome, meta = meta, ttl = ttl }, now, sum)
+end
+
+local function revoke(id, text, message, sum)
+  give_up(id, 'cancelled', 'REVOKED', 'TaskRevokedError', 'celery.exceptions', text, sum)
+  untold(pool, message, ttl)
+end
+
+local function retry(id, outcome, due, bucket, message)
+  local key = k_task(id)
   call('HINCRBY', key, 'retries', 1)
   call('HINCRBY', k_figures(pool), 'retries', 1)
   task_event('task_retried', pool, call('HGET', k_pool(pool), 'name') or '', id, 'task_type', call('HGET', key, 'type') or '', 'due', stamp(due))
-  call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', ARGV[8])
+  call('HSET', key, 'status', 'retrying', 'retry_at', stamp(due), 'outcome', outcome)
   call('HDEL', key, 'claim', 'suspect')
   call('ZADD', k_delayed(pool), stamp(due), id .. '\n' .. bucket .. '\n' .. message)
   ring(pool)
-elseif action == 'handback' then
+end
+
+local function hand_back(id, bucket, message)
+  local key = k_task(id)
   call('HINCRBY', key, 'attempts', -1)
   call('HSET', key, 'status', 'queued')
   call('HDEL', key, 'claim', 'worker', 'started')
   give_back(pool, id, bucket, message)
   ring(pool)
-elseif action == 'release' then
+end
+
+local function release(id, own, value, message, o, sum)
+  local key = k_task(id)
   local h = call('HMGET', key, 'status', 'claim', 'again', 'cancel')
   local due, target = string.match(h[3] or '', '^(%S+) (.+)$')
   if h[1] ~= 'running' or h[2] ~= own then
     due = nil -- it has its outcome already, or another attempt has it
   elseif h[4] then
-    local text = h[4]
-    local meta = cjson.encode({ status = 'REVOKED', task_id = id, traceback = cjson.null,
-      result = { exc_type = 'TaskRevokedError', exc_message = { text }, exc_module = 'celery.exceptions' } })
-    settle(id, pool, { status = 'cancelled', outcome = cjson.encode({ status = 'cancelled', error = text }), meta = meta, ttl = ARGV[10] }, now)
-    untold(pool, message, ARGV[10])
+    return revoke(id, h[4], message, sum)
   elseif due and call('EXISTS', k_pool(target)) == 1 then
     call('HSET', key, 'status', 'retrying', 'retry_at', due, 'pool', target)
     call('HDEL', key, 'claim', 'suspect')
     call('ZADD', k_delayed(target), due, value)
     reindex(target, false)
-    ring(target)
+    return ring(target)
   elseif due then
     local text = 'It was to run again in the pool ' .. target .. ', which was closed meanwhile.'
-    local meta = cjson.encode({ status = 'FAILURE', task_id = id, traceback = cjson.null,
-      result = { exc_type = 'TaskDead', exc_message = { text }, exc_module = 'mahavishnu_pools.errors' } })
-    settle(id, pool, { status = 'dead', outcome = cjson.encode({ status = 'dead', error = text }), meta = meta, ttl = ARGV[10] }, now)
+    give_up(id, 'dead', 'FAILURE', 'TaskDead', 'mahavishnu_pools.errors', text, sum)
     dead_letter(id, target, text, message, now)
-    untold(pool, message, ARGV[10])
+    return untold(pool, message, ttl)
+  end
+  settle(id, pool, o, now, sum)
+end
+
+-- Ends a claim whose value (task, bucket, message) it still has; at is where its arguments begin.
+local function finish(at, value, sum)
+  local own, id, action = lease .. ':' .. ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local key, record = k_task(id), ending_of(id)
+  -- There is one outcome, whoever else ran it.
+  if STAT[record[11] or ''] then return record[12] == own and 'again' or 'fenced' end
+  local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
+  local message = string.sub(value, from)
+  local told = ARGV[at + 7] ~= '' and cjson.decode(ARGV[at + 7]) or {}
+  local cool_until = told.cool and cool_down(told.cool)
+  if told.usage then used(told.type, told.usage) end
+  local o = { status = ARGV[at + 3], outcome = ARGV[at + 4], meta = ARGV[at + 5], ttl = ttl, by = own, record = record }
+  if action == 'outcome' then
+    settle(id, pool, o, now, sum)
+    if o.status == 'dead' then dead_letter(id, pool, cjson.decode(o.outcome).error or 'It was given up.', message, now) end
+    return 'ok'
+  end
+  call('HSET', key, 'finished_by', own)
+  if action == 'release' then
+    release(id, own, value, message, o, sum)
+    return 'ok'
+  end
+  call('HDEL', key, 'again')
+  local cancelled = call('HGET', key, 'cancel')
+  if cancelled then
+    -- It was to run again, and somebody asked for its end meanwhile.
+    revoke(id, cancelled, message, sum)
+  elseif action == 'retry' then
+    retry(id, o.outcome, math.max(now + tonumber(ARGV[at + 6]), cool_until or 0), bucket, message)
   else
-    settle(id, pool, { status = ARGV[7], outcome = ARGV[8], meta = '', ttl = ARGV[10] }, now)
+    hand_back(id, bucket, message)
+  end
+  return 'ok'
+end
+
+local numbers = {}
+for at = FIRST, #ARGV, EACH do numbers[#numbers + 1] = ARGV[at] end
+local values = call('HMGET', k_claims(lease), unpack(numbers))
+local replies, ended, ids, sum = {}, {}, {}, tally()
+for i, value in ipairs(values) do
+  local at = FIRST + (i - 1) * EACH
+  local id = ARGV[at + 1]
+  -- After a fail-over that lost writes a number may have been given out again, for another task.
+  if value and string.match(value, '^([^\n]*)\n') == id then
+    ended[#ended + 1], ids[#ids + 1] = ARGV[at], id
+    replies[i] = finish(at, value, sum)
+  else
+    replies[i] = call('HGET', k_task(id), 'finished_by') == lease .. ':' .. ARGV[at] and 'again' or 'fenced'
   end
 end
-reindex(pool, false)
-return 'ok'
+if #ended > 0 then
+  call('HDEL', k_claims(lease), unpack(ended))
+  call('SREM', k_cancels(lease), unpack(ids))
+  written(sum)
+  reindex(pool, false)
+end
+return replies

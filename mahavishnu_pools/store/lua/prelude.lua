@@ -287,13 +287,15 @@ end
 -- Anybody can name a task type: so many fields a pool, then types it had not yet are counted as `other`.
 local FIGURES_MOST = 2000
 
--- Counts an outcome by type, status and bucket of its run time (none: it never started).
-local function count_outcome(pool, kind, status, seconds)
-  local tail = '\n' .. status .. '\n' .. (seconds and edge_of(seconds) or '')
-  local field = 't\n' .. string.sub(kind, 1, 128) .. tail
-  if call('HINCRBY', k_figures(pool), field, 1) > 1 or call('HLEN', k_figures(pool)) <= FIGURES_MOST then return end
+-- Outcomes are counted by type, status and bucket of their run time (none: it never started).
+local function figure_of(kind, status, seconds)
+  return 't\n' .. string.sub(kind, 1, 128) .. '\n' .. status .. '\n' .. (seconds and edge_of(seconds) or '')
+end
+
+local function count_outcomes(pool, field, number)
+  if call('HINCRBY', k_figures(pool), field, number) > number or call('HLEN', k_figures(pool)) <= FIGURES_MOST then return end
   call('HDEL', k_figures(pool), field)
-  call('HINCRBY', k_figures(pool), 't\nother' .. tail, 1)
+  call('HINCRBY', k_figures(pool), 't\nother' .. string.match(field, '\n[^\n]*\n[^\n]*$'), number)
 end
 
 -- Counts something else of a pool, while there is one.
@@ -323,7 +325,9 @@ local function note_scaling(pool, before, after, by, reason)
 end
 
 -- The user's app that runs the Celery tasks of a pool; '' the one that is configured for all.
-local function app_of(pool) return string.match(call('HGET', k_pool(pool), 'config') or '', '"celery_app"%s*:%s*"([^"]*)"') or '' end
+local function app_in(config) return string.match(config or '', '"celery_app"%s*:%s*"([^"]*)"') or '' end
+
+local function app_of(pool) return app_in(call('HGET', k_pool(pool), 'config')) end
 
 -- Messages that wait so until a worker tells Celery; the newest are kept.
 local UNTOLD_MOST = 10000
@@ -534,30 +538,77 @@ local function shortened(text)
   return cjson.encode(kept)
 end
 
--- Notes an outcome for the memory. h: fields of the record, as settle reads them.
-local function note(id, pool, o, now, h)
-  local about = call('HMGET', k_pool(pool), 'config', 'type', 'name')
-  if says_no(about[1], 'memory_enabled') or says_no(h[7], 'memory') then return end
+-- The fields of a task's record that its end needs, in this order.
+local function ending_of(id)
+  return call('HMGET', k_task(id), 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed', 'delegated',
+    'status', 'finished_by')
+end
+
+-- What the outcomes of one script add to the figures, the outbox and the news: put together here, written once by `written`.
+local function tally() return { pools = {}, outbox = {}, clients = {} } end
+
+local function tally_of(t, pool)
+  local p = t.pools[pool]
+  if not p then
+    local h = call('HMGET', k_pool(pool), 'config', 'type', 'name')
+    p = { config = h[1], type = h[2] or '', name = h[3], counts = {}, figures = {}, recent = {}, seconds = 0, timed = 0 }
+    t.pools[pool] = p
+  end
+  return p
+end
+
+-- Notes an outcome for the memory. h: fields of the record, as ending_of reads them.
+local function note(t, id, pool, o, now, h)
+  local about = tally_of(t, pool)
+  if says_no(about.config, 'memory_enabled') or says_no(h[7], 'memory') then return end
   local spec, outcome = h[7] or '', o.outcome ~= '' and o.outcome or o.meta
   if #spec > OUTBOX_TEXT then spec = string.sub(spec, 1, OUTBOX_TEXT) end
   if #outcome > OUTBOX_TEXT then outcome = shortened(outcome) end
-  local number = redis.pcall('INCR', k_outbox_count())
-  -- The outcome counts: whatever is wrong with the outbox, a number that is missing is all that comes of it.
-  redis.pcall('XADD', k_outbox(), 'MAXLEN', '~', OUTBOX.entries, '*', 'n', type(number) == 'number' and number or 0, 'task', id,
-    'pool', pool, 'pool_type', about[2] or '', 'pool_name', about[3] or '', 'type', h[5] or '', 'worker', h[8] or '',
-    'status', o.status, 'started', h[4] or '', 'finished', stamp(now), 'replayed', h[9] or '', 'spec', spec, 'outcome', outcome)
-  redis.pcall('PEXPIRE', k_outbox(), OUTBOX.ttl)
-  if type(number) == 'number' and number % OUTBOX_LOOK == 0 then bound_outbox() end
+  t.outbox[#t.outbox + 1] = { 'task', id, 'pool', pool, 'pool_type', about.type, 'pool_name', about.name or '', 'type', h[5] or '',
+    'worker', h[8] or '', 'status', o.status, 'started', h[4] or '', 'finished', stamp(now), 'replayed', h[9] or '', 'spec', spec,
+    'outcome', outcome }
 end
 
--- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms).
--- A completed outcome lives in Celery's result key, any other in the record.
-function settle(id, pool, o, now)
-  local key, ttl = k_task(id), math.max(1, math.floor(tonumber(o.ttl)))
-  local h = call('HMGET', key, 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed', 'delegated')
-  call('HSET', key, 'status', o.status, 'finished', stamp(now))
-  if o.status ~= 'completed' or o.meta == '' then call('HSET', key, 'outcome', o.outcome) else call('HDEL', key, 'outcome') end
-  call('HDEL', key, 'retry_at', 'cancel', 'suspect')
+-- The outcome counts: whatever is wrong with the outbox, numbers that are missing are all that comes of it.
+local function write_outbox(entries)
+  local last = redis.pcall('INCRBY', k_outbox_count(), #entries)
+  local before = type(last) == 'number' and last - #entries
+  for i, entry in ipairs(entries) do
+    redis.pcall('XADD', k_outbox(), 'MAXLEN', '~', OUTBOX.entries, '*', 'n', before and before + i or 0, unpack(entry))
+  end
+  redis.pcall('PEXPIRE', k_outbox(), OUTBOX.ttl)
+  if before and math.floor(before / OUTBOX_LOOK) ~= math.floor(last / OUTBOX_LOOK) then bound_outbox() end
+end
+
+local function written(t)
+  for pool, p in pairs(t.pools) do
+    for field, number in pairs(p.counts) do call('HINCRBY', k_pool(pool), field, number) end
+    for field, number in pairs(p.figures) do count_outcomes(pool, field, number) end
+    if p.timed > 0 then
+      call('HINCRBYFLOAT', k_pool(pool), 'duration_sum', stamp(p.seconds))
+      call('HINCRBY', k_pool(pool), 'duration_count', p.timed)
+    end
+    -- What is more than 1000 is cut off a hundred at a time.
+    if #p.recent > 0 and call('LPUSH', k_recent(pool), unpack(p.recent)) >= 1100 then call('LTRIM', k_recent(pool), 0, 999) end
+  end
+  if OUTBOX and #t.outbox > 0 then write_outbox(t.outbox) end
+  for client, ids in pairs(t.clients) do call('PUBLISH', k_client(client), table.concat(ids, '\n')) end
+end
+
+-- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms), by (the claim that ends with it, if
+-- one does), record (what ending_of read, if it did). A completed outcome lives in Celery's result key, any other in the record.
+-- What it adds up goes into the tally t, which the caller writes; without one it is written here.
+function settle(id, pool, o, now, t)
+  local key, ttl, sum, h = k_task(id), math.max(1, math.floor(tonumber(o.ttl))), t or tally(), o.record or ending_of(id)
+  local record = { 'status', o.status, 'finished', stamp(now) }
+  if o.by then record[5], record[6] = 'finished_by', o.by end
+  if o.status ~= 'completed' or o.meta == '' then
+    record[#record + 1], record[#record + 2] = 'outcome', o.outcome
+    call('HDEL', key, 'retry_at', 'cancel', 'suspect', 'again')
+  else
+    call('HDEL', key, 'retry_at', 'cancel', 'suspect', 'again', 'outcome')
+  end
+  call('HSET', key, unpack(record))
   call('PEXPIRE', key, ttl)
   if o.meta ~= '' then
     call('SET', k_meta(id), o.meta, 'PX', ttl)
@@ -565,29 +616,33 @@ function settle(id, pool, o, now)
   end
   if h[3] and call('GET', k_idem(h[3])) == id then call('PEXPIRE', k_idem(h[3]), ttl) end
   local periodic = string.find(h[5] or '', 'celery:mahavishnu.periodic.', 1, true) == 1
-  if OUTBOX and not periodic then note(id, pool, o, now, h) end
-  local name = not periodic and call('HGET', k_pool(pool), 'name')
+  if OUTBOX and not periodic then note(sum, id, pool, o, now, h) end
+  local p = not periodic and tally_of(sum, pool)
   local seconds = h[4] and now - tonumber(h[4]) or nil
-  if name then
-    call('HINCRBY', k_pool(pool), STAT[o.status], 1)
-    count_outcome(pool, h[5] or '', o.status, seconds)
-    task_event('task_' .. o.status, pool, name, id, 'task_type', h[5] or '', 'worker', h[8] or '', 'seconds', seconds and stamp(seconds) or '')
-    if seconds then
-      call('HINCRBYFLOAT', k_pool(pool), 'duration_sum', stamp(seconds))
-      call('HINCRBY', k_pool(pool), 'duration_count', 1)
-    end
-    -- What is more than 1000 is cut off a hundred at a time.
-    if call('LPUSH', k_recent(pool), id) >= 1100 then call('LTRIM', k_recent(pool), 0, 999) end
+  if p and p.name then
+    p.counts[STAT[o.status]] = (p.counts[STAT[o.status]] or 0) + 1
+    local figure = figure_of(h[5] or '', o.status, seconds)
+    p.figures[figure] = (p.figures[figure] or 0) + 1
+    if seconds then p.seconds, p.timed = p.seconds + seconds, p.timed + 1 end
+    p.recent[#p.recent + 1] = id
+    task_event('task_' .. o.status, pool, p.name, id, 'task_type', h[5] or '', 'worker', h[8] or '', 'seconds', seconds and stamp(seconds) or '')
   end
-  if h[1] then call('PUBLISH', k_client(h[1]), id) end
+  if h[1] then
+    local told = sum.clients[h[1]] or {}
+    told[#told + 1], sum.clients[h[1]] = id, told
+  end
   local about = { type = h[5], duration = seconds }
   if h[10] then pcall(share, id, pool, h[10], o, now, about) end
-  if not periodic and heard('task_completed') then
-    local worker = string.match(o.outcome, '"worker_id"%s*:%s*"([^"]*)"%s*}$') or h[8]
-    tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = worker, duration = about.duration }, now)
+  if not periodic then
+    if sum.heard == nil then sum.heard = heard('task_completed') end
+    if sum.heard then
+      local worker = string.match(o.outcome, '"worker_id"%s*:%s*"([^"]*)"%s*}$') or h[8]
+      tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = worker, duration = about.duration }, now)
+    end
   end
   if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
   for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, o.status == 'completed', now, ttl) end
+  if not t then written(sum) end
 end
 
 -- Notes what was decided about a task that awaits approval, which it does no longer. d: decision, by, reason, request (or nil)

@@ -1,0 +1,102 @@
+"""Claims that are ended by one script: each as if it were ended alone, and what they add up to is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from mahavishnu_pools.store import leases
+from mahavishnu_pools.store.calls import Call
+from tests.store.world import RESULT_TTL, World
+
+
+@pytest.fixture
+def pool(world: World) -> str:
+    return world.pool("p", workers=10)
+
+
+@pytest.fixture
+def lease(world: World, pool: str) -> str:
+    return world.lease(pool)
+
+
+def ended(world: World, calls: list[Call[leases.Ending]]) -> list[str]:
+    (script,) = leases.together(calls)
+    return list(world.run(script))
+
+
+def test_claims_end_each_in_its_own_way(world: World, pool: str, lease: str) -> None:
+    ids = world.to(pool, 6)
+    good, failed, again, back, over, strange = (world.held(lease, pool, claim) for claim in world.claim(lease, pool, 6))
+    assert world.run(world.finish_call(over)) == "ok"
+
+    verdicts = ended(
+        world,
+        [
+            world.finish_call(good),
+            world.finish_call(failed, status="failed"),
+            leases.retry(again, outcome='{"error": "not yet"}', delay=60, result_ttl=RESULT_TTL),
+            leases.hand_back(back, result_ttl=RESULT_TTL),
+            world.finish_call(over, output="another"),
+            world.finish_call(leases.Held(lease, "999", strange.task_id, pool)),
+        ],
+    )
+
+    assert verdicts == ["ok", "ok", "ok", "ok", "again", "fenced"]
+    statuses = [world.task(task_id).status for task_id in ids]
+    assert statuses == ["completed", "failed", "retrying", "queued", "completed", "running"]
+    assert world.places([pool], [lease]) == dict.fromkeys([ids[2], ids[3], ids[5]], 1)
+    record = world.read_pool(pool)
+    assert (record.counts["completed"], record.counts["failed"]) == (2, 1)
+    assert world.index_is_true()
+
+
+def test_a_script_that_is_sent_again_changes_nothing(world: World, pool: str, lease: str) -> None:
+    ids = world.to(pool, 5)
+    calls = [world.finish_call(world.held(lease, pool, claim)) for claim in world.claim(lease, pool, 5)]
+
+    first, second = ended(world, calls), ended(world, calls)
+
+    assert (first, second) == (["ok"] * 5, ["again"] * 5)
+    assert world.read_pool(pool).counts["completed"] == 5
+    notes = world.redis.xrange(world.key("outbox"))
+    assert [fields["task"] for _, fields in notes] == ids
+    assert [fields["n"] for _, fields in notes] == ["1", "2", "3", "4", "5"]
+
+
+def test_outcomes_of_one_batch_complete_it_once(world: World, pool: str, lease: str) -> None:
+    world.submit(7, batch="all")
+    claims = world.claim(lease, pool, 7)
+    calls = [world.finish_call(world.held(lease, pool, claim)) for claim in claims]
+
+    assert ended(world, calls) == ["ok"] * 7
+
+    batch = world.redis.hgetall(world.key("batch", "all"))
+    assert (batch["total"], batch["successful"], batch["failed"]) == ("7", "7", "0")
+
+
+def test_a_client_is_told_of_all_its_tasks(world: World, pool: str, lease: str) -> None:
+    ids = world.to(pool, 4)
+    claims = world.claim(lease, pool, 4)
+    with world.redis.pubsub(ignore_subscribe_messages=True) as news:
+        news.subscribe(world.key("client", "c"))
+        assert news.get_message(timeout=30) is None  # the answer to the subscription
+        ended(world, [world.finish_call(world.held(lease, pool, claim)) for claim in claims])
+        message = news.get_message(timeout=30)
+
+    assert message is not None
+    assert message["data"].split("\n") == ids
+
+
+def test_a_script_is_not_too_long_for_the_server() -> None:
+    def ending(number: int, size: int, lease: str = "lease") -> Call[leases.Ending]:
+        held = leases.Held(lease, str(number), f"task-{number}", "pool")
+        return leases.finish(held, status="completed", outcome="x" * size, meta="", result_ttl=RESULT_TTL)
+
+    def sizes(calls: list[Call[leases.Ending]]) -> list[int]:
+        return [(len(one.arguments) - 3) // 8 for one in leases.together(calls)]
+
+    assert sizes([]) == []
+    assert sizes([ending(n, 10) for n in range(leases.ENDED_MOST + 1)]) == [leases.ENDED_MOST, 1]
+    assert sizes([ending(n, leases.ENDED_BYTES * 2 // 3) for n in range(3)]) == [1, 1, 1]
+    assert sizes([ending(0, 10), ending(1, 2 * leases.ENDED_BYTES), ending(2, 10)]) == [1, 1, 1]
+    assert sizes([ending(0, 10), ending(1, 10, "other"), ending(2, 10, "other")]) == [1, 2]
