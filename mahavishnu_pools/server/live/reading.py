@@ -32,6 +32,9 @@ FRESH = 0.9
 #: Events shown of each kind, and tasks of a pool.
 EVENTS, RUNNING, WAITING, ENDED = 30, 300, 50, 100
 
+#: Pools whose ended tasks are remembered.
+KEPT_POOLS = 20
+
 #: Running tasks shown of all pools, and of one of them at most.
 ALL_RUNNING, EACH_RUNNING = 30, 5
 
@@ -56,6 +59,7 @@ class Reader:
         self._rates = Rates()
         self._seen: tuple[float, Seen] | None = None
         self._looking = asyncio.Lock()
+        self._ended: dict[str, dict[str, TaskBrief]] = {}
 
     async def overview(self) -> Overview:
         """Return what there is.
@@ -116,6 +120,17 @@ class Reader:
         name = pools[0].config.name if pools else None
         return task_views.view(found, spec, pool=name, about={"at": time.time(), **self._about})
 
+    async def brief(self, task_id: str) -> TaskBrief:
+        """Return the little of a task that tells whether anything else of it changed.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        found = await (await self._store()).run(read_briefs([task_id]))
+        if not found:
+            raise errors.TaskNotFound.of(task_id)
+        return found[0]
+
     async def log(self, task_id: str, *, after: str = START) -> list[LogPiece]:
         """Return the next pieces of a task's output."""
         return await (await self._store()).run(read_log(task_id, after=after))
@@ -169,10 +184,21 @@ class Reader:
         waiting = await _waiting(store, record) if record.queued else []
         ended = await store.run(read_recent(record.pool_id, limit=ENDED))
         groups = (running[:RUNNING], waiting[:WAITING], ended)
-        briefs = await store.run(read_briefs([one for group in groups for one in group][:CHUNK]))
-        known = {brief.task_id: brief for brief in briefs}
+        known = await self._briefs(record.pool_id, [*running[:RUNNING], *waiting[:WAITING]], ended)
         first, second, third = ([known[one] for one in group if one in known] for group in groups)
         return first, second, third
+
+    async def _briefs(self, pool_id: str, moving: Sequence[str], ended: Sequence[str]) -> dict[str, TaskBrief]:
+        """Return briefs by id; what ended is read once, because specifications may be long."""
+        before = self._ended.get(pool_id, {})
+        new = [one for one in ended if one not in before or one in moving]
+        store = await self._store()
+        briefs = await store.run(read_briefs([*moving, *new][:CHUNK])) if moving or new else []
+        known = before | {brief.task_id: brief for brief in briefs}
+        if len(self._ended) > KEPT_POOLS:
+            self._ended.clear()
+        self._ended[pool_id] = {one: known[one] for one in ended if one in known and known[one].finished_at}
+        return known
 
 
 async def _waiting(store: AsyncStore, record: PoolRecord) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.server.live.changes import changes
 from mahavishnu_pools.server.live.reading import Reader
 from mahavishnu_pools.server.live.views import LogLine
@@ -124,20 +125,26 @@ class View(Topic):
 
 
 class TaskTopic(View):
-    """A task and its output. Of long output the end is kept."""
+    """A task and its output. Of long output the end is kept; the task, which may be long, is read when it changed."""
 
     pause = 0.5
+
+    #: Seconds between two looks once the task has ended.
+    slow = 3.0
 
     def __init__(self, reader: Reader, task_id: str) -> None:
         super().__init__(lambda: reader.task(task_id))
         self._reader, self._task_id = reader, task_id
+        self._brief: TaskBrief | None = None
         self._pieces: deque[LogPiece] = deque()
         self._size, self._after, self._lost = 0, START, False
 
     async def look(self) -> list[Frame]:
         """Read the task and its output, and return what is new."""
         # The task first: its output is written before its outcome, so nothing comes behind an outcome seen here.
-        frames = await super().look()
+        brief = await self._reader.brief(self._task_id)
+        frames = await super().look() if brief != self._brief else []
+        self._brief, self.pause = brief, self.slow if brief.finished_at else TaskTopic.pause
         pieces: list[LogPiece] = []
         for _ in range(READS):
             some = await self._reader.log(self._task_id, after=self._after)
