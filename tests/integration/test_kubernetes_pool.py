@@ -111,6 +111,20 @@ def test_a_task_cancelled_while_no_bridge_is_there_leaves_no_job_behind(
     successor.end()
 
 
+def test_a_task_whose_job_vanished_runs_again_in_another_one(
+    site: Site, pool: str, group: GroupProcess, kube: KubeApi, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    task = site.shell(pool, f"mkdir {first} 2>/dev/null && sleep 100; echo again")
+    eventually(first.exists, within=30)
+
+    kube.delete("jobs", kube.objects("jobs")[0]["metadata"]["name"])
+
+    found = site.outcome(task, within=60)
+    assert (found.status, found.output) == ("completed", "again\n")
+    assert kube.made("jobs") == 2
+
+
 def test_cancel_and_timeout_end_the_pod(site: Site, pool: str, group: GroupProcess, kube: KubeApi) -> None:
     asked, late = site.shell(pool, "sleep 100"), site.shell(pool, "sleep 100", timeout=1)
     eventually(lambda: running_pods(kube), until=lambda count: count == 2, within=30)
