@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,22 +16,22 @@ from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TERMINAL_STATUSES
 from mahavishnu_pools.store import leases, moves, tasks
 from mahavishnu_pools.store.calls import Call
-from tests.store.world import World
+from tests.store.world import RESULT_TTL, World
 
 STRATEGIES = ("least_loaded", "round_robin", "random", "affinity")
 
 
-class Delivery(RuleBasedStateMachine):
-    """Producers, workers and reapers on three pools; every call may be sent twice, as after a lost reply."""
-
-    held = Bundle("held")
+class Truth(RuleBasedStateMachine):
+    """What must hold after every step, on three pools."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self.world = World(url, f"prop{secrets.token_hex(6)}")
         self.sent: set[str] = set()
         self.outcomes: dict[str, str] = {}
+        self.batches: dict[str, list[str]] = {}
         self.leases: dict[str, str] = {}
+        self.pools: list[str] = []
 
     def teardown(self) -> None:
         world = self.world
@@ -40,14 +42,66 @@ class Delivery(RuleBasedStateMachine):
             world.redis.delete(*some)
         world.store.close()
 
+    @invariant()
+    def no_task_is_lost_or_doubled(self) -> None:
+        if not self.sent:
+            return
+        ids = sorted(self.sent)
+        places = self.world.places(self.pools, list(self.leases))
+        for task_id, result in zip(ids, self.world.run(tasks.read_tasks(ids)), strict=True):
+            assert result is not None
+            if result.status not in TERMINAL_STATUSES:
+                assert places[task_id] == 1, (task_id, result.status, places)
+            else:
+                # One cancelled while it waited leaves its message to the next claim, which drops it.
+                assert places[task_id] <= (1 if result.status == "cancelled" else 0)
+
+    @invariant()
+    def outcomes_are_final(self) -> None:
+        ids = sorted(self.outcomes)
+        for task_id, result in zip(ids, self.world.run(tasks.read_tasks(ids)) if ids else [], strict=True):
+            assert result is not None
+            assert result.output == self.outcomes[task_id]
+
+    @invariant()
+    def outcomes_are_counted_once(self) -> None:
+        if not self.sent:
+            return
+        found = self.world.run(tasks.read_tasks(sorted(self.sent)))
+        ended = Counter(one.status.value for one in found if one is not None and one.status in TERMINAL_STATUSES)
+        counted: Counter[str] = Counter()
+        for pool in self.pools:
+            counted.update(self.world.read_pool(pool).counts)
+        assert +counted == ended
+        assert self.world.redis.xlen(self.world.key("outbox")) == ended.total()
+
+    @invariant()
+    def batches_count_their_outcomes_once(self) -> None:
+        for batch, ids in self.batches.items():
+            found = self.world.run(tasks.read_tasks(ids))
+            ended = [one.status == "completed" for one in found if one is not None and one.status in TERMINAL_STATUSES]
+            counts = self.world.redis.hmget(self.world.key("batch", batch), "total", "successful", "failed")
+            assert [int(one or 0) for one in counts] == [len(ids), sum(ended), len(ended) - sum(ended)]
+
+    @invariant()
+    def the_load_index_is_the_truth(self) -> None:
+        assert self.world.index_is_true()
+
+
+class Delivery(Truth):
+    """Producers, workers and reapers on three pools; every call may be sent twice, as after a lost reply."""
+
+    held = Bundle("held")
+
     def _run(self, call: Call[Any], *, twice: bool) -> Any:
         first = self.world.run(call)
         if twice:
             before = self._state()
             again = self.world.run(call)
             assert self._state() == before
-            if first == "ok":
-                assert again == "again"
+            for ended, repeated in zip(first, again, strict=True) if isinstance(first, list) else ((first, again),):
+                if ended == "ok":
+                    assert repeated == "again"
         return first
 
     def _state(self) -> dict[str, Any]:
@@ -81,13 +135,18 @@ class Delivery(RuleBasedStateMachine):
         priority=st.integers(0, 9),
         lost=st.sampled_from(["requeue", "fail"]),
         seed=st.floats(0, 0.999),
+        batch=st.sampled_from([None, "some", "others"]),
         twice=st.booleans(),
     )
-    def submit(self, count: int, strategy: str, priority: int, lost: str, seed: float, twice: bool) -> None:
+    def submit(
+        self, count: int, strategy: str, priority: int, lost: str, seed: float, batch: str | None, twice: bool
+    ) -> None:
         envelopes = self.world.envelopes(count, priority=priority, on_worker_lost=lost)
         choice = Choice(strategy, affinity=f"k{priority}", random=seed)
-        self._run(tasks.submit(envelopes, choice, client="c"), twice=twice)
+        self._run(tasks.submit(envelopes, choice, client="c", batch=batch), twice=twice)
         self.sent.update(one.task_id for one in envelopes)
+        if batch is not None:
+            self.batches.setdefault(batch, []).extend(one.task_id for one in envelopes)
 
     @rule(
         target=held,
@@ -128,6 +187,27 @@ class Delivery(RuleBasedStateMachine):
         for one in some:
             self._run(leases.hand_back(one), twice=twice)
 
+    @rule(groups=st.lists(held, min_size=1, max_size=4), seed=st.integers(0, 2**32), twice=st.booleans())
+    def end_together(self, groups: list[tuple[leases.Held, ...]], seed: int, twice: bool) -> None:
+        """End claims of several claim calls at once, in all ways; some are ended already, or in the same script."""
+        chance = random.Random(seed)
+        calls, outputs = [], []
+        for one in (one for some in groups for one in some):
+            output = secrets.token_hex(4)
+            way = chance.choice(("completed", "failed", "retry", "hand_back"))
+            if way == "retry":
+                calls.append(leases.retry(one, outcome='{"error": "busy"}', delay=0, result_ttl=RESULT_TTL))
+            elif way == "hand_back":
+                calls.append(leases.hand_back(one, result_ttl=RESULT_TTL))
+            else:
+                calls.append(self.world.finish_call(one, status=way, output=output))
+            outputs.append((one.task_id, output if way in ("completed", "failed") else None))
+        endings = [ending for script in leases.together(calls) for ending in self._run(script, twice=twice)]
+        for (task_id, result), ending in zip(outputs, endings, strict=True):
+            if ending == "ok" and result is not None:
+                assert task_id not in self.outcomes
+                self.outcomes[task_id] = result
+
     @rule(which=st.integers(0, 50), cause=st.sampled_from(["loss", "kill", "node"]))
     def reap(self, which: int, cause: str) -> None:
         if self.leases:
@@ -153,31 +233,6 @@ class Delivery(RuleBasedStateMachine):
         if self.sent:
             task_id = sorted(self.sent)[which % len(self.sent)]
             self._run(tasks.cancel(task_id, reason="no", result_ttl=60), twice=twice)
-
-    @invariant()
-    def no_task_is_lost_or_doubled(self) -> None:
-        if not self.sent:
-            return
-        ids = sorted(self.sent)
-        places = self.world.places(self.pools, list(self.leases))
-        for task_id, result in zip(ids, self.world.run(tasks.read_tasks(ids)), strict=True):
-            assert result is not None
-            if result.status not in TERMINAL_STATUSES:
-                assert places[task_id] == 1, (task_id, result.status, places)
-            else:
-                # One cancelled while it waited leaves its message to the next claim, which drops it.
-                assert places[task_id] <= (1 if result.status == "cancelled" else 0)
-
-    @invariant()
-    def outcomes_are_final(self) -> None:
-        ids = sorted(self.outcomes)
-        for task_id, result in zip(ids, self.world.run(tasks.read_tasks(ids)) if ids else [], strict=True):
-            assert result is not None
-            assert result.output == self.outcomes[task_id]
-
-    @invariant()
-    def the_load_index_is_the_truth(self) -> None:
-        assert self.world.index_is_true()
 
 
 def test_nothing_is_lost_doubled_or_miscounted(redis_url: str) -> None:

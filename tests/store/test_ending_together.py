@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mahavishnu_pools.store import leases
@@ -85,6 +87,74 @@ def test_a_client_is_told_of_all_its_tasks(world: World, pool: str, lease: str) 
 
     assert message is not None
     assert message["data"].split("\n") == ids
+
+
+def test_a_task_whose_record_is_broken_keeps_no_other_from_its_end(world: World, pool: str, lease: str) -> None:
+    ids = world.to(pool, 4)
+    back, broken, good, again = (world.held(lease, pool, claim) for claim in world.claim(lease, pool, 4))
+    record = world.key("task", broken.task_id)
+    world.redis.delete(record)
+    world.redis.set(record, "no hash")
+    calls = [
+        leases.hand_back(back, result_ttl=RESULT_TTL),
+        world.finish_call(broken),
+        world.finish_call(good),
+        leases.retry(again, outcome='{"error": "not yet"}', delay=60, result_ttl=RESULT_TTL),
+    ]
+
+    assert ended(world, calls) == ["ok"] * 4
+    assert ended(world, calls) == ["again", "fenced", "again", "again"]
+
+    assert world.places([pool], [lease]) == {ids[0]: 1, ids[3]: 1}
+    assert [world.task(one.task_id).status for one in (back, good, again)] == ["queued", "completed", "retrying"]
+    assert world.read_pool(pool).counts["completed"] == 1
+    letter = world.redis.hgetall(world.key("dead_letter", broken.task_id))
+    assert letter["cause"].startswith("Its end could not be recorded: WRONGTYPE")
+    assert json.loads(letter["message"])["headers"]["id"] == broken.task_id
+    assert world.index_is_true()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"cool": {"worker": "terminal-x", "why": "too many \udcff"}},  # half a character, which JSON text can hold
+        {"cool": {"worker": "terminal-x", "why": "much", "seconds": "soon"}},
+        {"usage": {"usd": 1e308, "input": float("inf")}},
+        {"usage": ["no", "figures"]},
+        ["no", "object"],
+    ],
+)
+def test_what_a_run_tells_besides_never_keeps_its_outcome_back(
+    world: World, pool: str, lease: str, told: object
+) -> None:
+    world.to(pool, 3)
+    claims = [world.held(lease, pool, claim) for claim in world.claim(lease, pool, 3)]
+    text = json.dumps({"status": "failed", "error": "too many \udcff"})
+
+    verdicts = ended(
+        world,
+        [
+            leases.finish(one, status=status, outcome=text, meta="", result_ttl=RESULT_TTL, told=json.dumps(told))
+            for one, status in zip(claims, ("failed", "dead", "timeout"), strict=True)
+        ],
+    )
+
+    assert verdicts == ["ok"] * 3
+    assert [world.task(one.task_id).status for one in claims] == ["failed", "dead", "timeout"]
+    assert world.redis.zrange(world.key("dead"), 0, -1) == [claims[1].task_id]
+
+
+def test_a_claim_that_is_ended_twice_in_one_script_ends_as_it_was_ended_first(
+    world: World, pool: str, lease: str
+) -> None:
+    world.to(pool, 2)
+    one, other = (world.held(lease, pool, claim) for claim in world.claim(lease, pool, 2))
+    calls = [leases.hand_back(one, result_ttl=RESULT_TTL), world.finish_call(one), world.finish_call(other)]
+
+    assert ended(world, [*calls, calls[0]]) == ["ok", "again", "ok", "again"]
+
+    assert world.places([pool], [lease]) == {one.task_id: 1}
+    assert world.task(one.task_id).status == "queued"
 
 
 def test_a_script_is_not_too_long_for_the_server() -> None:

@@ -130,6 +130,17 @@ local function release(id, own, value, message, o, sum)
   settle(id, pool, o, now, sum)
 end
 
+-- Counts what a run told, and returns until when its worker type cools down, if it does. No outcome depends on it: an error of a
+-- provider, say, may hold what is no text.
+local function count_besides(text)
+  local good, told = pcall(cjson.decode, text)
+  if not good or type(told) ~= 'table' then return nil end
+  if told.usage then pcall(used, told.type, told.usage) end
+  if not told.cool then return nil end
+  local cools, ends = pcall(cool_down, told.cool)
+  return cools and ends or nil
+end
+
 -- Ends a claim whose value (task, bucket, message) it still has; at is where its arguments begin.
 local function finish(at, value, sum)
   local own, id, action = lease .. ':' .. ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -138,13 +149,15 @@ local function finish(at, value, sum)
   if STAT[record[11] or ''] then return record[12] == own and 'again' or 'fenced' end
   local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
   local message = string.sub(value, from)
-  local told = ARGV[at + 7] ~= '' and cjson.decode(ARGV[at + 7]) or {}
-  local cool_until = told.cool and cool_down(told.cool)
-  if told.usage then used(told.type, told.usage) end
+  local cool_until = ARGV[at + 7] ~= '' and count_besides(ARGV[at + 7])
   local o = { status = ARGV[at + 3], outcome = ARGV[at + 4], meta = ARGV[at + 5], ttl = ttl, by = own, record = record }
   if action == 'outcome' then
     settle(id, pool, o, now, sum)
-    if o.status == 'dead' then dead_letter(id, pool, cjson.decode(o.outcome).error or 'It was given up.', message, now) end
+    if o.status == 'dead' then
+      local good, value = pcall(cjson.decode, o.outcome)
+      local cause = good and type(value) == 'table' and type(value.error) == 'string' and value.error
+      dead_letter(id, pool, cause or 'It was given up.', message, now)
+    end
     return 'ok'
   end
   call('HSET', key, 'finished_by', own)
@@ -165,19 +178,44 @@ local function finish(at, value, sum)
   return 'ok'
 end
 
-local numbers = {}
-for at = FIRST, #ARGV, EACH do numbers[#numbers + 1] = ARGV[at] end
-local values = call('HMGET', k_claims(lease), unpack(numbers))
-local replies, ended, ids, sum = {}, {}, {}, tally()
-for i, value in ipairs(values) do
-  local at = FIRST + (i - 1) * EACH
-  local id = ARGV[at + 1]
+-- A task whose end cannot be written, because something of it is not what it should be, is given up, and its message kept: the others
+-- end, and its worker goes on.
+local function end_badly(at, value, problem, sum)
+  local id, text = ARGV[at + 1], 'Its end could not be recorded: ' .. problem
+  -- It has its outcome when it was only after it that something was wrong.
+  local read, status = pcall(call, 'HGET', k_task(id), 'status')
+  if read and STAT[status or ''] then return end
+  pcall(give_up, id, 'dead', 'FAILURE', 'TaskDead', 'mahavishnu_pools.errors', text, sum)
+  pcall(dead_letter, id, pool, text, string.match(value, '^[^\n]*\n%d+\n(.*)$') or value, now)
+end
+
+local ended, ids, sum = {}, {}, tally()
+
+-- Returns the reply for a claim. Of one that is there twice the first counts.
+local function end_claim(at, value)
+  local number, id = ARGV[at], ARGV[at + 1]
+  if ended[number] then return 'again' end
   -- After a fail-over that lost writes a number may have been given out again, for another task.
   if value and string.match(value, '^([^\n]*)\n') == id then
-    ended[#ended + 1], ids[#ids + 1] = ARGV[at], id
-    replies[i] = finish(at, value, sum)
-  else
-    replies[i] = call('HGET', k_task(id), 'finished_by') == lease .. ':' .. ARGV[at] and 'again' or 'fenced'
+    ended[number] = true
+    ended[#ended + 1], ids[#ids + 1] = number, id
+    local good, reply = pcall(finish, at, value, sum)
+    if good then return reply end
+    end_badly(at, value, type(reply) == 'table' and reply.err or tostring(reply), sum)
+    return 'ok'
+  end
+  local read, by = pcall(call, 'HGET', k_task(id), 'finished_by')
+  return read and by == lease .. ':' .. number and 'again' or 'fenced'
+end
+
+-- Messages may be long: some are read at once, not all.
+local PIECE = 10
+local replies = {}
+for first = FIRST, #ARGV, EACH * PIECE do
+  local numbers = {}
+  for at = first, math.min(#ARGV, first + EACH * PIECE - 1), EACH do numbers[#numbers + 1] = ARGV[at] end
+  for i, value in ipairs(call('HMGET', k_claims(lease), unpack(numbers))) do
+    replies[#replies + 1] = end_claim(first + (i - 1) * EACH, value)
   end
 end
 if #ended > 0 then
