@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+#: Characters kept of why a run could not be sent.
+REASON_MOST = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """What tasks are sent with."""
@@ -63,27 +67,27 @@ def send_now(way: Way, schedule: Schedule, now: datetime) -> Steps[ScheduleRun]:
 
 
 def _carry_out(way: Way, one: DueSchedule, now: float) -> Steps[tuple[ScheduleRun, float | None]]:
-    what = due(one.schedule, one.planned, now)
-    planned, at = datetime.fromtimestamp(what.planned, UTC), datetime.fromtimestamp(now, UTC)
+    at = datetime.fromtimestamp(now, UTC)
+    try:
+        what = due(one.schedule, one.planned, now)
+    except errors.InvalidInput as exc:  # its time zone is gone from this machine, say: when it is due is not known
+        planned = datetime.fromtimestamp(one.planned, UTC)
+        return ScheduleRun(planned_at=planned, sent_at=at, outcome="refused", reason=exc.message[:REASON_MOST]), None
+    planned = datetime.fromtimestamp(what.planned, UTC)
+    run = ScheduleRun(planned_at=planned, sent_at=at, outcome="refused", missed=what.missed)
     if what.run is None:
         late = f"it was {now - what.planned:.0f} s late"
-        return ScheduleRun(planned_at=planned, sent_at=at, outcome="missed", missed=what.missed, reason=late), what.next
+        return run.model_copy(update={"outcome": "missed", "reason": late}), what.next
     try:
         found = yield from _submit(way, one.schedule, planned.isoformat())
     except (errors.InvalidInput, errors.NotFound) as exc:
-        reason = exc.message[:1000]
-        return ScheduleRun(
-            planned_at=planned, sent_at=at, outcome="refused", missed=what.missed, reason=reason
-        ), what.next
-    run = ScheduleRun(
-        planned_at=planned,
-        sent_at=at,
-        outcome="sent",
-        task_id=found.task_id,
-        pool_id=found.pool_id,
-        missed=what.missed,
-    )
-    return run, what.next
+        return run.model_copy(update={"reason": exc.message[:REASON_MOST]}), what.next
+    except errors.Unavailable:
+        raise  # nothing can be sent now; it is tried again
+    except Exception as exc:  # the border of one schedule: what a task type of a plug-in raises keeps no other back
+        logger.exception("Schedule %s: its task cannot be sent", one.schedule.name)
+        return run.model_copy(update={"reason": f"{type(exc).__name__}: {exc}"[:REASON_MOST]}), what.next
+    return run.model_copy(update={"outcome": "sent", "task_id": found.task_id, "pool_id": found.pool_id}), what.next
 
 
 def _submit(way: Way, schedule: Schedule, moment: str) -> Steps[Submitted]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from typing import Any, Literal
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.schedule import Schedule, ScheduleRun
 from mahavishnu_pools.store.calls import Call
+
+logger = logging.getLogger(__name__)
 
 #: Schedules there may be.
 MOST = 1000
@@ -88,7 +91,7 @@ def look_for_due() -> Call[Look]:
     """Take outcomes into the histories, and tell what is due."""
 
     def parse(reply: list[Any]) -> Look:
-        found = [DueSchedule(_schedule(one), float(one[2]), one[2]) for one in reply[1:] if one[0] and one[2]]
+        found = [due for one in reply[1:] if one[0] and one[2] and (due := _due(one)) is not None]
         return Look(float(reply[0]), tuple(found))
 
     return Call("schedule_due", (DUE_MOST,), parse)
@@ -125,6 +128,15 @@ def remove_schedule(name: str) -> Call[bool]:
 
 def _stamp(moment: float | None) -> str:
     return "" if moment is None else f"{moment:.6f}"
+
+
+def _due(kept: Sequence[Any]) -> DueSchedule | None:
+    try:
+        return DueSchedule(_schedule(kept), float(kept[2]), kept[2])
+    except ValueError as exc:
+        # Of another version, say: it keeps no other back.
+        logger.error("A schedule that is due cannot be read: %s (%.200s)", exc, kept[0])
+        return None
 
 
 def _schedule(kept: Sequence[Any]) -> Schedule:

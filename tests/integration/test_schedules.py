@@ -17,6 +17,7 @@ from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.submission import Sender
+from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.schedules.sending import Way, send_due
 from mahavishnu_pools.schemas.pool import PoolSelector, PoolStatus
 from mahavishnu_pools.schemas.schedule import Schedule
@@ -129,6 +130,32 @@ def test_what_no_pool_can_take_is_refused_with_the_reason_and_the_next_time_is_t
     assert [fields["schedule"] for _, fields in kinds if fields["type"] == "schedule_refused"] == ["s"]
     assert look(world) == 0
     assert len(outcomes(world)) == 1
+
+
+def test_a_schedule_that_cannot_be_sent_keeps_no_other_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = world.pool("p")
+    for name in ("broken", "zone", "unreadable", "well"):
+        add(world, name)
+    broken = json.loads(world.redis.hget(world.key("schedule", "zone"), "definition") or "")
+    broken |= {"every": None, "cron": "@daily", "timezone": "Mars/Olympus"}
+    world.redis.hset(world.key("schedule", "zone"), "definition", json.dumps(broken))
+    world.redis.hset(world.key("schedule", "unreadable"), "definition", '{"name": "unreadable"}')
+
+    def raising(spec: Any) -> Any:
+        if "schedule:broken:" in str(spec):
+            raise RuntimeError("a task type of a plug-in")
+        return task_spec(spec)
+
+    monkeypatch.setattr("mahavishnu_pools.schedules.sending.task_spec", raising)
+
+    assert look(world) == 1
+
+    assert (outcomes(world, "broken"), outcomes(world, "zone")) == (["refused"], ["refused"])
+    assert outcomes(world, "well") == ["queued"]
+    assert world.read_pool(pool).queued == 1
+    (run,) = world.run(schedules.read_runs("broken"))
+    assert run.reason == "RuntimeError: a task type of a plug-in"
+    assert world.run(schedules.read_schedule("broken")).next_at is not None
 
 
 def test_a_paused_schedule_sends_nothing_and_waits_for_a_time_to_come_when_it_is_resumed(world: World) -> None:
