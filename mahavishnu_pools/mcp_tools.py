@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.refusals import invalid_field
+from mahavishnu_pools.wording import whole, whole_value
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -217,8 +218,9 @@ def _failure(message: str, *, code: str, details: Mapping[str, Any]) -> CallTool
 def _result(text: str, value: dict[str, Any], *, is_error: bool) -> CallToolResult:
     from mcp_types import CallToolResult, TextContent
 
-    content = [TextContent(type="text", text=text)]
-    return CallToolResult(content=list(content), structured_content=value, is_error=is_error)
+    # What is no text anywhere would end the connection instead of an answer.
+    content, said = [TextContent(type="text", text=whole(text))], cast(dict[str, Any], whole_value(value))
+    return CallToolResult(content=list(content), structured_content=said, is_error=is_error)
 
 
 def _untitled(schema: Mapping[str, Any]) -> dict[str, Any]:

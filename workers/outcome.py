@@ -11,6 +11,7 @@ from typing import Any
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
+from mahavishnu_pools.wording import whole_value
 
 from .executors.usage import told
 
@@ -70,13 +71,13 @@ def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: fl
 
 def recorded(held: leases.Held, outcome: Outcome, *, result_ttl: float) -> Call[leases.Ending]:
     """Return the call that ends a claim of which Celery itself has stored the result."""
-    text = json.dumps(_fields(outcome))
+    text = _written(_fields(outcome))
     return leases.finish(held, status=outcome.status, outcome=text, meta="", result_ttl=result_ttl)
 
 
 def again(held: leases.Held, outcome: Outcome, *, retries: int, result_ttl: float) -> Call[leases.Ending]:
     """Return the call that runs the task of a claim again later, after so many retries."""
-    return leases.retry(held, outcome=json.dumps(_fields(outcome)), delay=retry_delay(retries), result_ttl=result_ttl)
+    return leases.retry(held, outcome=_written(_fields(outcome)), delay=retry_delay(retries), result_ttl=result_ttl)
 
 
 def dead(held: leases.Held, cause: str, *, result_ttl: float, told: bool = False) -> Call[leases.Ending]:
@@ -87,14 +88,18 @@ def dead(held: leases.Held, cause: str, *, result_ttl: float, told: bool = False
     result = _exception("mahavishnu_pools.errors", "TaskDead", cause)
     meta: dict[str, Any] = {"status": "FAILURE", "result": result, "traceback": None, "children": []}
     meta |= {"date_done": datetime.now(UTC).isoformat(), "task_id": held.task_id}
-    text = json.dumps({"status": "dead", "error": cause})
-    return leases.finish(
-        held, status="dead", outcome=text, meta="" if told else json.dumps(meta), result_ttl=result_ttl
-    )
+    text = _written({"status": "dead", "error": cause})
+    return leases.finish(held, status="dead", outcome=text, meta="" if told else _written(meta), result_ttl=result_ttl)
 
 
 def _ours(fields: dict[str, Any], attempt: Attempt) -> str:
-    return json.dumps({**fields, "worker_id": attempt.worker_id})
+    return _written({**fields, "worker_id": attempt.worker_id})
+
+
+def _written(data: dict[str, Any]) -> str:
+    """Return data as JSON; a half character, which a program's JSON can hold, would break whoever shows it."""
+    text = json.dumps(data)
+    return json.dumps(whole_value(data)) if "\\ud" in text else text
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def celery_meta(outcome: Outcome, attempt: Attempt, fields: dict[str, Any] | Non
         text = outcome.error or outcome.status
         status, result = "FAILURE", _exception("mahavishnu_pools.errors", _EXCEPTIONS[outcome.status], text)
     meta: dict[str, Any] = {"status": status, "result": result, "traceback": None, "children": []}
-    return json.dumps({**meta, "date_done": now.isoformat(), "task_id": attempt.held.task_id})
+    return _written({**meta, "date_done": now.isoformat(), "task_id": attempt.held.task_id})
 
 
 def _celery_result(fields: dict[str, Any], attempt: Attempt, now: datetime) -> dict[str, Any]:

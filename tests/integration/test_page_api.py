@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from mahavishnu_pools.manager import PoolManager
+from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.server.live.views import Overview, PoolView, TaskView
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import logs
@@ -211,3 +212,20 @@ async def test_whatever_a_task_prints_reaches_the_page(server: str, manager: Poo
         _, pieces = await anext(frames(answer.aiter_lines(), "log"))
 
     assert pieces[0]["text"].strip() == text.strip()
+
+
+async def test_half_characters_in_a_task_or_its_outcome_break_no_answer(
+    server: str, manager: PoolManager, node: FakeNode
+) -> None:
+    await manager.execute_on_pool("local", {"prompt": "fail"})
+    task = (await manager.submit({"task_type": "shell", "payload": {"command": "echo \udcff"}}, pool="local")).task_id
+    async with client(server) as http:
+        found = [await http.get(path) for path in (f"/api/tasks/{task}", "/api/pools/local", "/api/overview")]
+    async with McpClient(server) as mcp:
+        listed = await mcp.call("pool_tasks", {})
+        shown = await mcp.call("pool_task", {"task_id": task})
+
+    assert [answer.status_code for answer in found] == [200] * 3
+    assert "echo \ufffd" in found[0].json()["asked"]
+    assert task in [one["task_id"] for one in listed.value["tasks"]]
+    assert shown.value["task"]["task_id"] == task

@@ -81,3 +81,17 @@ def test_the_result_of_a_completed_task_says_who_ran_it_and_how_long() -> None:
     result = meta["result"]
     assert (result["output"], result["value"], result["attempts"], result["duration"]) == ("done", {"a": 1}, 5, 1.5)
     assert (result["task_id"], result["pool_id"], result["worker_id"]) == ("t", "pool_1", "w")
+
+
+def test_half_characters_are_made_whole_where_an_outcome_is_written() -> None:
+    limited = Outcome(status="failed", error="429 \udcff 😀", retryable="rate_limit", metadata={"worker_type": "w"})
+    done = Outcome(status="completed", output="\ud83d", value=["\udc00", "C:\\ud800"])
+
+    for outcome in (limited, done, FAILED):
+        texts = [one for one in ending(outcome, SPEC, _attempt(9), result_ttl=60).arguments if isinstance(one, str)]
+        for text in texts:
+            if text.startswith("{"):
+                json.dumps(json.loads(text), ensure_ascii=False).encode()
+    meta = json.loads(celery_meta(done, _attempt()))["result"]
+    assert (meta["output"], meta["value"]) == ("\ufffd", ["\ufffd", "C:\\ud800"])
+    assert json.loads(celery_meta(limited, _attempt()))["result"]["exc_message"] == ["429 \ufffd 😀"]

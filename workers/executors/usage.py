@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mahavishnu_pools.schemas.task import Outcome
+from mahavishnu_pools.wording import whole
 
 #: Longest time (s) that a provider's word about its limit is believed for.
 _FARTHEST = 7 * 86400.0
@@ -29,7 +30,7 @@ def told(outcome: Outcome, task_type: str, *, now: float) -> str:
         found["usage"] = usage
     worker_type = outcome.metadata.get("worker_type")
     if outcome.retryable == "rate_limit" and isinstance(worker_type, str):
-        found["cool"] = {"worker": worker_type, "why": (outcome.error or "too many requests")[:_WHY_MOST]}
+        found["cool"] = {"worker": worker_type, "why": whole(outcome.error or "too many requests")[:_WHY_MOST]}
         resets = outcome.metadata.get("limit_resets_at")
         if isinstance(resets, int) and 0 < resets - now <= _FARTHEST:
             found["cool"]["seconds"] = round(resets - now, 3)

@@ -22,6 +22,7 @@ from mahavishnu_pools.server.live.hub import Hub
 from mahavishnu_pools.server.live.reading import Reader
 from mahavishnu_pools.server.live.streaming import stream
 from mahavishnu_pools.server.live.topics import TaskTopic, Topic, View
+from mahavishnu_pools.wording import whole_value
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -73,7 +74,7 @@ class Live:
                 found = await read(request.path_params.get("name", ""))
             except errors.MahavishnuError as exc:
                 return _refused(exc)
-            return JSONResponse(found.model_dump(mode="json"), headers=_PLAIN)
+            return JSONResponse(whole_value(found.model_dump(mode="json")), headers=_PLAIN)
 
         return answer
 
@@ -168,4 +169,4 @@ def _hashes(body: bytes, tag: str) -> str:
 def _refused(exc: errors.MahavishnuError) -> Response:
     status = next((code for kind, code in _STATUS if isinstance(exc, kind)), 500)
     told: dict[str, Any] = {"code": exc.code, "message": exc.message, "details": exc.details()}
-    return JSONResponse({"error": told}, status_code=status, headers=_PLAIN)
+    return JSONResponse({"error": whole_value(told)}, status_code=status, headers=_PLAIN)
