@@ -90,6 +90,21 @@ def test_an_approved_task_runs_once_and_says_who_approved_of_it(world: World, po
     assert world.index_is_true()
 
 
+def test_a_message_with_the_id_of_a_task_that_awaits_approval_starts_nothing(world: World, pool: str) -> None:
+    task_id, lease = submitted(world), world.lease(pool)
+    world.push_raw(pool, world.stock_message(task_id))
+
+    assert world.claim(lease, pool, 10) == []
+
+    assert world.task(task_id).status == TaskStatus.AWAITING_APPROVAL
+    assert world.index_is_true()
+    approve(world, task_id, pool)
+    (claim,) = world.claim(lease, pool, 10)
+    assert json.loads(claim.message)["headers"]["task"] == "mahavishnu.run_task"
+    assert world.run(world.finish_call(world.held(lease, pool, claim))) == "ok"
+    assert world.task(task_id).status == TaskStatus.COMPLETED
+
+
 def test_a_refused_task_ends_with_a_status_and_a_reason_of_its_own(world: World, pool: str) -> None:
     task_id = submitted(world, idempotency_key="k")
     word = Word("ana", "too risky", "r1")
