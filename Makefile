@@ -10,6 +10,7 @@
 #   make chaos                     2,000 tasks under 50 faults; TASKS, FAULTS and SEED change that
 #   make lint                      style, types, allowed imports
 #   make bench                     the measurements behind the figures in the README
+#   make bench-peers               the same tasks by other task queues (installs them into an environment of their own)
 
 DIR ?= .
 STAY ?=
@@ -24,7 +25,7 @@ INSTALLED := $(VENV)/.installed
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-slow test-peers test-kubernetes chaos lint bench
+.PHONY: run test test-slow test-peers test-kubernetes chaos lint bench bench-peers
 
 run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay) $(if $(FORMAT),--format "$(FORMAT)")
@@ -72,6 +73,11 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(PYTHON) -m benchmarks
+
+bench-peers:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-peers $(VENV)-peers/bin/python
+	@$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(VENV)-peers/bin/python -m benchmarks drain
 
 $(INSTALLED): pyproject.toml | $(PYTHON)
 	@echo "Installing the packages into $(VENV) …" >&2

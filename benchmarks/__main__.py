@@ -56,6 +56,12 @@ async def _bus(_: argparse.Namespace) -> list[Figure]:
     return await bus.run()
 
 
+async def _drain(_: argparse.Namespace) -> list[Figure]:
+    from benchmarks import drain
+
+    return await drain.run()
+
+
 SECTIONS: dict[str, Section] = {
     "scale": _scale,
     "recovery": _recovery,
@@ -64,6 +70,7 @@ SECTIONS: dict[str, Section] = {
     "memory": _memory,
     "delegation": _delegation,
     "bus": _bus,
+    "drain": _drain,
 }
 
 #: Seconds a section may take altogether.

@@ -68,7 +68,7 @@ def test_every_command_is_a_target_that_says_what_it_does() -> None:
     explained = set(re.findall(r"^#   make ([a-z-]+)", MAKEFILE, re.MULTILINE))
 
     tests = {"test", "test-slow", "test-peers", "test-kubernetes"}
-    assert explained == TARGETS == {"run", *tests, "chaos", "lint", "bench"}
+    assert explained == TARGETS == {"run", *tests, "chaos", "lint", "bench", "bench-peers"}
 
 
 def test_ci_runs_the_tests_and_the_checks() -> None:
