@@ -94,14 +94,20 @@ class Cron:
         return of_month or of_week if self.either_day else of_month and of_week
 
     def _moments(self, day: date) -> list[float]:
-        folds = (0, 1) if len(self.hours) == 24 else (0,)
-        walls = (
-            datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone, fold=fold)
+        walls = [
+            datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone)
             for hour in self.hours
             for minute in self.minutes
-            for fold in folds
-        )
+        ]
+        if len(self.hours) == 24:
+            walls += [again for wall in walls if _comes_twice(again := wall.replace(fold=1))]
         return sorted({wall.astimezone(UTC).timestamp() for wall in walls})
+
+
+def _comes_twice(again: datetime) -> bool:
+    """Tell whether a time (the second one of its name) exists twice, because the clock is put back there."""
+    first, second = again.replace(fold=0).utcoffset(), again.utcoffset()
+    return first is not None and second is not None and second < first
 
 
 def parse(text: str, *, zone: ZoneInfo) -> Cron:

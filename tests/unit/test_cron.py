@@ -63,6 +63,12 @@ def test_what_is_due_every_hour_is_due_in_both_hours_of_the_same_name() -> None:
     assert [later - earlier for earlier, later in pairwise(found)] == [3600.0] * 3
 
 
+def test_a_clock_that_is_put_forward_half_an_hour_has_no_time_too_many() -> None:
+    found = upcoming("15 * * * *", "2026-10-04T00:00", count=5, zone=ZoneInfo("Australia/Lord_Howe"))
+
+    assert found == [f"2026-10-04T{one}" for one in ("00:15", "01:15", "02:45", "03:15", "04:15")]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     minute=st.integers(0, 59),
