@@ -172,8 +172,11 @@ async def test_without_a_token_only_this_machine_by_its_own_names_is_answered(se
     hosts = [f"127.0.0.1:{port}", "localhost", f"[::1]:{port}", "evil.example", f"127.0.0.1.evil.example:{port}", "["]
     async with client(server) as http:
         answers = [(await http.get("/api/overview", headers={"Host": host})).status_code for host in hosts]
+        sites = ("same-origin", "none", "same-site", "cross-site")
+        asked = [await http.get("/api/overview", headers={"Sec-Fetch-Site": site}) for site in sites]
 
     assert answers == [200, 200, 200, 400, 400, 400]
+    assert [answer.status_code for answer in asked] == [200, 200, 400, 400]
 
 
 async def test_the_page_lets_a_browser_run_nothing_but_its_own(server: str) -> None:

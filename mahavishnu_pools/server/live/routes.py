@@ -119,6 +119,9 @@ class Live:
             host = None
         if host not in _OWN_NAMES:
             raise errors.InvalidField.of("Host", f"is {host}", "Without a token use http://127.0.0.1 or localhost.")
+        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            # An image or script of another site gets nothing it can read, but would keep connections open.
+            raise errors.InvalidField.of("Sec-Fetch-Site", "is another site", "Open the page itself.")
 
 
 class _Streamed:
