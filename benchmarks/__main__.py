@@ -62,6 +62,12 @@ async def _drain(_: argparse.Namespace) -> list[Figure]:
     return await drain.run()
 
 
+async def _simulation(options: argparse.Namespace) -> list[Figure]:
+    from benchmarks import simulation
+
+    return await simulation.run(tuple(sorted({100, 1000, options.simulated_pools})), options.simulated_tasks)
+
+
 SECTIONS: dict[str, Section] = {
     "scale": _scale,
     "recovery": _recovery,
@@ -71,6 +77,7 @@ SECTIONS: dict[str, Section] = {
     "delegation": _delegation,
     "bus": _bus,
     "drain": _drain,
+    "simulation": _simulation,
 }
 
 #: Seconds a section may take altogether.
@@ -86,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pools", type=int, default=100, help="pools of the scale and routing sections (default: 100)")
     made.add_argument("--workers", type=int, default=100, help="workers of each pool in scale (default: 100)")
     made.add_argument("--sleep", type=float, default=60.0, help="seconds each task of scale sleeps (default: 60)")
+    made.add_argument("--simulated-pools", type=int, default=10_000, help="most pools of simulation (default: 10,000)")
+    made.add_argument("--simulated-tasks", type=int, default=100_000, help="tasks of simulation (default: 100,000)")
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON too")
     return made
 

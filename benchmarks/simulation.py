@@ -1,0 +1,144 @@
+"""Routing at a size no one machine runs: the real scripts choose among thousands of pools, whose workers are simulated.
+
+Pools differ in size (1–100 workers). Round by round tasks are submitted in bulk, and random pools end as many as their
+workers would. How even the load stays is read from the index the scripts keep; how long they take from the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.figures import Figure, quantile
+from benchmarks.stack import running
+from mahavishnu_pools import names
+from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
+from mahavishnu_pools.schemas.routing import Choice
+from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.store import keys, leases
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.pools import change_pool, create_pool
+from mahavishnu_pools.store.tasks import submit
+
+#: Tasks submitted in one call, and calls of a round.
+BULK, CALLS = 500, 20
+
+#: Seconds an outcome is kept: the server holds what is under way, not a million results.
+RESULT_TTL = 1.0
+
+#: Nothing of this is anybody's pool: agents look at another namespace.
+NAMESPACE = "simulation"
+
+SPEC = TaskSpec(task_type="bench-nap")
+
+
+@dataclass(slots=True)
+class World:
+    """Simulated pools: their ids, sizes and leases, and what was measured."""
+
+    store: SyncStore
+    rng: random.Random
+    workers: dict[str, int] = field(default_factory=dict)
+    submitting: float = 0.0
+    submitted: int = 0
+    ended: int = 0
+    spreads: list[float] = field(default_factory=list)
+
+
+async def run(sizes: tuple[int, ...], tasks: int, *, seed: int = 1) -> list[Figure]:
+    """Simulate so many tasks among the largest number of pools, and a twentieth of them among the others."""
+    figures: list[Figure] = []
+    async with running() as bench:
+        for size in sizes:
+            share = tasks if size == max(sizes) else tasks // 20
+            with SyncStore(bench.redis_url, namespace=f"{NAMESPACE}{size}", timeout=60.0) as store:
+                figures += await asyncio.to_thread(_simulated, World(store, random.Random(seed)), size, share)
+    return figures
+
+
+def _simulated(world: World, size: int, tasks: int) -> list[Figure]:
+    began = time.perf_counter()
+    for number in range(size):
+        _make(world, number)
+    made = time.perf_counter() - began
+    before = _usec(world)
+    while world.submitted < tasks:
+        _submit(world, min(BULK * CALLS, tasks - world.submitted))
+        world.spreads.append(_spread(world))
+        _end(world)
+    submitting = _usec(world) - before
+    while world.ended < world.submitted:
+        _end(world)
+    return [
+        Figure(f"{size:,} pools made", made, "s"),
+        Figure("  tasks submitted with least_loaded", world.submitted, at_least=tasks, at_most=tasks),
+        Figure("  tasks a second, submitted in bulk by one producer", world.submitted / world.submitting, "1/s"),
+        Figure(
+            "  most loaded minus least loaded pool after a round, tasks a worker, median", quantile(world.spreads, 0.5)
+        ),
+        Figure("  the same, worst round", max(world.spreads)),
+        Figure("  server time of scripts, a task from submit to end", submitting / world.submitted, "µs"),
+        Figure("  tasks ended", world.ended, at_least=tasks, at_most=tasks),
+    ]
+
+
+def _make(world: World, number: int) -> None:
+    pool_id, workers = names.new_pool_id(), world.rng.randint(1, 100)
+    config = PoolConfig(name=f"pool-{number}", min_workers=workers, max_workers=workers, memory_enabled=False)
+    world.store.run(create_pool(pool_id, config))
+    world.store.run(change_pool(pool_id, status=PoolStatus.RUNNING))
+    lease = leases.open_lease(f"{pool_id}:sim", pool_id=pool_id, node="sim", pid=1, started=1.0, ttl=86400.0)
+    world.store.run(lease)
+    world.workers[pool_id] = workers
+
+
+def _submit(world: World, count: int) -> None:
+    for start in range(0, count, BULK):
+        number = min(BULK, count - start)
+        made = [envelope(SPEC, task_id=names.new_task_id(), max_bytes=100_000) for _ in range(number)]
+        began = time.perf_counter()
+        world.store.run(submit(made, Choice("least_loaded")))
+        world.submitting += time.perf_counter() - began
+        world.submitted += number
+
+
+def _end(world: World) -> None:
+    """Have random pools work off what waits in them, until about as much is gone as a round brings."""
+    wanted = min(BULK * CALLS, world.submitted - world.ended)
+    pools = world.rng.sample(list(world.workers), len(world.workers))
+    for pool_id in pools:
+        if wanted <= 0:
+            return
+        done = _worked_off(world, pool_id)
+        wanted -= done
+        world.ended += done
+
+
+def _worked_off(world: World, pool_id: str) -> int:
+    lease = f"{pool_id}:sim"
+    by = leases.Claimant(lease, pool_id, f"{pool_id}@sim")
+    most = min(100, world.workers[pool_id])
+    claimed = world.store.run(leases.claim(by, most=most, request=names.new_task_id(), result_ttl=RESULT_TTL))
+    assert claimed is not None, "the lease of a simulated pool was reaped"
+    held = [leases.Held(lease, claim.number, claim.task_id, pool_id) for claim in claimed.claims]
+    endings = [leases.finish(one, status="completed", outcome="{}", meta="{}", result_ttl=RESULT_TTL) for one in held]
+    for call in leases.together(endings):
+        verdicts = world.store.run(call)
+        assert set(verdicts) == {"ok"}, "a simulated claim was not its own"
+    return len(held)
+
+
+def _spread(world: World) -> float:
+    index = keys.key("load", prefix=world.store.prefix)
+    ends = [world.store.redis.zrange(index, place, place, withscores=True) for place in (0, -1)]
+    low, high = (float(pairs[0][1]) for pairs in ends)
+    return high - low
+
+
+def _usec(world: World) -> float:
+    stats = world.store.redis.info("commandstats")
+    assert isinstance(stats, dict)
+    return float(sum(about["usec"] for name, about in stats.items() if "eval" in name))
