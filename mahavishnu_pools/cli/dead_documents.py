@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 
 _COLUMNS = (
-    Column("Task"),
+    Column("Task", whole=True),
     Column("Pool"),
-    Column("Type"),
+    Column("Type", spare=2),
     Column("Task was"),
-    Column("Died"),
-    Column("Attempts", "right"),
+    Column("Died", spare=3),
+    Column("Attempts", "right", spare=1),
     Column("Cause"),
 )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Details of our own events that are times, in epoch seconds.
 _TIMES = ("ends", "due")
 
-_COLUMNS = (Column("Time"), Column("Event"), Column("Pool"), Column("Task"), Column("Details"))
+_COLUMNS = (Column("Time"), Column("Event"), Column("Pool"), Column("Task", whole=True), Column("Details"))
 
 
 @click.command()

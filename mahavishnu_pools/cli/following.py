@@ -1,4 +1,4 @@
-"""Follows a batch to its end: a line for each task that ends, then the table of all."""
+"""Follows a batch to its end: lines that tell how many tasks have ended, then the table of all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from mahavishnu_pools.cli import task_lists
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.progress import bar
+
+#: About so many lines tell how far a batch is.
+MOST_LINES = 20
 
 if TYPE_CHECKING:
     from mahavishnu_pools.cli.output import Output
@@ -27,10 +30,11 @@ async def follow_batch(
     batch = await manager.batch(batch_id)
     total = batch.total
     seen = 0
+    step = max(1, total // MOST_LINES)
 
     def tell(done: int, _: int) -> None:
         nonlocal seen
-        if done > seen:
+        if done >= seen + step or done == total > seen:
             seen = done
             output.say(f"{done} of {total} tasks have ended.")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.memory.search import Hits
 
-_COLUMNS = (Column("Time"), Column("Pool"), Column("Task"), Column("Status"), Column("Content"))
+_COLUMNS = (Column("Time", spare=1), Column("Pool"), Column("Task", whole=True), Column("Status"), Column("Content"))
 
 #: Characters of a record that the table shows.
 _SHOWN = 120
@@ -124,7 +124,7 @@ def synced(report: dict[str, Any]) -> Document:
 def refused(records: list[dict[str, Any]]) -> Document:
     """Return the document of ``pools sync --set-aside list``."""
     rows = tuple((one["sink"], _shown_time(one["set_aside_at"]), one["task_id"], one["reason"]) for one in records)
-    columns = (Column("Server"), Column("Time"), Column("Task"), Column("Reason"))
+    columns = (Column("Server"), Column("Time", spare=1), Column("Task", whole=True), Column("Reason"))
     blocks = (Table("Set aside", columns, rows),) if rows else (Note("No record was refused."),)
     return Document({"count": len(records), "records": records}, blocks)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import ClusterPlace, PoolInfo
 
 _POOL_COLUMNS = (
-    Column("Pool ID"),
+    Column("Pool ID", whole=True),
     Column("Name"),
     Column("Type"),
     Column("Status"),

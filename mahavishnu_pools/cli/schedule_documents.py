@@ -18,10 +18,10 @@ _COLUMNS = (Column("Name"), Column("When"), Column("Status"), Column("Next"), Co
 _RUNS = (
     Column("Planned"),
     Column("Outcome"),
-    Column("Task"),
-    Column("Pool"),
-    Column("Missed", "right"),
-    Column("By"),
+    Column("Task", whole=True),
+    Column("Pool", spare=1),
+    Column("Missed", "right", spare=2),
+    Column("By", spare=3),
     Column("Reason"),
 )
 

@@ -29,7 +29,13 @@ WATCH_INTERVAL = 0.5
 #: Exit codes of ``status``.
 EXIT_CODES = {"healthy": 0, "degraded": 1, "unreachable": 4}
 
-_COLUMNS = ("Part", "Status", "PID", "Restarts", "URL", "Reason")
+_COLUMNS = (
+    Column("Part"),
+    Column("Status"),
+    Column("PID", spare=1),
+    Column("Restarts", spare=2),
+    Column("URL", whole=True),
+)
 
 
 def data_dir_option(command: Command) -> Command:
@@ -181,10 +187,11 @@ def settings_of(data_dir: Path | None) -> Settings:
 def _document(state: StackState) -> Document:
     data = state.to_document()
     rows = tuple(
-        (part["name"], State(part["status"]), part["pid"], part["restarts"], part["url"], part["reason"])
-        for part in data["parts"]
+        (part["name"], State(part["status"]), part["pid"], part["restarts"], part["url"]) for part in data["parts"]
     )
-    table = Table(f"Stack in {data['data_dir']}", tuple(Column(title) for title in _COLUMNS), rows)
+    table = Table(f"Stack in {data['data_dir']}", _COLUMNS, rows)
+    why = tuple((part["name"], part["reason"]) for part in data["parts"] if part["reason"])
+    reasons = (Fields("Reasons", why),) if why else ()  # sentences, for which a table has no room
     urls = (part["url"] for part in data["parts"] if part["name"] == "server" and part["url"])
     pages = tuple(("Page", url.removesuffix("mcp")) for url in urls)
-    return Document(data, (table, Fields(None, (("Redis", data["redis_url"]), *pages))))
+    return Document(data, (table, *reasons, Fields(None, (("Redis", data["redis_url"]), *pages))))

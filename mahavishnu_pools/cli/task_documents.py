@@ -22,10 +22,10 @@ CELL_CHARACTERS = 60
 
 _ITEM_COLUMNS = (
     Column("Item", "right"),
-    Column("Task"),
+    Column("Task", whole=True),
     Column("Pool"),
     Column("Status"),
-    Column("Duration", "right"),
+    Column("Duration", "right", spare=1),
     Column("Output"),
 )
 
@@ -52,7 +52,9 @@ def executed(result: TaskResult) -> Document:
         rows.append(("Error", result.error))
     if result.exit_code:
         rows.append(("Exit code", result.exit_code))
-    rows.append(("Output", output_of(result)))
+    output = output_of(result)
+    if output or result.ok:  # that a task which failed has printed nothing says nothing
+        rows.append(("Output", output))
     routing = () if result.routing is None else _routing(result.routing)
     return Document(task_data(result), (head, _indented(rows), *routing))
 
@@ -225,7 +227,8 @@ def _items(items: Sequence[TaskResult]) -> tuple[Block, ...]:
     if shown:
         blocks.append(Table("Items" if shown is rows else "Failed items", _ITEM_COLUMNS, shown))
     if len(shown) < len(rows):
-        blocks.append(Note(f"… and {len(rows) - len(shown)} more items; --format json shows all."))
+        more = f"… and {len(rows) - len(shown)} more items" if shown else f"{len(rows)} items, none failed"
+        blocks.append(Note(f"{more}; --format json shows all."))
     return tuple(blocks)
 
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.task_brief import TaskBrief
 
 _COLUMNS = (
-    Column("Task"),
+    Column("Task", whole=True),
     Column("Pool"),
     Column("Status"),
-    Column("Type"),
+    Column("Type", spare=2),
     Column("What"),
-    Column("Created"),
-    Column("Duration", "right"),
+    Column("Created", spare=3),
+    Column("Duration", "right", spare=1),
 )
 
 

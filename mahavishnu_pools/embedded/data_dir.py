@@ -44,6 +44,11 @@ class DataDir:
         return self.root / "run" / "drain_seconds"
 
     @property
+    def ports_file(self) -> Path:
+        """Ports the parts had at the last start, so that a page or client that knows one finds it again."""
+        return self.root / "run" / "ports.json"
+
+    @property
     def db(self) -> Path:
         """The embedded server's data and configuration; not called ``redis``, for ``celery`` imports from the root."""
         return self.root / "db"

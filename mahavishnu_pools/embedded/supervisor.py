@@ -16,11 +16,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 from mahavishnu_pools.embedded import output, stopping, valkey
 from mahavishnu_pools.embedded.data_dir import DataDir, try_lock
@@ -28,7 +27,7 @@ from mahavishnu_pools.embedded.identity import ProcessId, identify, is_alive
 from mahavishnu_pools.embedded.part_run import PartRun
 from mahavishnu_pools.embedded.parts import REDIS, Absent, StackSpec
 from mahavishnu_pools.embedded.ping import place
-from mahavishnu_pools.embedded.ports import choose_port
+from mahavishnu_pools.embedded.ports import give_ports
 from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, StateFile, clear_state, read_state
 from mahavishnu_pools.redis_url import mask_url
 
@@ -122,7 +121,7 @@ class Supervisor:
         self._signals.listen()
         earlier = read_state(self._data.root)
         self._take_over(earlier)
-        _give_ports(self._runs.values(), earlier)
+        give_ports(self._runs.values(), earlier, file=self._data.ports_file)
         while not self._signals.stops and not self._orphaned():
             self._step(time.monotonic())
             self._file.save(self.state())
@@ -241,16 +240,6 @@ class Supervisor:
             return float(self._data.drain_file.read_text())
         except (OSError, ValueError):
             return self._spec.drain_seconds
-
-
-def _give_ports(runs: Iterable[PartRun], earlier: StackState | None) -> None:
-    """Give every part that listens its port: others are told the URL before it is started."""
-    for run in runs:
-        if run.part.port is not None:
-            before = earlier.part(run.part.name) if earlier is not None else None
-            own = before is not None and before.status is not PartStatus.EXTERNAL
-            known = urlsplit(before.url).port if own and before is not None and before.url else None
-            run.listens_on(run.part.port or known or choose_port())
 
 
 def _waits_for(run: PartRun, runs: Mapping[str, PartRun]) -> list[str]:

@@ -231,6 +231,8 @@ def test_people_schedule_a_command_and_beat_sends_it(cli: Cli, pool: str, stack_
     assert (made["missed"], made["task"]["payload"]) == ("run", {"command": "pwd; exit 3", "shell": True})
     cli("schedule", "add", name, *when, "--", "prompt", "x", code=2)
     assert "exists already" in cli.err
+    cli("schedule", "add", name, *when, "--every", "1h", "--", "prompt", "x", code=2)
+    assert "--cron: excludes --every." in cli.err
     # Its time comes now rather than at four.
     stack_store.redis.hset(keys.key("schedule", prefix="", of=name), "next", f"{time.time():.6f}")
     stack_store.redis.zadd(keys.key("schedules", prefix=""), {name: time.time()})

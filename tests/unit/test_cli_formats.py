@@ -315,3 +315,24 @@ def test_the_lines_of_a_table_are_equally_wide_and_fit(rows: list[tuple[object, 
 
     assert len({width_of(line) for line in lines}) == 1
     assert width_of(lines[0]) <= max(width, 23)
+
+
+def test_on_a_narrow_terminal_ids_are_whole_and_spare_columns_are_left_out() -> None:
+    columns = (Column("Task", whole=True), Column("What"), Column("Type", spare=1), Column("Created", spare=2))
+    document = Document(
+        None, (Table("T", columns, (("task_4534660a28baaf23", "word " * 20, "prompt", "2026-11-21"),)),)
+    )
+
+    narrow, wide = (TableFormat(width=width).render(document) for width in (50, 200))
+
+    assert "task_4534660a28baaf23" in narrow
+    assert "Type" in narrow
+    assert "Created" not in narrow
+    assert max(width_of(line) for line in narrow.splitlines()) <= 50
+    assert "2026-11-21" in wide
+
+
+def test_a_long_distribution_without_a_failure_says_so() -> None:
+    text = table(task_documents.distributed(_distribution(*["completed"] * (task_documents.MOST_ROWS + 1))))
+
+    assert f"{task_documents.MOST_ROWS + 1} items, none failed; --format json shows all." in text

@@ -19,11 +19,17 @@ Cell = str | int | float | State | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. ``only`` limits it to one of the two formats for people; None is both."""
+    """One column of a table. ``only`` limits it to one of the two formats for people; None is both.
+
+    On a terminal that is too narrow ``spare`` columns are left out, the highest number first (0: never), and then all
+    are shortened but those that are ``whole``, because somebody copies them: ids, addresses.
+    """
 
     title: str
     align: Literal["left", "right"] = "left"
     only: Literal["table", "markdown"] | None = None
+    whole: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,9 @@ class TableFormat:
         return sign if number is None else f"\x1b[{number}m{sign}\x1b[0m"
 
     def _table(self, table: Table) -> list[str]:
-        shown = [index for index, column in enumerate(table.columns) if column.only != "markdown"]
+        shown = self._shown(table)
         columns = [table.columns[index] for index in shown]
-        rows = [[_text(row[index]) for index in shown] for row in table.rows]
-        widths = self._widths(columns, rows)
+        widths = self._widths(columns, [_wanted(table, index) for index in shown])
         body = [self._row([row[index] for index in shown], columns, widths) for row in table.rows]
         head = [_aligned(shortened(c.title, w), c, w) for c, w in zip(columns, widths, strict=True)]
         return [
@@ -83,16 +82,39 @@ class TableFormat:
             texts.append(text)
         return f"│ {' │ '.join(texts)} │"
 
-    def _widths(self, columns: list[Column], rows: list[list[str]]) -> list[int]:
-        """Return the widths, the widest column made narrower until the table fits the terminal."""
-        widths = [
-            max([width_of(column.title), *(width_of(row[index]) for row in rows)])
-            for index, column in enumerate(columns)
-        ]
-        frame = 3 * len(widths) + 1
-        while self._width is not None and sum(widths) + frame > self._width and max(widths) > NARROWEST:
-            widths[widths.index(max(widths))] -= 1
+    def _shown(self, table: Table) -> list[int]:
+        """Return the columns to show: without the spare ones that the terminal has no room for."""
+        shown = [index for index, column in enumerate(table.columns) if column.only != "markdown"]
+        spare = sorted((index for index in shown if table.columns[index].spare), key=lambda i: table.columns[i].spare)
+        while spare and not self._fits([_least(table, index) for index in shown]):
+            shown.remove(spare.pop())
+        return shown
+
+    def _widths(self, columns: list[Column], widths: list[int]) -> list[int]:
+        """Return the widths, the widest column that may be shortened made narrower until the table fits."""
+        widths = list(widths)
+        may = [index for index, column in enumerate(columns) if not column.whole]
+        while may and not self._fits(widths):
+            widest = max(may, key=lambda index: widths[index])
+            if widths[widest] <= NARROWEST:
+                break
+            widths[widest] -= 1
         return widths
+
+    def _fits(self, widths: list[int]) -> bool:
+        frame = 3 * len(widths) + 1
+        return self._width is None or sum(widths) + frame <= self._width
+
+
+def _wanted(table: Table, index: int) -> int:
+    """Return how wide a column is when nothing is cut."""
+    return max([width_of(table.columns[index].title), *(width_of(_text(row[index])) for row in table.rows)])
+
+
+def _least(table: Table, index: int) -> int:
+    """Return how narrow a column may become."""
+    wanted = _wanted(table, index)
+    return wanted if table.columns[index].whole else min(wanted, NARROWEST)
 
 
 def _title_of(block: Table | Fields | Text) -> str | None:
