@@ -144,6 +144,23 @@ def test_what_a_run_tells_besides_never_keeps_its_outcome_back(
     assert world.redis.zrange(world.key("dead"), 0, -1) == [claims[1].task_id]
 
 
+@pytest.mark.parametrize("other", [{"status": "queued"}, {"claim": "another:1"}])
+def test_a_claim_that_is_given_up_leaves_a_task_alone_that_another_attempt_has(
+    world: World, pool: str, lease: str, other: dict[str, str]
+) -> None:
+    world.push_raw(pool, world.stock_message("t"))
+    (claim,) = world.claim(lease, pool)
+    world.redis.hset(world.key("task", "t"), mapping=other)
+    before = world.task("t").status
+
+    call = leases.release(world.held(lease, pool, claim), status="completed", outcome="{}", result_ttl=RESULT_TTL)
+
+    assert ended(world, [call]) == ["ok"]
+    assert world.task("t").status == before
+    assert world.places([], [lease]) == {}
+    assert world.read_pool(pool).counts["completed"] == 0
+
+
 def test_a_claim_that_is_ended_twice_in_one_script_ends_as_it_was_ended_first(
     world: World, pool: str, lease: str
 ) -> None:

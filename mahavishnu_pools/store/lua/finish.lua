@@ -111,9 +111,8 @@ local function release(id, own, value, message, o, sum)
   local key = k_task(id)
   local h = call('HMGET', key, 'status', 'claim', 'again', 'cancel')
   local due, target = string.match(h[3] or '', '^(%S+) (.+)$')
-  if h[1] ~= 'running' or h[2] ~= own then
-    due = nil -- it has its outcome already, or another attempt has it
-  elseif h[4] then
+  if h[1] ~= 'running' or h[2] ~= own then return end -- another attempt has it
+  if h[4] then
     return revoke(id, h[4], message, sum)
   elseif due and call('EXISTS', k_pool(target)) == 1 then
     call('HSET', key, 'status', 'retrying', 'retry_at', due, 'pool', target)
