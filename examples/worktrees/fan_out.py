@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mahavishnu_pools import PoolConfig, PoolManager, TaskResult
+from mahavishnu_pools import PoolConfig, PoolManager, TaskResult, errors
 
 
 def git(directory: Path, *arguments: str) -> str:
@@ -21,13 +21,24 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 def add_worktrees(repositories: list[Path], place: Path, branch: str) -> dict[Path, Path]:
-    """Return the repository of each worktree."""
-    found = {}
+    """Return the repository of each worktree; when one cannot be made, none is left."""
+    found: dict[Path, Path] = {}
     for repository in repositories:
         worktree = place / f"{len(found)}-{repository.name}"
-        git(repository, "worktree", "add", "-b", branch, str(worktree))
+        try:
+            git(repository, "worktree", "add", "-b", branch, str(worktree))
+        except subprocess.CalledProcessError:
+            remove(found, branch)
+            raise
         found[worktree] = repository
     return found
+
+
+def remove(worktrees: dict[Path, Path], branch: str) -> None:
+    """Remove worktrees in which nothing was done, and their branches."""
+    for worktree, repository in worktrees.items():
+        git(repository, "worktree", "remove", "--force", str(worktree))
+        git(repository, "branch", "-D", branch)
 
 
 def keep(result: TaskResult, worktree: Path, repository: Path, branch: str) -> str:
@@ -36,9 +47,10 @@ def keep(result: TaskResult, worktree: Path, repository: Path, branch: str) -> s
     changed = git(worktree, "diff", "--cached", "--shortstat")
     if changed:
         git(worktree, "commit", "--message", f"{branch}: {result.status}")
-    git(repository, "worktree", "remove", "--force", str(worktree))
-    if not changed:
-        git(repository, "branch", "-D", branch)
+    if changed:
+        git(repository, "worktree", "remove", "--force", str(worktree))
+    else:
+        remove({worktree: repository}, branch)
     # Of a task that failed the last line says most.
     why = "" if result.ok else f" ({(result.error or result.output).strip().splitlines()[-1]})"
     return f"{repository}: {result.status}{why}: {f'{changed}, on branch {branch}' if changed else 'no change'}"
@@ -54,16 +66,20 @@ async def main(options: argparse.Namespace) -> int:
             max_workers=max(10, options.workers),
             allowed_roots=(place,),
         )
+        left = dict(worktrees)
         failed = 0
-        async with PoolManager() as manager:  # closes the pool at the end
-            pool = await manager.spawn_pool(config=config)
-            tasks = ({"prompt": options.prompt, "cwd": str(worktree), "timeout": 3600} for worktree in worktrees)
-            sent = await manager.submit_many(tasks, pool=pool)
-            of_task = dict(zip([one.task_id for one in sent], worktrees, strict=True))
-            async for result in manager.results(of_task):  # as they end
-                worktree = of_task[result.task_id]
-                print(keep(result, worktree, worktrees[worktree], options.branch), flush=True)
-                failed += not result.ok
+        try:
+            async with PoolManager() as manager:  # closes the pool at the end
+                pool = await manager.spawn_pool(config=config)
+                tasks = ({"prompt": options.prompt, "cwd": str(worktree), "timeout": 3600} for worktree in worktrees)
+                sent = await manager.submit_many(tasks, pool=pool)
+                of_task = dict(zip([one.task_id for one in sent], worktrees, strict=True))
+                async for result in manager.results(of_task):  # as they end
+                    worktree = of_task[result.task_id]
+                    print(keep(result, worktree, left.pop(worktree), options.branch), flush=True)
+                    failed += not result.ok
+        finally:
+            remove(left, options.branch)
     return 1 if failed else 0
 
 
@@ -74,4 +90,9 @@ if __name__ == "__main__":
     parser.add_argument("--branch", default="fan-out", help="branch of the changes; must not exist [fan-out]")
     parser.add_argument("--worker-type", help="how the prompt is run [the first AI program found]")
     parser.add_argument("--workers", type=int, default=3, help="how many at once [3]")
-    sys.exit(asyncio.run(main(parser.parse_args())))
+    try:
+        sys.exit(asyncio.run(main(parser.parse_args())))
+    except errors.MahavishnuError as exc:
+        sys.exit(f"Error: {exc}")
+    except subprocess.CalledProcessError as exc:
+        sys.exit(f"Error: git: {exc.stderr.strip()}")

@@ -125,6 +125,8 @@ def test_a_prompt_is_fanned_out_over_worktrees(examples: Examples, tmp_path: Pat
     good, same, bad = (repository(tmp_path / name, f"{name}\n") for name in ("good", "same", "bad"))
     prompt = "case $(cat notes.txt) in good) echo done >> notes.txt;; bad) echo no >&2; exit 3;; esac"
 
+    # What goes wrong before anything ran leaves nothing in the way of the next try.
+    examples.run("worktrees", f"python fan_out.py --worker-type shell --branch try x {good} {tmp_path}/none", code=1)
     printed = examples.run(
         "worktrees", f"python fan_out.py --worker-type shell --branch try '{prompt}' {good} {same} {bad}", code=1
     )
