@@ -62,6 +62,12 @@ async def _drain(_: argparse.Namespace) -> list[Figure]:
     return await drain.run()
 
 
+async def _costs(_: argparse.Namespace) -> list[Figure]:
+    from benchmarks import costs
+
+    return await costs.run()
+
+
 async def _simulation(options: argparse.Namespace) -> list[Figure]:
     from benchmarks import simulation
 
@@ -77,6 +83,7 @@ SECTIONS: dict[str, Section] = {
     "delegation": _delegation,
     "bus": _bus,
     "drain": _drain,
+    "costs": _costs,
     "simulation": _simulation,
 }
 

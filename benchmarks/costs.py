@@ -1,0 +1,138 @@
+"""What tasks and idle pools cost: calls to Redis, how much of the time workers work, one queue against a hundred."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis.asyncio
+
+from benchmarks.figures import Figure, quantile
+from benchmarks.stack import Bench, pool, running, until
+
+#: Tasks sent one after another, tasks sent in bulk, and rounds of what takes turns.
+SINGLE, BULK, ROUNDS = 200, 5000, 3
+
+#: Seconds for which idle connections are watched.
+WATCHED = 12.0
+
+#: Naps: their number, seconds and workers. The ceiling is all of them without a gap.
+NAPS, NAP, WORKERS = 1000, 0.1, 100
+
+QUEUES = 100
+
+#: What is never called inside a script: a call of a client, one round trip at most.
+CALLS = ("eval", "evalsha", "xread", "brpop", "subscribe", "unsubscribe", "ping", "multi", "hello")
+
+NOOP: dict[str, Any] = {"task_type": "bench-nap", "payload": {}}
+
+
+async def run() -> list[Figure]:
+    """Measure on stacks of their own."""
+    async with running() as bench, redis.asyncio.Redis.from_url(bench.redis_url) as server:
+        figures = await _idle(bench, server)
+        figures += await _calls(bench, server)
+        figures += await _naps(bench)
+    async with running() as bench:
+        return figures + await _queues(bench)
+
+
+async def _idle(bench: Bench, server: redis.asyncio.Redis) -> list[Figure]:
+    before = await _rate(server)
+    await bench.manager.spawn_pool(config=pool("idle", WORKERS))
+    await until(lambda: _ready(bench, 1))
+    connections = len(await server.client_list()) - 1
+    after = await _rate(server)
+    return [
+        Figure(f"calls to Redis by an idle group of {WORKERS} workers", max(0.0, after - before), "1/s", at_most=2),
+        Figure("  by the rest of the stack (agent, beat, this manager)", before, "1/s"),
+        Figure("  connections of the stack with one group", connections),
+    ]
+
+
+async def _calls(bench: Bench, server: redis.asyncio.Redis) -> list[Figure]:
+    """Count calls while tasks run; what the stack does anyway counts, too."""
+    await bench.manager.spawn_pool(config=pool("busy", 10))
+    await bench.manager.execute_on_pool("busy", NOOP)
+    calls, inside = await _asked(server), await _inside(server)
+    for _ in range(SINGLE):
+        await bench.manager.execute_on_pool("busy", NOOP)
+    single = await _asked(server) - calls, await _inside(server) - inside
+    calls, inside = await _asked(server), await _inside(server)
+    sent = await bench.manager.submit_many([NOOP] * BULK, pool="busy")
+    done = [result async for result in bench.manager.results(one.task_id for one in sent)]
+    bulk = await _asked(server) - calls, await _inside(server) - inside
+    return [
+        Figure("calls to Redis for a task, one after another with its result", single[0] / SINGLE, at_most=6),
+        Figure("  commands the server counts, those inside scripts, too", single[1] / SINGLE),
+        Figure("calls to Redis for a task, in bulk with all results", bulk[0] / len(done), at_most=2),
+        Figure("  commands the server counts, those inside scripts, too", bulk[1] / len(done)),
+    ]
+
+
+async def _naps(bench: Bench) -> list[Figure]:
+    nap: dict[str, Any] = {"task_type": "bench-nap", "payload": {"seconds": NAP}}
+    shares = []
+    for _ in range(ROUNDS):
+        taken = await _worked_off(bench, ["idle"], [nap] * NAPS)
+        shares.append(NAPS * NAP / WORKERS / taken)
+    return [
+        Figure(
+            f"{NAPS:,} tasks of {NAP:g} s on {WORKERS} workers, share of the ceiling, median",
+            quantile(shares, 0.5),
+            at_least=0.97,
+        ),
+        Figure("  least", min(shares)),
+    ]
+
+
+async def _queues(bench: Bench) -> list[Figure]:
+    """One pool of all workers against as many pools of one worker each."""
+    many = [f"queue-{number}" for number in range(QUEUES)]
+    await bench.manager.spawn_pool(config=pool("one", QUEUES))
+    await asyncio.gather(*(bench.manager.spawn_pool(config=pool(name, 1)) for name in many))
+    await until(lambda: _ready(bench, QUEUES + 1))
+    ratios = []
+    for _ in range(ROUNDS):
+        alone = await _worked_off(bench, ["one"], [NOOP] * BULK)
+        ratios.append(await _worked_off(bench, many, [NOOP] * BULK) / alone)
+    return [Figure(f"{BULK:,} tasks in {QUEUES} queues ÷ in one, median", quantile(ratios, 0.5), "×", at_most=1.05)]
+
+
+async def _worked_off(bench: Bench, pools: list[str], tasks: Sequence[Mapping[str, Any]]) -> float:
+    """Return the seconds from when pools with these tasks begin until they are done."""
+    share = len(tasks) // len(pools)
+    for name in pools:
+        await bench.manager.pause_pool(name)
+    for name in pools:
+        await bench.manager.submit_many(tasks[:share], pool=name)
+    began = time.perf_counter()
+    await asyncio.gather(*(bench.manager.resume_pool(name) for name in pools))
+    await until(lambda: _idle_again(bench))
+    return time.perf_counter() - began
+
+
+async def _idle_again(bench: Bench) -> bool:
+    return not any(info.queued or info.running for info in await bench.manager.list_pools())
+
+
+async def _ready(bench: Bench, groups: int) -> bool:
+    return len(await bench.group_pids()) >= groups
+
+
+async def _asked(server: redis.asyncio.Redis) -> int:
+    """Return how many calls clients have made since the server began."""
+    stats = await server.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in CALLS)
+
+
+async def _rate(server: redis.asyncio.Redis) -> float:
+    before = await _asked(server)
+    await asyncio.sleep(WATCHED)
+    return (await _asked(server) - before) / WATCHED
+
+
+async def _inside(server: redis.asyncio.Redis) -> int:
+    return sum(about["calls"] for about in (await server.info("commandstats")).values())
