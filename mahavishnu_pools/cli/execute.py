@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from mahavishnu_pools.store.tasks import Submitted
 
 
+_FOLLOW = click.option("--follow", is_flag=True, help="Show its output on standard error while it runs.")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Tasks and where they go. ``detached``: Ctrl-C leaves them running."""
+    """Tasks and where they go. ``detached``: Ctrl-C leaves them running. ``follow``: output is shown as it comes."""
 
     works: Sequence[TaskInput]
     where: dict[str, Any]
     detached: bool
+    follow: bool
 
     @property
     def no_wait(self) -> bool:
@@ -51,6 +55,7 @@ class Request:
 @click.argument("pool_id", metavar="[POOL]", required=False, shell_complete=pool_names)
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run it on this pool (id or name).")
 @click.option("--auto-route", is_flag=True, help="Let the best pool run it (the default without a pool).")
+@_FOLLOW
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
 @tasks_options
 @filter_options
@@ -67,7 +72,8 @@ def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: An
         raise click.UsageError(
             "Filters such as --pool-filter and --tag choose a pool; leave them out when you name one."
         )
-    request = Request(_works(given), {"pool": pool, "filters": filters}, no_cancel)
+    follow = given.pop("follow")
+    request = Request(_works(given), {"pool": pool, "filters": filters}, no_cancel, follow)
     return _run(session, request, output=output)
 
 
@@ -80,6 +86,7 @@ def execute(session: Session, /, *, output: Output, no_cancel: bool, **given: An
 @click.option("--affinity", metavar="KEY", help="Tasks of one key go to one pool.")
 @click.option("--explain", is_flag=True, help="Tell the candidates, their loads, and why the others were left out.")
 @click.option("--dry-run", is_flag=True, help="Only tell that; nothing is run.")
+@_FOLLOW
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
 @tasks_options
 @filter_options
@@ -95,11 +102,11 @@ def route(session: Session, /, *, output: Output, no_cancel: bool, dry_run: bool
         "pool_affinity": given.pop("affinity"),
         "filters": take_filters(given),
     }
-    explain = given.pop("explain")
+    explain, follow = given.pop("explain"), given.pop("follow")
     if dry_run:
         return _tell_route(session, _works(given), where, output=output)
     where["explain"] = explain
-    return _run(session, Request(_works(given), where, no_cancel), output=output)
+    return _run(session, Request(_works(given), where, no_cancel, follow), output=output)
 
 
 def _tell_route(session: Session, works: list[TaskInput], where: dict[str, Any], *, output: Output) -> ExitCode:
@@ -132,6 +139,8 @@ def _one_pool(argument: str | None, option: str | None, *, auto_route: bool) -> 
 
 
 def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
+    if request.follow and request.no_wait:
+        raise click.UsageError("--follow waits for the task, --no-wait does not. Give either.")
     tasks = [work.task(directory=session.directory) for work in request.works]
     batch_id = names.new_batch_id()
 
@@ -182,6 +191,9 @@ async def _where(manager: PoolManager, pool_id: str) -> str:
 
 async def _outcome(manager: PoolManager, submitted: Submitted, *, request: Request, output: Output) -> TaskResult:
     try:
+        if request.follow:
+            async for piece in manager.follow(submitted.task_id, wait_timeout=request.wait_timeout):
+                output.stream(piece.text, cut=piece.after_cut)
         with bar("Running") if output.live else nullcontext() as advance:
             result = await manager.result(submitted.task_id, wait_timeout=request.wait_timeout)
             if advance is not None:

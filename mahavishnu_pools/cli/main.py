@@ -55,6 +55,7 @@ COMMANDS = {
     summaries=PROGRAM,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+@click.version_option(package_name="mahavishnu-pools", message="%(prog)s %(version)s")
 def mahavishnu() -> None:
     """Run AI-agent, command and container tasks on pools of workers."""
 

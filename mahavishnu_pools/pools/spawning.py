@@ -64,15 +64,16 @@ def pool_config(
     return asked.model_copy(update={"worker_type": settings.default_worker_type})
 
 
-def _asked_for(
-    kind: str | None, config: PoolConfig | None, fields: Mapping[str, Any], *, settings: Settings
-) -> PoolConfig:
+def _asked_for(kind: str | None, config: object, fields: Mapping[str, Any], *, settings: Settings) -> PoolConfig:
     if config is None:
         defaults: dict[str, Any] = {"pool_type": kind or settings.default_pool_type}
         if defaults["pool_type"] not in FIXED_WORKERS:
             defaults["min_workers"] = settings.pool_default_min_workers
             defaults["max_workers"] = settings.pool_default_max_workers
         return _built({**defaults, **fields})
+    if not isinstance(config, PoolConfig):
+        given = type(config).__name__
+        raise errors.InvalidField.of("config", f"is a {given}", "Give a PoolConfig, or its fields by name.")
     if kind not in (None, config.pool_type):
         raise errors.InvalidField.of(
             "pool_type", f"is {kind!r}, but the configuration says {config.pool_type!r}", "Give the type once."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +104,11 @@ class FakeManager:
         if task_id != "task_abc123":
             raise errors.TaskNotFound.of(task_id)
         return self.outcome
+
+    async def follow(self, task_id: str, *, wait_timeout: float | None = None) -> AsyncIterator[Any]:
+        self.calls.append(("follow", {"task_id": task_id, "wait_timeout": wait_timeout}))
+        for text in ("one\n", "two\n"):
+            yield SimpleNamespace(text=text, stream="stdout", after_cut=False)
 
     async def cancel(self, task_id: str, *, reason: str) -> str:
         self.calls.append(("cancel", {"task_id": task_id, "reason": reason}))

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import typing
+from importlib import metadata
 
 import pytest
 
@@ -140,6 +141,11 @@ def test_an_error_has_its_exit_code_and_is_json_when_asked(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert json.loads(printed.err) == {"error": {"code": name, "message": error.message, "details": error.details()}}
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mahavishnu {metadata.version('mahavishnu-pools')}\n"
 
 
 def test_usage_errors_are_json_when_asked(shell: Shell) -> None:

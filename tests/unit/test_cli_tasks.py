@@ -98,6 +98,17 @@ def test_a_task_without_success_ends_with_1(shell: Shell, status: str) -> None:
     assert shell("task", "task_abc123", "--follow") == 1
 
 
+@pytest.mark.parametrize("command", ["execute", "route"])
+def test_follow_shows_the_output_while_it_comes_and_then_the_result(shell: Shell, command: str) -> None:
+    assert shell(command, "--prompt", "hi", "--follow", "--wait-timeout", "9") == 0
+
+    assert shell.err.splitlines()[1:] == ["one", "two"]
+    assert "Task completed" in shell.out
+    assert shell.manager.called("follow") == {"task_id": "task_abc123", "wait_timeout": 9.0}
+    assert shell(command, "--prompt", "hi", "--follow", "--no-wait") == 2
+    assert "--no-wait does not" in shell.err
+
+
 def test_no_wait_returns_the_ids_at_once(shell: Shell) -> None:
     assert shell("route", "--prompt", "hi", "--no-wait", "-f", "json") == 0
 

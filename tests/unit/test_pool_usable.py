@@ -116,3 +116,8 @@ def test_a_pool_shows_what_it_was_made_with() -> None:
     }
     assert (fields["Replicas"], fields["Allowed Roots"], fields["Imports"]) == (2, "/srv", "shop")
     assert fields["Celery App"] == "shop:app"
+
+
+def test_a_configuration_that_is_a_dict_is_refused_in_a_sentence() -> None:
+    with pytest.raises(errors.InvalidField, match=r"^config: is a dict\. Give a PoolConfig, or its fields by name\.$"):
+        pool_config(None, {"name": "p"}, {}, settings=Settings())  # type: ignore[arg-type]
