@@ -35,6 +35,7 @@ async def run() -> list[Figure]:
         figures = await _idle(bench, server)
         figures += await _calls(bench, server)
         figures += await _naps(bench)
+        figures += await _memory(bench, server)
     async with running() as bench:
         return figures + await _queues(bench)
 
@@ -85,6 +86,24 @@ async def _naps(bench: Bench) -> list[Figure]:
             at_least=0.97,
         ),
         Figure("  least", min(shares)),
+    ]
+
+
+async def _memory(bench: Bench, server: redis.asyncio.Redis) -> list[Figure]:
+    """Return what the server holds for a task that waits, and for one whose result is kept."""
+
+    async def used() -> int:
+        return int((await server.info("memory"))["used_memory"])
+
+    await bench.manager.pause_pool("busy")
+    empty = await used()
+    await bench.manager.submit_many([NOOP] * BULK, pool="busy")
+    waiting = await used()
+    await bench.manager.resume_pool("busy")
+    await until(lambda: _idle_again(bench))
+    return [
+        Figure("memory of the server for a task that waits", (waiting - empty) / BULK, "B"),
+        Figure("memory of the server for a task whose result is kept", (await used() - empty) / BULK, "B"),
     ]
 
 

@@ -151,8 +151,13 @@ def test_ctrl_c_ends_what_is_followed_and_leaves_the_task(
 def test_the_shell_survives_ctrl_c_and_awaits_what_is_typed(start: Start, pool: str) -> None:
     with start("shell") as terminal:
         assert terminal.shows(">>> ")
-        terminal.type(CTRL_C)
-        assert terminal.shows("KeyboardInterrupt\r\n>>> ")
+        # Python overlooks a signal that comes when the prompt is there and the wait for keys has not begun: as people do,
+        # the key is pressed again.
+        for _ in range(10):
+            terminal.type(CTRL_C)
+            if terminal.shows("KeyboardInterrupt\r\n>>> ", within=3.0):
+                break
+        assert b"KeyboardInterrupt\r\n>>> " in terminal.seen, terminal.seen
         terminal.type(b"[one.name for one in await maha_app.pool_manager.list_pools()]\n")
         assert terminal.shows(f"'{pool}'"), terminal.seen
         assert terminal.shows(">>> ", after=terminal.seen.index(f"'{pool}'".encode()))
