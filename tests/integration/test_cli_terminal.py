@@ -151,7 +151,7 @@ def test_ctrl_c_ends_what_is_followed_and_leaves_the_task(
 def test_the_shell_survives_ctrl_c_and_awaits_what_is_typed(start: Start, pool: str) -> None:
     with start("shell") as terminal:
         assert terminal.shows(">>> ")
-        # Python overlooks a signal that comes when the prompt is there and the wait for keys has not begun: as people do,
+        # Python overlooks a signal that comes between the prompt and the wait for keys. As people do then,
         # the key is pressed again.
         for _ in range(10):
             terminal.type(CTRL_C)
