@@ -92,7 +92,18 @@ def test_the_reducer_of_the_example_reduces(extended: Extended) -> None:
     extended("pools", "spawn", "--name", "reducing", "--worker-type", "shell", "--import", "my_reducers")
 
     done = extended(
-        *("pools", "distribute", "--strategy", "map_reduce", "--reducer", "longest", "--format", "json"),
+        *(
+            "pools",
+            "distribute",
+            "--strategy",
+            "map_reduce",
+            "--reducer",
+            "longest",
+            "--format",
+            "json",
+            "--pool",
+            "reducing",
+        ),
         *("--task-type", "prompt", "--payload", '{"prompt": "echo {item}", "items": ["a", "long one", "b"]}'),
     )
 

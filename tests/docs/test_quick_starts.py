@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.docs import blocks
 
 #: Where the documents make their experiments; the tests put a directory of their own in its place.
@@ -37,6 +39,7 @@ def test_the_readme_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     assert "\n5\n" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     done = run("quickstart.md", tmp_path / "here", environment)
 

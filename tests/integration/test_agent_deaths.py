@@ -206,8 +206,11 @@ def test_suspects_run_alone_also_after_their_agent_was_started_anew(farm: Farm) 
     eventually(lambda: any(farm.task(one).worker_id == alone for one in held), within=15)
 
     agent.process.kill()
-    eventually(lambda: farm.leases(), until=lambda leases: leases == [])
+    eventually(lambda: farm.leases(), until=lambda leases: leases == [], within=60)
     farm.agent().wait_ready()
 
-    eventually(lambda: sum(farm.task(one).status is TaskStatus.RUNNING for one in held), until=lambda n: n == 1)
+    statuses = eventually(
+        lambda: [farm.task(one).status for one in held], until=lambda seen: TaskStatus.RUNNING in seen, within=60
+    )
+    assert statuses.count(TaskStatus.RUNNING) == 1
     assert farm.pool(pool_id).suspects >= 1

@@ -142,6 +142,7 @@ def test_a_frozen_supervisor_ends_soon_and_in_good_order(make_settings: Callable
     assert not marked(settings)
 
 
+@pytest.mark.slow
 def test_up_does_not_wait_for_ever_for_a_stack_that_is_being_stopped(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_redis_behind_sentinel_is_shown_as_it_is_configured(tmp_path: Path) -> N
     assert row.url == "sentinel://me:***@one:26379,two:26379/service"
 
 
+@pytest.mark.slow
 def test_every_command_of_pools_and_check_reaches_the_stack_of_a_named_directory(run: Run, tmp_path: Path) -> None:
     there = ("--data-dir", str(tmp_path / "data"))
     elsewhere = {"redis_url": "redis://127.0.0.1:1/0"}
@@ -133,6 +134,7 @@ def test_every_command_of_pools_and_check_reaches_the_stack_of_a_named_directory
     assert (code, str(tmp_path) in out) == (0, True)
 
 
+@pytest.mark.slow
 def test_up_says_that_it_waits_for_the_end_of_a_stack_that_is_being_stopped(run: Run, tmp_path: Path) -> None:
     here = {"data_dir": str(tmp_path / "data"), "drain_timeout": "3"}
     run("up", "--detach", **here)

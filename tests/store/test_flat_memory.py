@@ -86,7 +86,7 @@ class Week:
     def memory(self) -> int:
         self.world.redis.delete(self.world.key("events", "tasks"))  # it is bounded in the same way as the outbox
         self.world.redis.memory_purge()
-        return int(self.world.redis.info("memory")["used_memory"])
+        return int(self.world.redis.info("memory")["used_memory_dataset"])  # without the buffers of clients
 
 
 def run_week(week: Week, *, periods: int, records: int, within: float) -> tuple[list[int], list[int]]:
