@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.routing import Routing
     from mahavishnu_pools.schemas.task import TaskResult
     from mahavishnu_pools.store.tasks import Submitted
+
+T = TypeVar("T")
 
 
 _FOLLOW = click.option("--follow", is_flag=True, help="Show its output on standard error while it runs.")
@@ -145,7 +147,10 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
     batch_id = names.new_batch_id()
 
     async def one(manager: PoolManager) -> ExitCode:
-        submitted = await manager.submit(tasks[0], batch_id=batch_id, **request.where)
+        submitted = await _sent(
+            manager.submit(tasks[0], batch_id=batch_id, **request.where),
+            interrupted=lambda sent: _interrupted(manager, sent, request=request, output=output),
+        )
         if request.no_wait:
             output.show(task_documents.accepted(submitted, batch_id=batch_id))
             return ExitCode.DONE
@@ -156,7 +161,10 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
         return code_of_result(result)
 
     async def several(manager: PoolManager) -> ExitCode:
-        sent = await manager.submit_many(tasks, batch_id=batch_id, **request.where)
+        sent = await _sent(
+            manager.submit_many(tasks, batch_id=batch_id, **request.where),
+            interrupted=lambda _: _batch_interrupted(manager, batch_id, request=request, output=output),
+        )
         if request.no_wait:
             output.show(task_documents.batch_accepted(batch_id, [one.task_id for one in sent]))
             return ExitCode.DONE
@@ -168,6 +176,18 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             raise
 
     return session.run(one if len(tasks) == 1 else several)
+
+
+async def _sent(sending: Coroutine[Any, Any, T], *, interrupted: Callable[[T], Awaitable[None]]) -> T:
+    """Return what was sent; when the wait for it is cancelled, what was on its way is known first, and told."""
+    task = asyncio.create_task(sending)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await interrupted(task.result())
+        raise
 
 
 def _gate(task_id: str) -> str:

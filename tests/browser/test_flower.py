@@ -154,6 +154,18 @@ def test_a_rate_limit_holds_the_pool_back(place: Place, page: Page, shoot: Calla
     assert place.site.read_pool(place.pool_id).config.rate_limit is None
 
 
+def terminate(page: Page, place: Place, task_id: str) -> None:
+    """Press the button on the page of a task, which is there once Flower has heard of the start."""
+    button = page.get_by_role("button", name="Terminate")
+
+    def there() -> int:
+        page.goto(f"{place.url}/task/{task_id}")
+        return button.count()
+
+    eventually(there, within=60)
+    button.click()
+
+
 def test_revoke_keeps_a_task_from_running_and_terminate_ends_one(
     place: Place, page: Page, shoot: Callable[[Page, str], Path]
 ) -> None:
@@ -162,9 +174,7 @@ def test_revoke_keeps_a_task_from_running_and_terminate_ends_one(
     for one in held:
         site.running(one)
     waits = site.shell(place.pool_id, "true")
-    page.goto(f"{place.url}/task/{held[0]}")
-
-    page.get_by_role("button", name="Terminate").click()
+    terminate(page, place, held[0])
 
     assert site.outcome(held[0], within=30).status == "cancelled"
     shoot(page, "flower-terminate")
@@ -178,6 +188,5 @@ def test_revoke_keeps_a_task_from_running_and_terminate_ends_one(
     assert answer == 200
     assert site.outcome(waits, within=30).status == "cancelled"
     for one in (held[1], again):
-        page.goto(f"{place.url}/task/{one}")
-        page.get_by_role("button", name="Terminate").click()
+        terminate(page, place, one)
         assert site.outcome(one, within=30).status == "cancelled"

@@ -45,6 +45,7 @@ def parts_in(directory: Path) -> tuple[PartState, ...]:
     return () if state is None else state.parts
 
 
+@pytest.mark.slow
 def test_down_says_how_many_tasks_it_waits_for_and_what_becomes_of_them(run: Run, tmp_path: Path) -> None:
     here = {"data_dir": str(tmp_path / "data")}
     run("up", "--detach", **here, drain_timeout="1")
