@@ -11,15 +11,9 @@ from tests.structure.source_tree import ROOT, Module, length, modules, tracked_f
 
 MODULE_LINES = 300
 TEST_MODULE_LINES = 400
-LONGER_MODULE_LINES = 450
 FUNCTION_LINES = 50
 CLASS_LINES = 150
 FILE_BYTES = 200_000
-
-#: Modules that may be longer, up to 450 lines, and why.
-LONGER_MODULES = {
-    "mahavishnu_pools/errors.py": "one small class per error; in several files nobody would find them",
-}
 
 #: Classes that may be longer, up to 200 lines, and why.
 LONGER_CLASSES: dict[str, str] = {"Settings": "a list of fields"}
@@ -41,8 +35,6 @@ def all_modules() -> list[Module]:
 
 def test_modules_are_short(all_modules: list[Module]) -> None:
     def limit(module: Module) -> int:
-        if module.path in LONGER_MODULES:
-            return LONGER_MODULE_LINES
         return TEST_MODULE_LINES if module.is_test else MODULE_LINES
 
     sizes = {module.path: len(module.text.splitlines()) for module in all_modules}
@@ -51,10 +43,8 @@ def test_modules_are_short(all_modules: list[Module]) -> None:
 
 
 def test_every_exception_is_still_needed(all_modules: list[Module]) -> None:
-    long_modules = {module.path for module in all_modules if len(module.text.splitlines()) > MODULE_LINES}
     long_classes = {node.name for module in all_modules for node in module.classes() if length(node) > CLASS_LINES}
 
-    assert set(LONGER_MODULES) <= long_modules
     assert set(LONGER_CLASSES) <= long_classes
 
 

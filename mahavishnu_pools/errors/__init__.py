@@ -1,0 +1,104 @@
+"""Every error this project raises: one root, four areas, one leaf per thing that can go wrong.
+
+The message says what is wrong, where, and what to do about it. Data a program may need is in attributes and in
+``details()``. Exit codes and MCP errors are derived from ``code`` in one place each.
+
+All of them can be rebuilt from their message alone (``cls(message)``), because Celery stores an exception as type and
+arguments.
+"""
+
+from __future__ import annotations
+
+from mahavishnu_pools.errors.invalid import (
+    AlreadyDecided,
+    InvalidConfig,
+    InvalidField,
+    MissingProgram,
+    PayloadTooLarge,
+    PoolBusy,
+    PoolConflict,
+    PoolsDisabled,
+    ScaleOutOfRange,
+    ScalingNotSupported,
+    SecretInTheOpen,
+    TaskExists,
+    UnknownChoice,
+)
+from mahavishnu_pools.errors.missing import (
+    BatchNotFound,
+    DeadLetterNotFound,
+    NoPoolAvailable,
+    PoolGone,
+    PoolNotFound,
+    ScheduleNotFound,
+    TaskNotFound,
+)
+from mahavishnu_pools.errors.outcomes import (
+    TaskCancelled,
+    TaskDead,
+    TaskFailed,
+    TaskTimeout,
+)
+from mahavishnu_pools.errors.root import (
+    InvalidInput,
+    MahavishnuError,
+    NotFound,
+    TaskOutcomeError,
+    Unavailable,
+)
+from mahavishnu_pools.errors.unavailable import (
+    ClusterRefused,
+    ClusterUnavailable,
+    NoAgent,
+    PoolNotReady,
+    RedisFull,
+    RedisUnavailable,
+    RemoteRefused,
+    RemoteUnavailable,
+    StackNotRunning,
+    StackPartFailed,
+    WaitTimeout,
+)
+
+__all__ = [
+    "AlreadyDecided",
+    "BatchNotFound",
+    "ClusterRefused",
+    "ClusterUnavailable",
+    "DeadLetterNotFound",
+    "InvalidConfig",
+    "InvalidField",
+    "InvalidInput",
+    "MahavishnuError",
+    "MissingProgram",
+    "NoAgent",
+    "NoPoolAvailable",
+    "NotFound",
+    "PayloadTooLarge",
+    "PoolBusy",
+    "PoolConflict",
+    "PoolGone",
+    "PoolNotFound",
+    "PoolNotReady",
+    "PoolsDisabled",
+    "RedisFull",
+    "RedisUnavailable",
+    "RemoteRefused",
+    "RemoteUnavailable",
+    "ScaleOutOfRange",
+    "ScalingNotSupported",
+    "ScheduleNotFound",
+    "SecretInTheOpen",
+    "StackNotRunning",
+    "StackPartFailed",
+    "TaskCancelled",
+    "TaskDead",
+    "TaskExists",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskOutcomeError",
+    "TaskTimeout",
+    "Unavailable",
+    "UnknownChoice",
+    "WaitTimeout",
+]
