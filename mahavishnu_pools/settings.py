@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096, le=2 * VALUE_BYTES)
     result_expires: float = Field(default=86400.0, gt=0, le=3650 * DAY)
     dead_letter_expires: float = Field(
+    worktree_author: str = Field(
+        default="Mahavishnu <mahavishnu@localhost>",
+        pattern=r"^[^<>\x00-\x1f]*[^<>\s\x00] <[^<>\s\x00]+>$",
+        description="Author of the commits that hold what tasks changed in their worktrees.",
+    )
         default=30 * DAY,
         gt=0,
         le=3650 * DAY,

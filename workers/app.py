@@ -121,6 +121,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
     config = place.config
     found = services(settings, store, imports=(*settings.imports, *config.imports))
     found["container_image"] = config.extra_config.get("container_image")
+    found["isolation"] = config.isolation
     found[IN_PODS] = config.is_deployment
     if place.delegate is not None:
         found[service_of(place.delegate)] = place.delegate

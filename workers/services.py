@@ -14,6 +14,7 @@ from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
 from mahavishnu_pools.store.tasks import read_batch, read_tasks
 from mahavishnu_pools.task_types import BUILT_IN
+from mahavishnu_pools.worktrees.records import Place
 
 from .task_types.registry import TaskTypeRegistry, load_registry
 
@@ -29,6 +30,7 @@ def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) 
         "secrets_file": settings.data_dir / "secrets.env",
         "namespace": settings.namespace,
         "approved": lambda task_id: store.run(read_gate(task_id)).decision == "approved",
+        "worktrees": Place(settings.data_dir.absolute(), settings.worktree_author),
         **_worker_types(settings),
     }
 

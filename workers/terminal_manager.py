@@ -13,6 +13,7 @@ from mahavishnu_pools import errors, task_types, worker_types
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.settings import Settings, load_settings
 from mahavishnu_pools.worker_types import WorkerType
+from mahavishnu_pools.worktrees.records import Place
 
 from .executors.interface import Cancellation, Limits, RunContext
 from .task_types.registry import TaskTypeRegistry, load_registry
@@ -130,5 +131,6 @@ class TerminalManager:
                 "secrets_file": settings.data_dir / "secrets.env",
                 "worker_types": self.worker_types,
                 "task_types": self.task_types,
+                "worktrees": Place(settings.data_dir.absolute(), settings.worktree_author),
             },
         )

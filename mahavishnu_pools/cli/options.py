@@ -125,6 +125,11 @@ _TASK_OPTIONS = (
     click.option("--cwd", type=click.Path(), help="Directory to run in."),
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment."),
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
+    click.option(
+        "--isolation",
+        type=click.Choice(["none", "lock", "worktree"]),
+        help="Share its directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
+    ),
     click.option("--approval", type=click.Choice(["required"]), help="Run it only when somebody has approved of it."),
     click.option(
         "--approval-timeout",

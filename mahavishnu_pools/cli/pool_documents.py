@@ -109,6 +109,7 @@ def _pool_fields(pool: PoolInfo) -> Fields:
         ("Nodes", ", ".join(pool.nodes) or None),
         ("Replicas", pool.replicas if pool.replicas != 1 else None),
         ("Allowed Roots", ", ".join(pool.allowed_roots or ()) or None),
+        ("Isolation", pool.isolation),
         ("Imports", ", ".join(pool.imports) or None),
         ("Celery App", pool.celery_app),
         *_cluster_fields(pool.kubernetes),

@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Directory its tasks may run in (may be repeated).",
 )
+@click.option(
+    "--isolation",
+    type=click.Choice(["none", "lock", "worktree"]),
+    help="Its tasks share directories, wait for them, or have git worktrees. [default: lock for AI programs]",
+)
 @click.option("--rate-limit", metavar="RATE", help="Tasks it may start: 2/s, 30/m or 100/h.")
 @click.option("--budget-usd", type=float, metavar="USD", help="It pauses when its AI tasks have spent so much.")
 @click.option("--budget-tokens", type=int, metavar="N", help="It pauses when they have read and written so many.")

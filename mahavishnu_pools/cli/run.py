@@ -52,6 +52,11 @@ class _AfterDashes(click.Command):
 @click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's.")
 @click.option("--timeout", "-T", type=Seconds(), metavar="SECONDS", help="It may run this long. [default: 300]")
 @click.option("--cwd", type=click.Path(), help="Directory to run in. [default: this one]")
+@click.option(
+    "--isolation",
+    type=click.Choice(["none", "lock", "worktree"]),
+    help="Share the directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
+)
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
 @format_option

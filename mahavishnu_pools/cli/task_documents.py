@@ -101,6 +101,7 @@ def task_details(result: TaskResult) -> Document:
         ("Retry at", _moment(result.retry_at)),
         ("Duration", _seconds(result.duration)),
         ("Approval", _approval(result)),
+        *_changes(result),
         ("Attempts", result.attempts if result.attempts > 1 else None),
         ("Exit code", result.exit_code),
         ("Error", result.error),
@@ -213,6 +214,18 @@ def _approval(result: TaskResult) -> str | None:
         return f"awaited until {_moment(found.expires_at)}; mahavishnu pools approve {result.task_id}, or refuse"
     who = f" by {found.by}" if found.by else ""
     return f"{found.decision}{who}, {_moment(found.decided_at)}" + (f": {found.reason}" if found.reason else "")
+
+
+def _changes(result: TaskResult) -> tuple[tuple[str, Cell], ...]:
+    """Return what a task changed in its worktree, and how that is looked at."""
+    found = result.metadata.get("worktree")
+    if not isinstance(found, dict):
+        return ()
+    branch = found.get("branch")
+    counts = f"{found.get('files')} files, +{found.get('insertions')} −{found.get('deletions')}"
+    how = f"{counts}; mahavishnu pools diff {result.task_id}, apply, or discard" if branch else "none"
+    rows = (("Branch", branch), ("Changes", how), ("Worktree", found.get("kept")), ("Note", found.get("note")))
+    return tuple((label, str(value)) for label, value in rows if value is not None)
 
 
 def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:

@@ -34,6 +34,7 @@ class TaskInput:
     no_wait: bool
     approval: str | None = None
     approval_timeout: float | None = None
+    isolation: str | None = None
 
     def task(self, *, directory: Callable[[], str | None]) -> dict[str, Any]:
         """Return the task as the manager takes it, with only what was given; ``directory`` is for one without ``cwd``.
@@ -51,6 +52,7 @@ class TaskInput:
             "env": environment(self.env) or None,
             "approval": self.approval,
             "approval_timeout": self.approval_timeout,
+            "isolation": self.isolation,
         }
         return {**work, **{name: value for name, value in given.items() if value is not None}}
 

@@ -39,6 +39,12 @@ from mahavishnu_pools.errors.outcomes import (
     TaskFailed,
     TaskTimeout,
 )
+from mahavishnu_pools.errors.repositories import (
+    ChangesConflict,
+    ChangesNotFound,
+    GitFailed,
+    RepositoryRefused,
+)
 from mahavishnu_pools.errors.root import (
     InvalidInput,
     MahavishnuError,
@@ -63,9 +69,12 @@ from mahavishnu_pools.errors.unavailable import (
 __all__ = [
     "AlreadyDecided",
     "BatchNotFound",
+    "ChangesConflict",
+    "ChangesNotFound",
     "ClusterRefused",
     "ClusterUnavailable",
     "DeadLetterNotFound",
+    "GitFailed",
     "InvalidConfig",
     "InvalidField",
     "InvalidInput",
@@ -85,6 +94,7 @@ __all__ = [
     "RedisUnavailable",
     "RemoteRefused",
     "RemoteUnavailable",
+    "RepositoryRefused",
     "ScaleOutOfRange",
     "ScalingNotSupported",
     "ScheduleNotFound",

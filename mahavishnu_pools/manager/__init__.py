@@ -7,6 +7,7 @@ from typing import Self
 from mahavishnu_pools.manager.approval_verbs import ApprovalVerbs
 from mahavishnu_pools.manager.batch_verbs import BatchVerbs
 from mahavishnu_pools.manager.cancel_verbs import CancelVerbs
+from mahavishnu_pools.manager.change_verbs import ChangeVerbs
 from mahavishnu_pools.manager.check_verbs import CheckVerbs
 from mahavishnu_pools.manager.dead_verbs import DeadVerbs
 from mahavishnu_pools.manager.event_verbs import EventVerbs
@@ -31,6 +32,7 @@ class PoolManager(
     CancelVerbs,
     CheckVerbs,
     DeadVerbs,
+    ChangeVerbs,
     RetryVerbs,
     LimitVerbs,
     EventVerbs,

@@ -31,6 +31,9 @@ def check_config(config: PoolConfig, *, kinds: Mapping[str, WorkerType]) -> None
     for root in config.allowed_roots or ():
         if not Path(root).is_absolute():
             raise errors.InvalidField.of("allowed_roots", f"{short(root)} is no absolute path", "Begin it with '/'.")
+    if config.isolation in ("lock", "worktree") and (config.runs_elsewhere or config.kubernetes is not None):
+        problem = f"{config.isolation} cannot be had by pools of type {config.pool_type}"
+        raise errors.InvalidField.of("isolation", problem, "Leave it out, or use a pool of type mahavishnu.")
     kind = kinds.get(config.worker_type or "")
     if kind is None or kind.container is None or config.kubernetes is not None:
         return

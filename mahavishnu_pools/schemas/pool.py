@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.base import MappingValue, Value
 from mahavishnu_pools.schemas.limits import Budget, Rate
+from mahavishnu_pools.schemas.worktree import Isolation
 from mahavishnu_pools.wording import short
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class PoolConfig(Value):
     ``worker_type=None`` takes the first AI program that is installed where the workers start (qwen, claude, codex,
     gemini). ``nodes`` lists node names or node tags the pool may run on; None is any node, the spawning one first.
     ``replicas`` is the number of nodes that run a worker group of the pool at once. ``imports`` and ``celery_app`` name
-    modules of the user that the worker group loads. ``allowed_roots`` (None: those of the node) limits ``cwd``.
+    modules of the user that the worker group loads. ``isolation`` says how its tasks are kept from disturbing each
+    other in a directory (None: ``lock``, for prompts to AI programs). ``allowed_roots`` limits ``cwd`` (None: as the
+    node does).
     ``rate_limit`` is how many tasks it may start (``30/m``), ``budget`` what its AI tasks may spend before it pauses.
     ``endpoint`` is the server a pool delegates to (None: the one in the settings). ``kubernetes`` says where the Pods
     of a pool of that type run; its fields may also be given beside the others, or in ``extra_config``.
@@ -115,7 +118,7 @@ class PoolConfig(Value):
     replicas: int = Field(default=1, ge=1, le=100)
     failover: bool = False
     allowed_roots: tuple[str, ...] | None = None
-    isolation: Literal["none", "lock", "worktree"] | None = None
+    isolation: Isolation | None = None
     imports: tuple[str, ...] = ()
     celery_app: str | None = None
     endpoint: str | None = None
@@ -225,6 +228,7 @@ class PoolInfo(MappingValue):
     nodes: tuple[str, ...] = ()
     replicas: int = 1
     allowed_roots: tuple[str, ...] | None = None
+    isolation: Isolation | None = None
     imports: tuple[str, ...] = ()
     celery_app: str | None = None
     kubernetes: ClusterPlace | None = None

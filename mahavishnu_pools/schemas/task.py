@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import MappingValue, Value
 from mahavishnu_pools.schemas.routing import Routing
+from mahavishnu_pools.schemas.worktree import Isolation
 
 #: Seconds one attempt may run when nothing else is said.
 DEFAULT_TIMEOUT = 300.0
@@ -75,6 +76,7 @@ class TaskSpec(Value):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     approval: Literal["required"] | None = None
     approval_timeout: float | None = Field(default=None, gt=0, le=366 * 86400, allow_inf_nan=False)
+    isolation: Isolation | None = None
 
     @field_validator("task_type")
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.pool import DistributionStrategy, PoolSelector
 from mahavishnu_pools.schemas.task import TaskStatus
+from mahavishnu_pools.schemas.worktree import Isolation
 
 #: Seconds a call waits for an outcome; clients end theirs after a minute.
 WAIT_SECONDS = 50.0
@@ -114,6 +115,10 @@ class Work(Value):
     env: dict[str, str] | None = Field(default=None, description="Variables to add; secrets are refused here.")
     secrets: list[str] | None = Field(default=None, description="Names from the workers' secrets.env.")
     metadata: dict[str, JsonValue] | None = Field(default=None, description="Kept with the task.")
+    isolation: Isolation | None = Field(
+        default=None,
+        description="Share the directory (none), wait for it (lock), or get a git worktree; none: as the pool says.",
+    )
     approval: Literal["required"] | None = Field(
         default=None, description="required: it runs only when somebody has approved of it."
     )

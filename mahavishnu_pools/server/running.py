@@ -15,6 +15,7 @@ from mahavishnu_pools.mcp_serving import Service, serve, serve_stdio
 from mahavishnu_pools.mcp_tools import Page, Tool
 from mahavishnu_pools.server import texts
 from mahavishnu_pools.server.approval_tools import ApprovalTools
+from mahavishnu_pools.server.change_tools import ChangeTools
 from mahavishnu_pools.server.finding_tools import FindingTools
 from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
@@ -47,6 +48,7 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
         *KeepingTools(pools).tools(),
         *ScheduleTools(pools).tools(),
         *ApprovalTools(pools).tools(),
+        *ChangeTools(pools).tools(),
     )
 
 

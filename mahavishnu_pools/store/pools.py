@@ -129,6 +129,7 @@ class PoolRecord:
             cpu_percent=sum(cpu) if cpu else None,
             created_at=self.created,
         )
+            isolation=self.config.isolation,
 
 
 @dataclass(frozen=True, slots=True)

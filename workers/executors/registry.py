@@ -18,8 +18,9 @@ from mahavishnu_pools.task_types import Mode, TaskType
 from ..task_types.registry import TaskTypeRegistry, default_registry
 from .calls import call_handler
 from .interface import Refused, RunContext
+from .isolation import refuse_elsewhere, run_isolated
 from .python_call import PythonCall, run_python
-from .terminal import chosen_worker_type, run_prompt
+from .terminal import chosen_worker_type, is_for_ai, run_prompt
 from .workspace import Plan, open_workspace
 
 if TYPE_CHECKING:
@@ -65,14 +66,15 @@ def _perform(context: RunContext) -> Outcome:
     spec = context.spec
     registry: TaskTypeRegistry = context.services.get("task_types") or default_registry()
     task_type = registry.get(spec.task_type)
-    if DELEGATE in context.services:
-        return _perform_elsewhere(context, task_type)
-    if JOBS in context.services:
-        return _perform_in_cluster(context, task_type)
+    if DELEGATE in context.services or JOBS in context.services:
+        refuse_elsewhere(context)
+        return (_perform_elsewhere if DELEGATE in context.services else _perform_in_cluster)(context, task_type)
     if task_type is None:
-        return _perform_unregistered(context, registry)
+        return run_isolated(context, lambda there: _perform_unregistered(there, registry), ai=True)
     payload = task_types.parse_payload(task_type.payload, payload=task_types.payload_of(spec))
-    return _PERFORMERS[task_type.mode](context, task_type, payload)
+    perform = _PERFORMERS[task_type.mode]
+    ai = task_type.mode == "prompt" and is_for_ai(context)
+    return run_isolated(context, lambda there: perform(there, task_type, payload), ai=ai)
 
 
 def _perform_elsewhere(context: RunContext, task_type: TaskType | None) -> Outcome:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from mahavishnu_pools.worktrees.removing import remove_directory
 
 from .interface import Refused, RunContext
 
@@ -26,9 +25,9 @@ def working_directory(context: RunContext) -> Iterator[Path]:
     Raises:
         Refused: the directory does not exist or is outside the allowed roots; the message names them.
     """
-    given = _given(context)
+    given = given_directory(context)
     if given is not None:
-        yield _checked(given, roots=context.allowed_roots)
+        yield checked_directory(given, roots=context.allowed_roots)
         return
     fresh = Path(tempfile.mkdtemp(prefix="mahavishnu-task-"))
     try:
@@ -37,7 +36,17 @@ def working_directory(context: RunContext) -> Iterator[Path]:
         _remove(fresh, task_id=context.task_id)
 
 
-def _given(context: RunContext) -> Path | None:
+def has_own_directory(context: RunContext) -> bool:
+    """Tell whether this task runs in a fresh directory, which is removed afterwards."""
+    return given_directory(context) is None
+
+
+def given_directory(context: RunContext) -> Path | None:
+    """Return the directory a task names, else the worker's; None: it gets a fresh one.
+
+    Raises:
+        Refused: it cannot be a directory's name.
+    """
     if context.spec.cwd is None or _is_of_sender(context):
         return context.default_cwd
     if "\0" in context.spec.cwd or not context.spec.cwd:
@@ -57,7 +66,12 @@ def _is_of_sender(context: RunContext) -> bool:
     return bool(context.services.get(IN_PODS)) and given.is_absolute() and not inside
 
 
-def _checked(given: Path, *, roots: tuple[Path, ...]) -> Path:
+def checked_directory(given: Path, *, roots: tuple[Path, ...]) -> Path:
+    """Return a directory without links, if it is there and a task may run in it.
+
+    Raises:
+        Refused: it does not exist, is none, or is outside the allowed roots.
+    """
     try:
         real = given.resolve(strict=True)
     except (OSError, RuntimeError) as exc:
@@ -77,23 +91,8 @@ def is_inside(real: Path, roots: tuple[Path, ...]) -> bool:
     return any(real.is_relative_to(root.resolve()) for root in roots)
 
 
-def _make_writable(path: str | Path) -> None:
-    with contextlib.suppress(OSError):
-        os.chmod(path, stat.S_IRWXU)
-
-
 def _remove(directory: Path, *, task_id: str) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    if not directory.exists():
-        return
-    # A task may leave directories it made read-only, as package caches do; others may not be ours to remove.
-    _make_writable(directory)
-    for root, names, _ in os.walk(directory):
-        for name in names:
-            if not os.path.islink(os.path.join(root, name)):
-                _make_writable(os.path.join(root, name))
-    shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():
+    if not remove_directory(directory):
         logger.warning(
             "the directory of a task could not be removed", extra={"action": "remove_workdir", "task_id": task_id}
         )
