@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         default=(), description="What task type `python` may call: module:function or module:*."
     )
     worker_types_file: Path | None = Field(default=None, description="YAML with more worker types.")
+    worktree_author: str = Field(
+        default="Mahavishnu <mahavishnu@localhost>",
+        pattern=r"^[^<>\x00-\x1f]*[^<>\s\x00] <[^<>\s\x00]+>$",
+        description="Author of the commits that hold what tasks changed in their worktrees.",
+    )
 
     # tasks
     max_payload_bytes: int = Field(default=1024 * 1024, ge=1024, le=VALUE_BYTES)
@@ -126,11 +131,6 @@ class Settings(BaseSettings):
     max_log_bytes: int = Field(default=10 * 1024 * 1024, ge=4096, le=2 * VALUE_BYTES)
     result_expires: float = Field(default=86400.0, gt=0, le=3650 * DAY)
     dead_letter_expires: float = Field(
-    worktree_author: str = Field(
-        default="Mahavishnu <mahavishnu@localhost>",
-        pattern=r"^[^<>\x00-\x1f]*[^<>\s\x00] <[^<>\s\x00]+>$",
-        description="Author of the commits that hold what tasks changed in their worktrees.",
-    )
         default=30 * DAY,
         gt=0,
         le=3650 * DAY,

@@ -29,8 +29,8 @@ def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) 
         "batch_reader": batch_reader(store),
         "secrets_file": settings.data_dir / "secrets.env",
         "namespace": settings.namespace,
-        "approved": lambda task_id: store.run(read_gate(task_id)).decision == "approved",
         "worktrees": Place(settings.data_dir.absolute(), settings.worktree_author),
+        "approved": lambda task_id: store.run(read_gate(task_id)).decision == "approved",
         **_worker_types(settings),
     }
 

@@ -116,6 +116,7 @@ class PoolRecord:
             nodes=self.nodes,
             replicas=self.config.replicas,
             allowed_roots=self.config.allowed_roots,
+            isolation=self.config.isolation,
             imports=self.config.imports,
             celery_app=self.config.celery_app,
             kubernetes=self.config.cluster_place,
@@ -129,7 +130,6 @@ class PoolRecord:
             cpu_percent=sum(cpu) if cpu else None,
             created_at=self.created,
         )
-            isolation=self.config.isolation,
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,14 @@ def chosen_worker_type(context: RunContext) -> WorkerType | None:
     return worker_types.get_worker_type(name, known=known_worker_types(context)) if name else None
 
 
-def known_worker_types(context: RunContext) -> Mapping[str, WorkerType]:
-    """Return the worker types this worker knows."""
 def is_for_ai(context: RunContext) -> bool:
     """Tell whether a prompt goes to an AI program; without a worker type the first one that is installed takes it."""
     worker_type = chosen_worker_type(context)
     return worker_type is None or worker_type.ai
 
 
+def known_worker_types(context: RunContext) -> Mapping[str, WorkerType]:
+    """Return the worker types this worker knows."""
     known: Mapping[str, WorkerType] = context.services.get("worker_types", worker_types.BUILT_IN)
     return known
 
