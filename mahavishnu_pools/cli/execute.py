@@ -213,7 +213,7 @@ async def _outcome(manager: PoolManager, submitted: Submitted, *, request: Reque
     try:
         if request.follow:
             async for piece in manager.follow(submitted.task_id, wait_timeout=request.wait_timeout):
-                output.stream(piece.text, cut=piece.after_cut)
+                output.stream(piece)
         with bar("Running") if output.live else nullcontext() as advance:
             result = await manager.result(submitted.task_id, wait_timeout=request.wait_timeout)
             if advance is not None:

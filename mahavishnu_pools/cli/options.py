@@ -59,6 +59,13 @@ def tasks_options(command: Command) -> Command:
     return command
 
 
+def agent_log_options(command: Command) -> Command:
+    """Add how the log of an AI program is shown; the command gets ``raw`` and ``thinking``."""
+    for option in reversed(_AGENT_LOG_OPTIONS):
+        command = option(command)
+    return command
+
+
 def filter_options(command: Command) -> Command:
     """Add the options that narrow the pools a task may go to."""
     for option in reversed(_FILTER_OPTIONS):
@@ -141,6 +148,11 @@ _TASK_OPTIONS = (
         "--wait-timeout", type=Seconds(), metavar="SECONDS", help="Stop waiting after this; the task goes on."
     ),
     click.option("--no-wait", is_flag=True, help="Return the ids at once."),
+)
+
+_AGENT_LOG_OPTIONS = (
+    click.option("--raw", is_flag=True, help="Show an AI program's own lines, not what they tell."),
+    click.option("--thinking", is_flag=True, help="Show what an AI program thinks, too."),
 )
 
 _FILTER_OPTIONS = (

@@ -6,13 +6,19 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from mahavishnu_pools.cli.exit_codes import ExitCode, Failure
 from mahavishnu_pools.cli.formats.choice import FormatName, format_of
 from mahavishnu_pools.cli.formats.interface import Document
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.store.logs import LogPiece
+
+#: Stands in a task's log where output was left out.
+CUT = "\n… output cut …\n"
 
 
 class Output:
@@ -43,10 +49,21 @@ class Output:
         if self.for_people:
             click.echo(text, err=True)
 
-    def stream(self, text: str, *, cut: bool) -> None:
-        """Print a piece of a task's output to standard error as it comes; ``cut``: some is missing before it."""
+    def stream(self, piece: LogPiece, *, raw: bool = False, thinking: bool = False) -> str:
+        """Print a piece of a task's log to standard error as it comes, and return what was printed.
+
+        An AI program's events are a line each; when programs read the output, they are JSON and all that is printed.
+        With ``raw`` its own lines stand for them; ``thinking`` shows what it thought, too.
+        """
+        from mahavishnu_pools.agent_lines import event_lines, shown
+
         if self.for_people:
-            click.echo(("\n… output cut …\n" if cut else "") + text, err=True, nl=False)
+            text = shown(piece.stream, piece.text, raw=raw, thinking=thinking)
+            text = f"{CUT if piece.after_cut else ''}{text}"
+        else:
+            text = event_lines(piece.stream, piece.text, thinking=thinking)
+        click.echo(text, err=True, nl=False)
+        return text
 
 
 def tell(failure: Failure, *, as_json: bool) -> None:

@@ -132,11 +132,10 @@ async def _show(manager: PoolManager, submitted: Submitted, *, output: Output, r
     """Show the output of a command as it is; of a prompt the answer, and what it prints meanwhile on standard error."""
     shown = ""
     async for piece in manager.follow(submitted.task_id):
-        shown = f"{shown}{piece.text}"[-_REMEMBERED:]
         if raw and output.for_people:
             click.echo(piece.text, nl=False, err=piece.stream != "stdout")
         else:
-            output.stream(piece.text, cut=piece.after_cut)
+            shown = f"{shown}{output.stream(piece)}"[-_REMEMBERED:]
     result = await manager.task(submitted.task_id)
     if not output.for_people:
         output.show(task_documents.executed(result))

@@ -11,7 +11,7 @@ from mahavishnu_pools.cli import task_documents, task_lists
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
 from mahavishnu_pools.cli.following import follow_batch
-from mahavishnu_pools.cli.options import Seconds, format_option
+from mahavishnu_pools.cli.options import Seconds, agent_log_options, format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.session import Session
@@ -31,6 +31,7 @@ _REASON = "cancelled from the command line"
 @click.option("--batch", "batch_id", metavar="BATCH", help="All tasks of a batch.")
 @click.option("--follow", is_flag=True, help="Show its output while it runs, and wait for its outcome.")
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="With --follow: wait no longer than this.")
+@agent_log_options
 @format_option
 @click.pass_obj
 def task(
@@ -42,8 +43,12 @@ def task(
     follow: bool,
     wait_timeout: float | None,
     output: Output,
+    **view: bool,
 ) -> ExitCode:
-    """Show a task or a batch, or follow it to its end. With --follow the exit code is 1 when a task failed."""
+    """Show a task or a batch, or follow it to its end. With --follow the exit code is 1 when a task failed.
+
+    What an AI program does is shown as a line each, with --format json as JSON on standard error.
+    """
     if batch_id is not None and task_id is None:
         return _batch(session, batch_id, follow=follow, wait_timeout=wait_timeout, output=output)
     if task_id is None or batch_id is not None:
@@ -57,7 +62,7 @@ def task(
             pool = names.get(seen.pool_id or "", seen.pool_id)
             output.say(f"Task {task_id} is {seen.status.value} on pool {pool}. Ctrl-C leaves it running.")
             async for piece in manager.follow(task_id, wait_timeout=wait_timeout):
-                output.stream(piece.text, cut=piece.after_cut)
+                output.stream(piece, **view)
             seen = await manager.task(task_id)
         output.show(with_pool_names(task_documents.task_details(seen), names))
         return seen

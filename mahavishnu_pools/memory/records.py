@@ -18,6 +18,9 @@ MASK, CUT = "•••", "\n[…]\n"
 #: Bytes of the content that the task may take; its output has the rest.
 _TASK_BYTES = 6 * 1024
 
+#: Tools and files of an AI program that a record names, and characters of one.
+_NAMES_MOST, _NAME_MOST, _PATH_MOST = 50, 100, 300
+
 #: Values that are secret by their form, whoever wrote them: keys of known services, tokens, passwords in URLs.
 #: The parts of tokens are bounded and nothing is given back (``}+``), so that no output makes this search long.
 _SECRETS = re.compile(
@@ -70,7 +73,23 @@ def _metadata(fields: Mapping[str, str], outcome: Mapping[str, Any], finished: d
         "exit_code": outcome.get("exit_code"),
         "error": masked(_clean(error)) if isinstance(error, str) else None,
         "timestamp": finished.isoformat(),
+        **_of_agent(outcome.get("metadata")),
     }
+
+
+def _of_agent(metadata: Any) -> dict[str, JsonValue]:
+    """Return what an AI program did: names of its tools, files it wrote, cost in US dollars."""
+    told = metadata if isinstance(metadata, dict) else {}
+    tools, files, cost = told.get("tools"), told.get("files"), told.get("cost_usd")
+    found: dict[str, JsonValue] = {}
+    if isinstance(tools, dict) and tools:
+        found["tools"] = [masked(_clean(name))[:_NAME_MOST] for name in list(tools)[:_NAMES_MOST]]
+    if isinstance(files, list) and files:
+        paths = [path for path in files[:_NAMES_MOST] if isinstance(path, str)]
+        found["files"] = [masked(_clean(path))[:_PATH_MOST] for path in paths]
+    if isinstance(cost, (int, float)) and not isinstance(cost, bool):
+        found["cost_usd"] = cost
+    return found
 
 
 def _content(fields: Mapping[str, str], spec: Mapping[str, Any], outcome: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.agent_lines import shown
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_tools import Answer, Caller, Tool
 from mahavishnu_pools.memory.query import Filters
@@ -80,7 +81,7 @@ class FindingTools:
         text, cut = "", False
         async for piece in manager.task_log(given.task_id):
             cut = cut or piece.after_cut
-            text += piece.text
+            text += shown(piece.stream, piece.text)
             if len(text) > 2 * given.last:
                 text, cut = text[-given.last :], True
         cut, text = cut or len(text) > given.last, text[-given.last :]

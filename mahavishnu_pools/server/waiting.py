@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.agent_lines import shown
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_tools import Caller
 from mahavishnu_pools.schemas.task import TaskResult
@@ -130,6 +131,6 @@ class _Lines:
 
     async def read(self, manager: PoolManager, task_id: str) -> None:
         async for piece in manager.follow(task_id):
-            printed = [line for line in piece.text.splitlines() if line.strip()]
+            printed = [line for line in shown(piece.stream, piece.text).splitlines() if line.strip()]
             if printed:
                 self.last = printed[-1].strip()[:LINE_CHARACTERS]

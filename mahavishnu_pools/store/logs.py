@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
+from mahavishnu_pools.schemas.agent_event import AGENT, AgentEvent, read_events
 from mahavishnu_pools.store.calls import Argument, Call
 
 #: Pieces read in one call.
@@ -20,6 +21,7 @@ START = "0-0"
 class LogPiece:
     """A piece of a task's output. ``stream`` is stdout, stderr or system (a remark of ours); ``entry`` orders pieces.
 
+    Of AI programs whose lines are understood, those are in ``raw``, and what they tell in ``agent``: ``events``.
     ``after_cut`` is True for the first piece behind a place where output was left out.
     """
 
@@ -27,6 +29,11 @@ class LogPiece:
     stream: str
     text: str
     after_cut: bool = False
+
+    @property
+    def events(self) -> list[AgentEvent]:
+        """Return what an AI program did, empty for other output."""
+        return read_events(self.text) if self.stream == AGENT else []
 
 
 def write_log(task_id: str, pieces: Sequence[tuple[str, str]], *, ttl: float) -> Call[list[str]]:

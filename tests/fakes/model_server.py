@@ -13,10 +13,14 @@ from typing import Any
 
 @dataclass
 class FakeModel:
-    """What the server answers, and what it was asked; ``status`` other than 200 makes every request fail."""
+    """What the server answers, and what it was asked; ``status`` other than 200 makes every request fail.
+
+    With ``tool`` (its name, and what it is given) the model calls that first, and answers when it knows the result.
+    """
 
     answer: str = "the answer is 42"
     status: int = 200
+    tool: tuple[str, dict[str, Any]] | None = None
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     url: str = ""
 
@@ -24,19 +28,31 @@ class FakeModel:
         """Return all requests as one JSON text."""
         return json.dumps(self.requests)
 
-    def chunks(self, path: str) -> Iterator[tuple[str | None, dict[str, Any]]]:
-        """Yield the events (name and data) of a streamed answer."""
+    def tool_for(self, body: dict[str, Any]) -> tuple[str, str] | None:
+        """Return the tool to call (name, input as JSON) on a request that offers it and has no result of it yet."""
+        if self.tool is None:
+            return None
+        asked = json.dumps(body.get("messages", []))
+        offered = f'"{self.tool[0]}"' in json.dumps(body.get("tools", []))
+        known = '"tool_result"' in asked or '"role": "tool"' in asked
+        return (self.tool[0], json.dumps(self.tool[1])) if offered and not known else None
+
+    def chunks(self, path: str, body: dict[str, Any]) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        """Yield the events (name and data) of a streamed answer to a request."""
+        tool = self.tool_for(body)
         if path.endswith("/chat/completions"):
             base = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake"}
-            delta = {"role": "assistant", "content": self.answer}
+            delta: dict[str, Any] = {"role": "assistant", "content": self.answer}
+            if tool is not None:
+                function = {"name": tool[0], "arguments": tool[1]}
+                call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+                delta = {"role": "assistant", "content": None, "tool_calls": [call]}
             yield None, {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-            yield (
-                None,
-                {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": _OPENAI_USAGE},
-            )
+            ended = {"index": 0, "delta": {}, "finish_reason": "stop" if tool is None else "tool_calls"}
+            yield None, {**base, "choices": [ended], "usage": _OPENAI_USAGE}
             return
         message: dict[str, Any] = {
-            "id": "m1",
+            "id": f"m{len(self.requests)}",
             "type": "message",
             "role": "assistant",
             "model": "fake",
@@ -45,10 +61,16 @@ class FakeModel:
         }
         usage = {"input_tokens": 7, "output_tokens": 5}
         yield "message_start", {"message": {**message, "stop_sequence": None, "usage": usage}}
-        yield "content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}
-        yield "content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": self.answer}}
+        block: dict[str, Any] = {"type": "text", "text": ""}
+        delta = {"type": "text_delta", "text": self.answer}
+        if tool is not None:
+            block = {"type": "tool_use", "id": "toolu_1", "name": tool[0], "input": {}}
+            delta = {"type": "input_json_delta", "partial_json": tool[1]}
+        yield "content_block_start", {"index": 0, "content_block": block}
+        yield "content_block_delta", {"index": 0, "delta": delta}
         yield "content_block_stop", {"index": 0}
-        yield "message_delta", {"delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": usage}
+        reason = "end_turn" if tool is None else "tool_use"
+        yield "message_delta", {"delta": {"stop_reason": reason, "stop_sequence": None}, "usage": usage}
         yield "message_stop", {}
 
 
@@ -73,15 +95,15 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._send(self.model.status, "application/json", json.dumps({"type": "error", "error": error}))
         else:
-            self._send(200, "text/event-stream", self._stream(path))
+            self._send(200, "text/event-stream", self._stream(path, body))
 
     def do_GET(self) -> None:
         self._send(404, "application/json", "{}")
 
-    def _stream(self, path: str) -> str:
+    def _stream(self, path: str, body: dict[str, Any]) -> str:
         events = [
             (f"event: {name}\n" if name else "") + f"data: {json.dumps({'type': name, **data} if name else data)}\n\n"
-            for name, data in self.model.chunks(path)
+            for name, data in self.model.chunks(path, body)
         ]
         return "".join(events) + ("data: [DONE]\n\n" if path.endswith("/chat/completions") else "")
 
@@ -104,7 +126,7 @@ def serve_model() -> Iterator[FakeModel]:
     handler = type("Handler", (_Handler,), {"model": model})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     model.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield model

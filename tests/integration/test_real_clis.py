@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mahavishnu_pools.schemas.agent_event import AGENT, read_events
 from mahavishnu_pools.schemas.task import Outcome
 from tests.fakes.model_server import FakeModel, serve_model
 from tests.fakes.run_context import RecordingLog, left_running, make_context
@@ -97,6 +98,27 @@ def test_a_prompt_longer_than_an_argument_may_be_arrives(
 
     assert outcome.status == "completed"
     assert "the-very-end" in model.asked()
+
+
+def test_a_tool_the_model_calls_and_the_file_it_writes_are_in_the_record(
+    program: str, programs: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    tool = {"claude": "Write", "qwen": "write_file"}[program]
+    (tmp_path / "repo").mkdir()
+    model.tool = (tool, {"file_path": str(tmp_path / "repo" / "made.txt"), "content": "hello"})
+    context = _context(program, programs, model, tmp_path, cwd=str(tmp_path / "repo"))
+
+    outcome = execute(context)
+
+    assert (tmp_path / "repo" / "made.txt").read_text() == "hello"
+    assert outcome.metadata["tools"] == {tool: 1}
+    assert outcome.metadata["files"] == ["made.txt"]
+    assert outcome.metadata["tokens"] == {"input": 14, "output": 10}
+    assert outcome.metadata["turns"] == 2
+    assert isinstance(context.log, RecordingLog)
+    kinds = [event.kind for event in read_events(context.log.text(AGENT)) if event.kind != "usage"]
+    assert kinds == ["started", "tool_call", "tool_result", "file", "text", "finished"]
+    assert context.log.text("stdout") == ""
 
 
 def test_a_wrong_request_fails_and_is_not_worth_another_attempt(

@@ -22,7 +22,8 @@ _MAX_PIECES = 1024 * 1024
 #: Values of events nested deeper than this are left out.
 _DEEPEST = 30
 
-_API_ERROR = "[API Error:"
+#: How qwen begins an answer that is none: its own exit code and event say that all went well.
+API_ERROR = "[API Error:"
 
 _HOPELESS = re.compile(r"(?i)insufficient[_ ]quota|exceeded your current quota|credit balance|billing")
 _CAUSES: tuple[tuple[Retryable, re.Pattern[str]], ...] = (
@@ -69,9 +70,13 @@ class AnswerReader:
 
     def feed(self, line: str) -> None:
         """Take one line."""
-        event = _event(line)
+        event = read_event(line)
         if event is not None:
-            self.answer = self._step(self.answer, event)
+            self.take(event)
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take one event."""
+        self.answer = self._step(self.answer, event)
 
 
 def parse_answer(output: str, lines: Iterable[str]) -> Answer:
@@ -89,7 +94,8 @@ def cause_of(message: str) -> Retryable | None:
     return next((cause for cause, pattern in _CAUSES if pattern.search(message)), None)
 
 
-def _event(line: str) -> dict[str, Any] | None:
+def read_event(line: str) -> dict[str, Any] | None:
+    """Return the event in a line, None when there is none."""
     if not line.lstrip().startswith("{"):
         return None
     try:
@@ -131,7 +137,7 @@ def _claude_result(answer: Answer, event: dict[str, Any]) -> Answer:
     error: str | None = None
     if event.get("is_error") is True or str(event.get("subtype", "success")) != "success":
         error = _first_text(said, _message_of(event.get("error")), event.get("errors"), event.get("subtype"))
-    elif text.lstrip().startswith(_API_ERROR):
+    elif text.lstrip().startswith(API_ERROR):
         error = text.strip()
     status = event.get("api_error_status")
     if error is not None and isinstance(status, (int, str)):

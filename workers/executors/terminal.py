@@ -9,6 +9,8 @@ from mahavishnu_pools import worker_types
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.worker_types import WorkerType
 
+from .agent_log import AgentLog
+from .agent_record import UNDERSTOOD
 from .capture import cut_text
 from .cli_output import Answer, AnswerReader, cause_of
 from .container import boxed
@@ -76,8 +78,13 @@ def prompt_outcome(
     if worker_type.output == "text":
         return _text_outcome(workspace, run(Plan(argv, stdin=stdin)), worker_type=worker_type)
     reader = AnswerReader(worker_type.output)
-    finished = run(Plan(argv, stdin=stdin, on_line=reader.feed))
-    return _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
+    if worker_type.output not in UNDERSTOOD:
+        finished = run(Plan(argv, stdin=stdin, on_line=reader.feed))
+        return _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
+    log = AgentLog(reader, log=workspace.context.log, cwd=str(workspace.cwd))
+    finished = run(Plan(argv, stdin=stdin, on_line=log.feed, log_stdout=False))
+    outcome = _answer_outcome(workspace, finished, answer=reader.answer, worker_type=worker_type)
+    return outcome.model_copy(update={"metadata": {**outcome.metadata, **log.summary()}})
 
 
 def _text_outcome(workspace: Workspace, finished: Finished, *, worker_type: WorkerType) -> Outcome:

@@ -40,13 +40,16 @@ def told(outcome: Outcome, task_type: str, *, now: float) -> str:
 def usage_of(metadata: Mapping[str, Any]) -> dict[str, float]:
     """Return tokens (``input``, ``output``) and US dollars (``usd``) of a run; empty when its program told none.
 
-    claude and qwen report ``usage`` and ``total_cost_usd``, codex ``usage``, gemini ``stats``.
+    claude and qwen report ``usage`` and ``total_cost_usd``, codex ``usage``, gemini ``stats``. Of a run that was ended
+    before, ``tokens`` are what it had used until then.
     """
     reported = metadata.get("usage") or metadata.get("stats")
     tokens = reported if isinstance(reported, dict) else {}
+    counted = metadata.get("tokens")
+    so_far = counted if isinstance(counted, dict) and not tokens else {}
     numbers = {
-        "input": sum(_number(tokens.get(name)) for name in _INPUT),
-        "output": _number(tokens.get("output_tokens")),
+        "input": sum(_number(tokens.get(name)) for name in _INPUT) + _number(so_far.get("input")),
+        "output": _number(tokens.get("output_tokens")) + _number(so_far.get("output")),
         "usd": _number(metadata.get("total_cost_usd")),
     }
     return {name: number for name, number in numbers.items() if number}

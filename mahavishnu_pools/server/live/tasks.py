@@ -18,6 +18,9 @@ ASKED, RESULT = 20_000, 100_000
 #: What is told of a specification beside what was asked, when it was given.
 _OPTIONS = ("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "cwd", "idempotency_key")
 
+#: What is told of an AI program's run.
+_AGENT = ("model", "turns", "tokens", "cost_usd", "tools", "files")
+
 
 def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mapping[str, Any]) -> TaskView:
     """Return a task's page; ``spec`` is its specification as JSON, ``about`` what all views say."""
@@ -42,6 +45,7 @@ def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mappin
         error=found.error,
         batch_id=found.batch_id,
         options=options,
+        agent={name: found.metadata[name] for name in _AGENT if name in found.metadata},
         asked=None if asked is None else asked[:ASKED],
         asked_cut=asked is not None and len(asked) > ASKED,
         result=None if result is None else result[:RESULT],

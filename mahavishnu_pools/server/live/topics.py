@@ -7,11 +7,13 @@ import json
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.agent_lines import shown
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.server.live.changes import changes
 from mahavishnu_pools.server.live.reading import Reader
@@ -153,6 +155,8 @@ class TaskTopic(View):
                 self._after = some[-1].entry
             if len(some) < READ_MOST:
                 break
+        told = [replace(piece, text=shown(piece.stream, piece.text)) for piece in pieces]
+        pieces = [piece for piece in told if piece.text or piece.after_cut]
         self._keep(pieces)
         return frames + _log_frames(pieces)
 

@@ -114,6 +114,7 @@ class TaskView(Value):
     """One task. ``asked`` is its prompt, or its payload as JSON; ``result`` its output, or its value as JSON.
 
     Both are cut when they are long (``asked_cut``, ``result_cut``). ``pool`` is the name, None when it is gone.
+    ``agent`` is what an AI program did: ``model``, ``turns``, ``tokens``, ``cost_usd``, ``tools`` and ``files``.
     """
 
     at: float
@@ -136,6 +137,7 @@ class TaskView(Value):
     error: str | None
     batch_id: str | None
     options: dict[str, JsonValue]
+    agent: dict[str, JsonValue]
     asked: str | None
     asked_cut: bool
     result: str | None

@@ -535,6 +535,8 @@ local function shortened(text)
   for name, most in pairs({ output = OUTBOX_TEXT, error = 4096 }) do
     if type(value[name]) == 'string' then kept[name] = string.sub(value[name], 1, most) end
   end
+  local told = value.metadata
+  if type(told) == 'table' then kept.metadata = { tools = told.tools, files = told.files, cost_usd = told.cost_usd } end
   return cjson.encode(kept)
 end
 
