@@ -21,8 +21,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-# A PYTHONPATH or PYTHONHOME of the user's other projects has no business in this environment.
-unexport PYTHONPATH PYTHONHOME
+# A PYTHONPATH or PYTHONHOME of the user's other projects has no business in this environment. Without compiled files
+# each of the many processes that tests start would compile every module again.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := run
 .PHONY: run test test-slow test-peers test-kubernetes chaos lint bench bench-peers

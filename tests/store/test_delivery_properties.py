@@ -106,24 +106,23 @@ class Delivery(Truth):
 
     def _state(self) -> dict[str, Any]:
         """Return every key that matters with its content."""
-        world, found = self.world, {}
-        for key in sorted(world.redis.scan_iter(world.store.prefix + "*", count=1000)):
-            if ":bell:" not in key:
-                found[key] = self._content(key)
-        return found
-
-    def _content(self, key: str) -> Any:
+        world = self.world
+        found = [key for key in world.redis.scan_iter(world.store.prefix + "*", count=1000) if ":bell:" not in key]
+        types, contents = world.redis.pipeline(), world.redis.pipeline()
         # DUMP would show the order of a hash's fields too, which means nothing.
-        redis = self.world.redis
         readers: dict[str, Callable[[str], Any]] = {
-            "hash": redis.hgetall,
-            "set": redis.smembers,
-            "zset": lambda name: redis.zrange(name, 0, -1, withscores=True),
-            "list": lambda name: redis.lrange(name, 0, -1),
-            "string": redis.get,
-            "stream": redis.xrange,
+            "hash": contents.hgetall,
+            "set": contents.smembers,
+            "zset": lambda name: contents.zrange(name, 0, -1, withscores=True),
+            "list": lambda name: contents.lrange(name, 0, -1),
+            "string": contents.get,
+            "stream": contents.xrange,
         }
-        return readers[redis.type(key)](key)
+        for key in found:
+            types.type(key)
+        for key, kind in zip(found, types.execute(), strict=True):
+            readers[kind](key)
+        return dict(zip(found, contents.execute(), strict=True))
 
     @initialize()
     def make_pools(self) -> None:

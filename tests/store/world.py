@@ -139,17 +139,17 @@ class World:
 
     def places(self, pool_ids: Sequence[str], lease_ids: Sequence[str] = ()) -> Counter[str]:
         """Return how often each task's message is anywhere: in a queue, waiting to be due or alone, or claimed."""
-        found: Counter[str] = Counter()
+        queued, apart = self.redis.pipeline(), self.redis.pipeline()
         for pool_id in pool_ids:
             queue = self.key("queue", pool_id)
             for bucket in range(10):
-                name = queue + (names.PRIORITY_SEPARATOR + str(bucket) if bucket else "")
-                found.update(json.loads(text)["headers"]["id"] for text in self.redis.lrange(name, 0, -1))
-            apart = self.redis.zrange(self.key("delayed", pool_id), 0, -1)
-            apart += self.redis.lrange(self.key("suspects", pool_id), 0, -1)
-            found.update(member.split("\n", 1)[0] for member in apart)
+                queued.lrange(queue + (names.PRIORITY_SEPARATOR + str(bucket) if bucket else ""), 0, -1)
+            apart.zrange(self.key("delayed", pool_id), 0, -1)
+            apart.lrange(self.key("suspects", pool_id), 0, -1)
         for lease in lease_ids:
-            found.update(value.split("\n", 1)[0] for value in self.redis.hvals(self.key("claims", lease)))
+            apart.hvals(self.key("claims", lease))
+        found = Counter(json.loads(text)["headers"]["id"] for texts in queued.execute() for text in texts)
+        found.update(member.split("\n", 1)[0] for members in apart.execute() for member in members)
         return found
 
     def loads(self) -> dict[str, float]:

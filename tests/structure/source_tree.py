@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,21 +38,23 @@ class Module:
                 yield node
 
 
-def tracked_files() -> list[str]:
+@functools.cache
+def tracked_files() -> tuple[str, ...]:
     """Return the paths of all regular files in git, relative to the root; empty outside a git checkout."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     paths = [path for path in listed.split("\0") if path]
-    return [path for path in paths if (ROOT / path).is_file() and not (ROOT / path).is_symlink()]
+    return tuple(path for path in paths if (ROOT / path).is_file() and not (ROOT / path).is_symlink())
 
 
-def modules() -> list[Module]:
-    """Return all Python modules in git."""
+@functools.cache
+def modules(*places: str) -> tuple[Module, ...]:
+    """Return the Python modules in git whose paths begin with one of the places, all without any."""
     found = []
     for path in tracked_files():
-        if path.endswith(".py"):
+        if path.endswith(".py") and path.startswith(places or ""):
             text = (ROOT / path).read_text(encoding="utf-8")
             found.append(Module(path=path, text=text, tree=ast.parse(text, filename=path)))
-    return found
+    return tuple(found)
 
 
 def length(node: ast.stmt) -> int:

@@ -26,14 +26,14 @@ MACHINE_PATHS = re.compile(r"(?<![\w.\-/])/(?:" + "|".join(["work", "root", "far
 
 
 @pytest.fixture(scope="module")
-def all_modules() -> list[Module]:
+def all_modules() -> tuple[Module, ...]:
     found = modules()
     if not found:
         pytest.skip("not a git checkout: nothing says which files belong to the project")
     return found
 
 
-def test_modules_are_short(all_modules: list[Module]) -> None:
+def test_modules_are_short(all_modules: tuple[Module, ...]) -> None:
     def limit(module: Module) -> int:
         return TEST_MODULE_LINES if module.is_test else MODULE_LINES
 
@@ -42,13 +42,13 @@ def test_modules_are_short(all_modules: list[Module]) -> None:
     assert [f"{m.path}: {sizes[m.path]} lines" for m in all_modules if sizes[m.path] > limit(m)] == []
 
 
-def test_every_exception_is_still_needed(all_modules: list[Module]) -> None:
+def test_every_exception_is_still_needed(all_modules: tuple[Module, ...]) -> None:
     long_classes = {node.name for module in all_modules for node in module.classes() if length(node) > CLASS_LINES}
 
     assert set(LONGER_CLASSES) <= long_classes
 
 
-def test_functions_are_short(all_modules: list[Module]) -> None:
+def test_functions_are_short(all_modules: tuple[Module, ...]) -> None:
     too_long = [
         f"{module.path}:{node.lineno}: {node.name} has {length(node)} lines"
         for module in all_modules
@@ -59,7 +59,7 @@ def test_functions_are_short(all_modules: list[Module]) -> None:
     assert too_long == []
 
 
-def test_classes_are_short(all_modules: list[Module]) -> None:
+def test_classes_are_short(all_modules: tuple[Module, ...]) -> None:
     too_long = [
         f"{module.path}:{node.lineno}: {node.name} has {length(node)} lines"
         for module in all_modules
@@ -70,7 +70,7 @@ def test_classes_are_short(all_modules: list[Module]) -> None:
     assert too_long == []
 
 
-def test_no_error_is_swallowed(all_modules: list[Module]) -> None:
+def test_no_error_is_swallowed(all_modules: tuple[Module, ...]) -> None:
     swallowed = [
         f"{module.path}:{node.lineno}"
         for module in all_modules
@@ -81,7 +81,7 @@ def test_no_error_is_swallowed(all_modules: list[Module]) -> None:
     assert swallowed == [], "name the error and use contextlib.suppress, or handle it"
 
 
-def test_nothing_is_left_unwritten(all_modules: list[Module]) -> None:
+def test_nothing_is_left_unwritten(all_modules: tuple[Module, ...]) -> None:
     unwritten = [
         f"{module.path}:{node.lineno}"
         for module in all_modules
@@ -92,19 +92,19 @@ def test_nothing_is_left_unwritten(all_modules: list[Module]) -> None:
     assert unwritten == []
 
 
-def test_modules_are_named_for_their_duty(all_modules: list[Module]) -> None:
+def test_modules_are_named_for_their_duty(all_modules: tuple[Module, ...]) -> None:
     banned = [module.path for module in all_modules if BANNED_NAMES & {*re.split(r"[/.]", module.path)}]
 
     assert banned == []
 
 
-def test_every_module_says_what_it_is_for(all_modules: list[Module]) -> None:
+def test_every_module_says_what_it_is_for(all_modules: tuple[Module, ...]) -> None:
     silent = [module.path for module in all_modules if not ast.get_docstring(module.tree)]
 
     assert silent == []
 
 
-def test_every_module_postpones_its_annotations(all_modules: list[Module]) -> None:
+def test_every_module_postpones_its_annotations(all_modules: tuple[Module, ...]) -> None:
     missing = [
         module.path
         for module in all_modules
@@ -114,7 +114,7 @@ def test_every_module_postpones_its_annotations(all_modules: list[Module]) -> No
     assert missing == []
 
 
-def test_tests_wait_for_conditions_and_never_for_time(all_modules: list[Module]) -> None:
+def test_tests_wait_for_conditions_and_never_for_time(all_modules: tuple[Module, ...]) -> None:
     sleeping = [
         f"{module.path}:{call.lineno}"
         for module in all_modules
@@ -129,11 +129,11 @@ def test_tests_wait_for_conditions_and_never_for_time(all_modules: list[Module])
     assert sleeping == [], "use tests.waiting.eventually"
 
 
-def test_no_file_is_huge(all_modules: list[Module]) -> None:
+def test_no_file_is_huge(all_modules: tuple[Module, ...]) -> None:
     assert [path for path in tracked_files() if (ROOT / path).stat().st_size > FILE_BYTES] == []
 
 
-def test_no_file_names_a_place_on_one_machine(all_modules: list[Module]) -> None:
+def test_no_file_names_a_place_on_one_machine(all_modules: tuple[Module, ...]) -> None:
     found = [
         f"{path}:{number}: {line.strip()[:80]}"
         for path in tracked_files()

@@ -17,8 +17,8 @@ NAMES_ONLY = {"workers/executors/container_argv.py"}
 READERS_OF_CODE = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 
 
-def source() -> list[Module]:
-    return [module for module in modules() if module.path.startswith(("mahavishnu_pools/", "workers/"))]
+def source() -> tuple[Module, ...]:
+    return modules("mahavishnu_pools/", "workers/")
 
 
 def test_dataclasses_do_not_show_what_may_be_secret() -> None:

@@ -234,6 +234,7 @@ async def test_the_manager_chooses_pools_by_load_turn_and_health(manager: PoolMa
     assert (await manager.route_task("x"))[0] == "a"
     with pytest.raises(errors.UnknownChoice, match="selector"):
         await manager.route_task("x", selector="best")
+    runner.go.set()
 
 
 async def test_pools_are_created_listed_and_deleted(manager: PoolManager) -> None:

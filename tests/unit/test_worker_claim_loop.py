@@ -173,7 +173,7 @@ def test_only_the_first_end_of_a_claim_counts(world: World, make: Make) -> None:
 
 
 def test_ends_and_claims_whose_replies_were_lost_are_repeated_without_a_second_effect(
-    world: World, make: Make, make_proxy: type[Proxy]
+    world: World, make_proxy: type[Proxy], make: Make
 ) -> None:
     """Point 1."""
     address, _, port = world.store.url.rpartition("/")[0].rpartition(":")
