@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from mahavishnu_pools import errors
 from mahavishnu_pools.refusals import invalid_field
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.batch_payloads import JUDGE, JUDGE_CALL, JudgeCallPayload, JudgePayload
+from mahavishnu_pools.schemas.batch_payloads import ReducePayload as ReducePayload
 from mahavishnu_pools.schemas.container import ContainerPayload
 from mahavishnu_pools.schemas.task import TaskResult, TaskSpec
 
@@ -200,13 +202,6 @@ class AnalyzePayload(Value):
         return self
 
 
-class ReducePayload(Value):
-    """The batch whose results are reduced, and the name of the reducer."""
-
-    batch_id: str = Field(min_length=1)
-    reducer: str = Field(default="concat", min_length=1, max_length=100)
-
-
 #: Payload models of the task types that exist without any configuration.
 BUILT_IN: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
@@ -217,6 +212,8 @@ BUILT_IN: Mapping[str, type[BaseModel]] = MappingProxyType(
         "http": HttpPayload,
         "analyze": AnalyzePayload,
         "reduce": ReducePayload,
+        JUDGE: JudgePayload,
+        JUDGE_CALL: JudgeCallPayload,
     }
 )
 

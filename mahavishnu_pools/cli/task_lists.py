@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mahavishnu_pools.cli.contest_documents import contest_rows
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.task_documents import distributed
 
@@ -62,6 +63,7 @@ def batch_details(batch: TaskBatch, tasks: Sequence[TaskBrief]) -> Document:
             ("Successful", batch.successful),
             ("Failed", batch.failed),
             ("Open", batch.total - batch.successful - batch.failed),
+            *(contest_rows(batch.contest) if batch.contest else ()),
         ),
     )
     table = Table("Tasks", _COLUMNS, tuple(_row(task) for task in tasks))

@@ -9,6 +9,7 @@ from mahavishnu_pools.manager.batch_verbs import BatchVerbs
 from mahavishnu_pools.manager.cancel_verbs import CancelVerbs
 from mahavishnu_pools.manager.change_verbs import ChangeVerbs
 from mahavishnu_pools.manager.check_verbs import CheckVerbs
+from mahavishnu_pools.manager.contest_verbs import ContestVerbs
 from mahavishnu_pools.manager.dead_verbs import DeadVerbs
 from mahavishnu_pools.manager.event_verbs import EventVerbs
 from mahavishnu_pools.manager.limit_verbs import LimitVerbs
@@ -29,6 +30,7 @@ class PoolManager(
     ReportVerbs,
     MemoryVerbs,
     BatchVerbs,
+    ContestVerbs,
     CancelVerbs,
     ChangeVerbs,
     CheckVerbs,

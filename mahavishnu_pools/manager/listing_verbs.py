@@ -91,8 +91,15 @@ class ListingVerbs(TaskVerbs):
         found = await (await self._connected()).store.run(read_batch(batch_id))
         if found is None:
             raise errors.BatchNotFound.of(batch_id)
-        counts = {"total": found.total, "successful": found.successful, "failed": found.failed}
-        return TaskBatch(batch_id=batch_id, reducer_id=found.follower, task_ids=found.task_ids, **counts)
+        return TaskBatch(
+            batch_id=batch_id,
+            total=found.total,
+            successful=found.successful,
+            failed=found.failed,
+            reducer_id=found.follower,
+            task_ids=found.task_ids,
+            contest=found.contest,
+        )
 
     async def _briefs(self, task_ids: list[str]) -> list[TaskBrief]:
         store = (await self._connected()).store

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mahavishnu_pools import task_types, worker_types
 from mahavishnu_pools.routing.distribution import REDUCERS
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.batch_payloads import JUDGE
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
 
@@ -157,7 +158,7 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
         known = pool.celery_tasks is None or need.task_type in pool.celery_tasks
         return None if known else f"it has not loaded the Celery task {need.task_type!r} (see celery_app and imports)"
     nodes = view.nodes_of(pool)
-    if need.task_type == "prompt":
+    if need.task_type in ("prompt", JUDGE):
         return _cannot_prompt(pool, need, nodes)
     if need.task_type == "container" and not _runs_containers(nodes):
         install = worker_types.BUILT_IN[worker_types.CONTAINER].install

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from mahavishnu_pools.schemas.base import MappingValue
+from mahavishnu_pools.schemas.contest import Contest
 
 
 class TaskBatch(MappingValue):
-    """The counts of a batch, its tasks in input order, and the task that reduces them (None: none does)."""
+    """The counts of a batch, its tasks in input order, and the task that reduces or judges them (None: none does).
+
+    ``contest`` tells of one that is a race, a quorum or a best of n how it is decided, and how it was.
+    """
 
     batch_id: str
     total: int
@@ -14,6 +18,7 @@ class TaskBatch(MappingValue):
     failed: int
     reducer_id: str | None = None
     task_ids: tuple[str, ...]
+    contest: Contest | None = None
 
     @property
     def done(self) -> bool:

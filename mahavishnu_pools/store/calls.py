@@ -52,6 +52,9 @@ class OutboxLimits:
     seconds: float = 7 * 86400.0
 
 
+#: Lua files that are no scripts: what scripts use of them stands before them, in this order.
+LIBRARIES = ("prelude", "contests")
+
 #: What is in force unless somebody says otherwise.
 OUTBOX = OutboxLimits()
 
@@ -59,7 +62,7 @@ OUTBOX = OutboxLimits()
 def script(
     name: str, *, dead_letter_expires: float = DEAD_LETTER_EXPIRES, outbox: OutboxLimits | None = OUTBOX
 ) -> Script:
-    """Return a script with what it uses of the key functions and the prelude before it.
+    """Return a script with what it uses of the key functions and the libraries before it.
 
     Dead letters it writes are kept so long (s); outcomes it writes are noted for the memory, unless ``outbox`` is None.
     """
@@ -76,7 +79,7 @@ def _script(name: str, dead_ttl: int, outbox: OutboxLimits | None) -> Script:
 
 @cache
 def _library() -> tuple[Definition, ...]:
-    return definitions(keys.lua_functions() + _lua("prelude"))
+    return definitions(keys.lua_functions() + "".join(_lua(name) for name in LIBRARIES))
 
 
 def _lua(name: str) -> str:

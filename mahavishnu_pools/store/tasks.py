@@ -10,6 +10,7 @@ from typing import Any
 
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.approval import Approval
+from mahavishnu_pools.schemas.contest import Contest
 from mahavishnu_pools.schemas.routing import Choice as Choice
 from mahavishnu_pools.schemas.routing import Routing
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
@@ -214,13 +215,14 @@ def read_specs(task_ids: Sequence[str]) -> Call[list[str | None]]:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The counts of a batch and its task ids in input order."""
+    """The counts of a batch, its task ids in input order, and what kind of contest it is (None: it is none)."""
 
     total: int
     successful: int
     failed: int
     follower: str | None
     task_ids: tuple[str, ...]
+    contest: Contest | None = None
 
 
 def read_batch(batch: str, *, first: int = 0, last: int = -1) -> Call[Batch | None]:
@@ -232,7 +234,7 @@ def read_batch(batch: str, *, first: int = 0, last: int = -1) -> Call[Batch | No
             return None
         counts = (int(h.get(name, 0)) for name in ("total", "successful", "failed"))
         total, successful, failed = counts
-        return Batch(total, successful, failed, h.get("follower"), tuple(reply[1]))
+        return Batch(total, successful, failed, h.get("follower"), tuple(reply[1]), Contest.of_batch(h))
 
     return Call("batch_read", (batch, first, last), parse)
 

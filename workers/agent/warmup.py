@@ -9,7 +9,7 @@ import logging
 import threading
 from importlib import resources
 
-from mahavishnu_pools.store.calls import script
+from mahavishnu_pools.store.calls import LIBRARIES, script
 
 from .group_process import load_function
 
@@ -80,5 +80,5 @@ def _read_scripts() -> None:
     """Have every script of the store read and kept, as each process does at its first use."""
     for file in resources.files("mahavishnu_pools.store").joinpath("lua").iterdir():
         name, dot, _ = file.name.partition(".lua")
-        if dot and name != "prelude":
+        if dot and name not in LIBRARIES:
             script(name)

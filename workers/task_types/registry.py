@@ -13,11 +13,11 @@ from typing import Any
 from mahavishnu_pools import errors
 from mahavishnu_pools.task_types import ENTRY_POINT_GROUP, TaskType
 
-from . import analyze, container, http, prompt, python, reduce, shell
+from . import analyze, container, http, judge, prompt, python, reduce, shell
 
 logger = logging.getLogger(__name__)
 
-_BUILT_IN_MODULES = (prompt, shell, container, python, http, analyze, reduce)
+_BUILT_IN_MODULES = (prompt, shell, container, python, http, analyze, reduce, judge)
 
 
 class TaskTypeRegistry:

@@ -24,12 +24,6 @@ local function end_waiting(id, h)
   left[pool].buckets[h[4] or '0'] = true
 end
 
-local function end_running(id, pool, claim)
-  call('HSET', k_task(id), 'cancel', reason)
-  call('SADD', k_cancels(string.match(claim, '^(.*):%d+$')), id)
-  ring(pool)
-end
-
 for i = 4, #ARGV do
   local id = ARGV[i]
   local h = call('HMGET', k_task(id), 'status', 'pool', 'claim', 'bucket', 'follows')
@@ -38,7 +32,7 @@ for i = 4, #ARGV do
   elseif STAT[h[1]] then
     reply[#reply + 1] = h[1]
   elseif h[1] == 'running' and h[3] then
-    end_running(id, h[2], h[3])
+    end_running(id, h[2], h[3], reason)
     reply[#reply + 1] = 'asked'
   else
     end_waiting(id, h)

@@ -467,14 +467,18 @@ end
 
 local settle
 
+-- Defined in contests.lua.
+local contests
+
 -- Puts the task that follows a batch on a queue: of a candidate, else of the fallback, else of any pool that is active.
 local function start_follower(key, now, ttl)
   local follower = cjson.decode(call('HGET', key, 'then'))
   call('HDEL', key, 'then')
   call('HDEL', k_task(follower.id), 'follows')
+  local unjudged = follower.judges and tonumber(call('HGET', key, 'successful')) == 0
   local pool = indexed(set_of(follower.candidates), false) or takes(follower.fallback) and follower.fallback or indexed(nil, false)
-  if not pool then
-    local text = 'No pool was left to run it.'
+  if unjudged or not pool then
+    local text = unjudged and 'No candidate has an answer to judge.' or 'No pool was left to run it.'
     local meta = cjson.encode({ status = 'FAILURE', task_id = follower.id, traceback = cjson.null,
       result = { exc_type = 'TaskFailed', exc_message = { text }, exc_module = 'mahavishnu_pools.errors' } })
     local outcome = cjson.encode({ status = 'failed', error = text })
@@ -487,22 +491,24 @@ local function start_follower(key, now, ttl)
 end
 
 -- However long it takes: a batch is kept until all have their outcomes, and for the lifetime of results from then on.
--- What follows it starts when it has all its tasks and all their outcomes.
+-- What follows it starts when it has all its tasks and all their outcomes. Returns whether it is a contest.
 local function batch_end(batch, now, ttl)
   local key = k_batch(batch)
-  local h = call('HMGET', key, 'total', 'successful', 'failed', 'then', 'sealed')
+  local h = call('HMGET', key, 'total', 'successful', 'failed', 'then', 'sealed', 'contest')
   local over = tonumber(h[2]) + tonumber(h[3]) >= tonumber(h[1])
   for _, one in ipairs({ key, k_batch_tasks(batch) }) do
     if over then call('PEXPIRE', one, ttl) else call('PERSIST', one) end
   end
   if h[4] and h[5] and over then start_follower(key, now, ttl) end
+  return h[6]
 end
 
 -- Batch bookkeeping when a member has its outcome.
-local function batch_step(batch, ok, now, ttl)
+local function batch_step(batch, id, o, now, ttl)
+  local ok = o.status == 'completed'
   if call('EXISTS', k_batch(batch)) == 0 then return end
   call('HINCRBY', k_batch(batch), ok and 'successful' or 'failed', 1)
-  batch_end(batch, now, ttl)
+  if batch_end(batch, now, ttl) then contests(ttl, now).step(batch, id, ok and o.meta or nil) end
 end
 
 local STAT = { completed = 'n_completed', failed = 'n_failed', timeout = 'n_timeout', cancelled = 'n_cancelled', dead = 'n_dead', refused = 'n_refused' }
@@ -602,6 +608,7 @@ end
 -- What it adds up goes into the tally t, which the caller writes; without one it is written here.
 function settle(id, pool, o, now, t)
   local key, ttl, sum, h = k_task(id), math.max(1, math.floor(tonumber(o.ttl))), t or tally(), o.record or ending_of(id)
+  if h[2] and o.status == 'cancelled' then o = contests(ttl, now).lost(h[2], id, o) end
   local record = { 'status', o.status, 'finished', stamp(now) }
   if o.by then record[5], record[6] = 'finished_by', o.by end
   if o.status ~= 'completed' or o.meta == '' then
@@ -642,8 +649,9 @@ function settle(id, pool, o, now, t)
       tell('task_completed', pool, { task_id = id, task_type = h[5], status = o.status, worker_id = worker, duration = about.duration }, now)
     end
   end
-  if h[2] then batch_step(h[2], o.status == 'completed', now, ttl) end
-  for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, o.status == 'completed', now, ttl) end
+  if h[2] then batch_step(h[2], id, o, now, ttl) end
+  for batch in string.gmatch(h[6] or '', '%S+') do batch_step(batch, id, o, now, ttl) end
+  if h[13] then end_parent(id, o.status) end
   if not t then written(sum) end
 end
 

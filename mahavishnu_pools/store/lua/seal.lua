@@ -15,15 +15,7 @@ if ARGV[3] ~= '' then
     batch_end(batch, now, math.max(1, tonumber(ARGV[5])))
     return twin
   end
-  local record = { 'status', 'queued', 'pool', f.fallback, 'type', f.type, 'created', stamp(now), 'bucket', f.bucket, 'attempts', '0', 'spec', f.spec,
-    'follows', batch }
-  if ARGV[4] ~= '' then record[#record + 1] = 'client'; record[#record + 1] = ARGV[4] end
-  if f.idem then
-    record[#record + 1] = 'idem'; record[#record + 1] = f.idem
-    call('SET', k_idem(f.idem), f.id)
-  end
-  call('HSET', k_task(f.id), unpack(record))
-  call('HSET', key, 'then', ARGV[3], 'follower', f.id)
+  follow_batch(batch, ARGV[3], f, ARGV[4] ~= '' and ARGV[4] or nil, now)
 end
 -- The last outcome may have come before the seal.
 batch_end(batch, now, math.max(1, tonumber(ARGV[5])))

@@ -10,6 +10,9 @@ local reply, touched = { 'ok' }, {}
 local routed = {}
 if o.batch and call('EXISTS', k_batch(o.batch)) == 0 then
   call('HSET', k_batch(o.batch), 'total', 0, 'successful', 0, 'failed', 0, 'created', stamp(now))
+  if o.contest then open_contest(o, now) end
+elseif o.contest then
+  return known_contest(o.batch)
 end
 
 -- A task that was known by its key is a member too: one that has ended counts at once, one that has not `also` tells this batch.

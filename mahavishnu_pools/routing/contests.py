@@ -1,0 +1,134 @@
+"""What a contest is made of: candidates from tasks, worker types and pools, and the task that judges. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.batch_payloads import JUDGE, JUDGE_CALL
+from mahavishnu_pools.schemas.contest import ContestKind
+from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.task_types import REDUCER_PREFIX
+
+if TYPE_CHECKING:
+    from mahavishnu_pools.store.pools import PoolRecord
+
+#: Candidates that a contest may have: all are submitted by one call.
+CANDIDATES_MOST = 32
+
+#: Task types that a judge may be given as, beside reducers.
+_JUDGES = {"prompt": JUDGE, "python": JUDGE_CALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A task of a contest, and the pool (id or name) it was given, None: one is chosen."""
+
+    spec: TaskSpec
+    pool: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How candidates are made of tasks, and how one of them wins."""
+
+    kind: ContestKind
+    needed: int | None = None
+    agree: bool = False
+    judge: TaskSpec | None = None
+    pools: tuple[str, ...] = ()
+    worker_types: tuple[str, ...] = ()
+    copies: int = 1
+
+
+def rules_key(tasks: Sequence[TaskSpec]) -> str | None:
+    """Return the idempotency key of a contest: the one its tasks have.
+
+    Raises:
+        InvalidField: they have several.
+    """
+    keys = {task.idempotency_key for task in tasks}
+    if len(keys) > 1:
+        raise errors.InvalidField.of("idempotency_key", "differs between the tasks", "Give all of them the same.")
+    return next(iter(keys), None)
+
+
+def batch_of(key: str | None) -> str:
+    """Return the id of a contest's batch: a new one, or always the same for a key."""
+    if key is None:
+        return names.new_batch_id()
+    return names.BATCH_ID_PREFIX + hashlib.sha256(f"contest {key}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
+    """Return a candidate for each task with each worker type on each pool, so often as copies are wanted.
+
+    Raises:
+        InvalidField: they are fewer than two or too many, or as many as are needed cannot succeed.
+    """
+    if rules.copies < 1:
+        raise errors.InvalidField.of("copies", f"is {rules.copies}", "Give a whole number from 1 on.")
+    found = [
+        Candidate(_own(task, worker_type), pool)
+        for task in tasks
+        for worker_type in rules.worker_types or (None,)
+        for pool in rules.pools or (None,)
+        for _ in range(min(rules.copies, CANDIDATES_MOST + 1))
+    ]
+    if not 2 <= len(found) <= CANDIDATES_MOST:
+        ways = "Give several prompts, pools or worker types, or copies."
+        number = "only 1 candidate" if len(found) == 1 else f"{len(found)} candidates"
+        raise errors.InvalidField.of("tasks", f"make {number}, from 2 to {CANDIDATES_MOST} can take part", ways)
+    _check_needed(rules, len(found))
+    return found
+
+
+def _check_needed(rules: Rules, count: int) -> None:
+    if rules.kind is ContestKind.BEST_OF:
+        if rules.judge is None:
+            raise errors.InvalidField.of("judge", "is missing", "Say who names the best answer: a prompt, for example.")
+        return
+    if rules.needed is None or not 1 <= rules.needed <= count:
+        raise errors.InvalidField.of(
+            "needed", f"is {rules.needed}, of {count} candidates", f"Give a whole number from 1 to {count}."
+        )
+
+
+def _own(task: TaskSpec, worker_type: str | None) -> TaskSpec:
+    """Return what one candidate is to do: none is bound to a pool, and the key is that of the contest."""
+    changes = {"idempotency_key": None, "affinity": None}
+    return task.model_copy(update=changes if worker_type is None else {**changes, "worker_type": worker_type})
+
+
+def judge_of(judge: TaskSpec, batch_id: str) -> TaskSpec:
+    """Return the task that reads the answers of a batch and names the best.
+
+    Raises:
+        InvalidField: a task of this type cannot judge.
+    """
+    if judge.task_type.startswith(REDUCER_PREFIX):
+        payload = {"batch_id": batch_id, "reducer": judge.task_type.removeprefix(REDUCER_PREFIX)}
+        return _judging(judge, judge.task_type, payload)
+    if judge.task_type not in _JUDGES:
+        known = f"{', '.join(_JUDGES)} and {REDUCER_PREFIX}NAME"
+        raise errors.InvalidField.of("judge", f"cannot be a task of type {judge.task_type!r}", f"These can: {known}.")
+    if judge.text is not None:
+        return _judging(judge, JUDGE, {"batch_id": batch_id, "prompt": judge.text})
+    return _judging(judge, JUDGE_CALL, {**judge.payload, "batch_id": batch_id})
+
+
+def _judging(judge: TaskSpec, kind: str, payload: Mapping[str, object]) -> TaskSpec:
+    changes = {"task_type": kind, "payload": dict(payload), "prompt": None, "idempotency_key": None, "affinity": None}
+    return judge.model_copy(update=changes)
+
+
+def least_busy(pools: Sequence[PoolRecord], taken: Mapping[str, int]) -> str:
+    """Return the id of the pool with the least to do for each worker; ``taken`` counts what each is to get besides."""
+
+    def load(pool: PoolRecord) -> float:
+        return (pool.queued + pool.running + taken.get(pool.pool_id, 0)) / max(1, pool.workers)
+
+    return min(pools, key=load).pool_id
