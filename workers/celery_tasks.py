@@ -64,7 +64,7 @@ class CeleryTasks:
         self._end = end
         self._result_ttl = result_ttl
         self._channel = ClaimChannel(pool_id, on_reject=self._rejected)
-        self._deliveries: dict[str, _Delivery] = {}
+        self.deliveries: dict[str, _Delivery] = {}
         self._waiting: deque[_Delivery] = deque()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
@@ -81,7 +81,7 @@ class CeleryTasks:
     def take(self, running: Running, message: dict[str, Any]) -> None:
         """Queue a claim for Celery's consumer (called by the claim loop)."""
         delivery = _Delivery(running, message)
-        self._deliveries[running.held.task_id] = delivery
+        self.deliveries[running.held.task_id] = delivery
         self._waiting.append(delivery)
         self.wake()
 
@@ -95,7 +95,7 @@ class CeleryTasks:
     def register(self, consumer: Any, hub: Any) -> None:
         """Follow a new event loop. What an earlier one lost (rate-limit buckets, timers) is handed over again."""
         self._consumer = consumer
-        for delivery in list(self._deliveries.values()):
+        for delivery in list(self.deliveries.values()):
             if not delivery.applied and delivery not in self._waiting:
                 self._waiting.append(delivery)
         hub.add_reader(self._reader, self._deliver)
@@ -108,7 +108,7 @@ class CeleryTasks:
             delivery = self._waiting.popleft()
             task_id = delivery.running.held.task_id
             if self._table.get(task_id) is not delivery.running:
-                self._deliveries.pop(task_id, None)
+                self.deliveries.pop(task_id, None)
                 continue
             try:
                 self._consumer.task_consumer.on_message(self._channel.message(delivery.message, task_id=task_id))
@@ -134,27 +134,27 @@ class CeleryTasks:
 
     def applied(self, task_id: str) -> None:
         """Note that Celery gave the task to the concurrency pool."""
-        if delivery := self._deliveries.get(task_id):
+        if delivery := self.deliveries.get(task_id):
             delivery.applied = True
 
     def end_with(self, task_id: str, end: Call[Any]) -> None:
         """End the claim of a task so once its job is through; earlier, its next run could meet the job of this one."""
-        if delivery := self._deliveries.get(task_id):
+        if delivery := self.deliveries.get(task_id):
             delivery.end = end
 
     def postrun(self, task_id: str, *, state: str | None, value: Any) -> None:
         """Note how a task ended, as Celery's signal says it."""
-        if delivery := self._deliveries.get(task_id):
+        if delivery := self.deliveries.get(task_id):
             delivery.state, delivery.value = state, value
 
     def sent(self, task_id: str, queue: str) -> None:
         """Note that a message with the id of a running task went to a queue."""
-        if delivery := self._deliveries.get(task_id):
+        if delivery := self.deliveries.get(task_id):
             delivery.sent_to = None if names.pool_of(queue) else queue
 
     def job_done(self, task_id: str) -> None:
         """End the claim of a task whose job is through."""
-        delivery = self._deliveries.pop(task_id, None)
+        delivery = self.deliveries.pop(task_id, None)
         if delivery is not None and not delivery.running.ending:
             self._end_claim(delivery)
 
@@ -174,11 +174,11 @@ class CeleryTasks:
             self._finish(delivery, _outcome(delivery.state, delivery.value))
 
     def _finish(self, delivery: _Delivery, outcome: Outcome) -> None:
-        self._deliveries.pop(delivery.running.held.task_id, None)
+        self.deliveries.pop(delivery.running.held.task_id, None)
         self._end(delivery.running.held, recorded(delivery.running.held, outcome, result_ttl=self._result_ttl))
 
     def _rejected(self, task_id: str, requeue: bool) -> None:
-        delivery = self._deliveries.get(task_id)
+        delivery = self.deliveries.get(task_id)
         # Of one that runs, the end of its job tells.
         if delivery is not None and not delivery.applied:
             self._reject(delivery, requeue=requeue)
@@ -186,7 +186,7 @@ class CeleryTasks:
     def _reject(self, delivery: _Delivery, *, requeue: bool) -> None:
         held = delivery.running.held
         if requeue:
-            self._deliveries.pop(held.task_id, None)
+            self.deliveries.pop(held.task_id, None)
             why = '{"error":"rejected with requeue"}'
             self._end(held, leases.retry(held, outcome=why, delay=REJECT_DELAY, result_ttl=self._result_ttl))
         else:
@@ -197,7 +197,7 @@ class CeleryTasks:
 
     def _dead(self, delivery: _Delivery, cause: str, *, told: bool = False) -> None:
         held = delivery.running.held
-        self._deliveries.pop(held.task_id, None)
+        self.deliveries.pop(held.task_id, None)
         self._end(held, dead(held, cause, result_ttl=self._result_ttl, told=told))
 
 

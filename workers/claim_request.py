@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_hex
 
 #: Seconds between two looks of an idle loop: stock producers do not ring, their messages are seen within 2 s.
 LOOK = 1.8
+
+#: The most messages claimed at once, so that one script stays short.
+CLAIM_MOST = 100
 
 #: Seconds between two ticks of an idle loop.
 TICK = 1.0
@@ -16,10 +18,14 @@ TICK = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """One request for at most ``most`` messages; with 0 the answer still tells which tasks are to be cancelled."""
+    """One request for at most ``most`` messages; with 0 the answer still tells which tasks are to be cancelled.
+
+    There are workers for ``free`` of them, the rest is read ahead.
+    """
 
     request_id: str
     most: int
+    free: int
 
 
 class ClaimRequests:
@@ -36,19 +42,24 @@ class ClaimRequests:
         """Have work asked for at the next occasion."""
         self._rung = True
 
-    def next(self, free: Callable[[], int]) -> ClaimRequest | None:
-        """Return what to ask for (``free`` tells how many messages could be run), or None while there is no cause."""
-        if self._open is None and self._rung:
+    def next(self, *, free: int, ahead: int) -> ClaimRequest | None:
+        """Return what to ask for, or None while there is no cause.
+
+        ``free`` is how many workers have nothing to do (less than 0: so many tasks are read ahead already), ``ahead``
+        how many tasks are read ahead at most.
+        """
+        if self._open is None and self._rung and (free > 0 or not ahead or 2 * (free + ahead) >= ahead):
             self._rung = False
-            self._open = ClaimRequest(token_hex(8), 0 if self._full else max(0, free()))
+            most = 0 if self._full else max(0, min(CLAIM_MOST, free + ahead))
+            self._open = ClaimRequest(token_hex(8), most, max(0, min(most, free)))
         return self._open
 
-    def answered(self) -> int:
-        """Take note of an answer; returns how many messages had been asked for."""
+    def answered(self) -> ClaimRequest:
+        """Take note of an answer; returns what had been asked for."""
         assert self._open is not None, "nothing was asked for"
-        most, self._open, self._full = self._open.most, None, False
+        asked, self._open, self._full = self._open, None, False
         self._look_at = time.monotonic() + LOOK
-        return most
+        return asked
 
     def refused(self) -> None:
         """Take note that the server is full: ask for nothing once, then try again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,8 @@ from .executors.interface import Cancellation
 class Running:
     """One claim while this process holds it. ``ending`` is True once its finish is on the way.
 
-    ``hand_back`` is True when its end was asked for so that it runs again, elsewhere or later.
+    ``hand_back`` is True when its end was asked for so that it runs again, elsewhere or later. ``since`` is when it
+    was claimed (seconds of the monotonic clock); with ``ahead`` it was before a worker was free for it.
     """
 
     held: Held
@@ -27,6 +29,8 @@ class Running:
     ending: bool = False
     request: Any = None
     trace: TaskTrace | None = None
+    since: float = field(default_factory=time.monotonic)
+    ahead: bool = False
 
 
 class ClaimTable:
@@ -35,6 +39,8 @@ class ClaimTable:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[str, Running] = {}
+        #: Those no worker has begun, the oldest first.
+        self._waiting: dict[str, Running] = {}
 
     def __len__(self) -> int:
         return len(self._running)
@@ -45,8 +51,28 @@ class ClaimTable:
             known = self._running.get(running.held.task_id)
             if known is not None and known.held == running.held:
                 return False
-            self._running[running.held.task_id] = running
+            self._running[running.held.task_id] = self._waiting[running.held.task_id] = running
             return True
+
+    @property
+    def waiting(self) -> int:
+        """Return how many claims no worker has begun."""
+        return len(self._waiting)
+
+    def waiting_since(self) -> float | None:
+        """Return when the oldest claim that no worker has begun was claimed; None when there is none."""
+        with self._lock:
+            return next((running.since for running in self._waiting.values()), None)
+
+    def not_begun(self) -> list[Running]:
+        """Return the claims that no worker has begun."""
+        with self._lock:
+            return list(self._waiting.values())
+
+    def begin(self, running: Running) -> bool:
+        """Note that a worker begins; False when the claim has ended, or is on its way to, and is not to be run."""
+        with self._lock:
+            return self._waiting.pop(running.held.task_id, None) is running and not running.ending
 
     def get(self, task_id: str) -> Running | None:
         """Return the claim of a task, None when this process has none (any more)."""
@@ -59,6 +85,7 @@ class ClaimTable:
             if running is None or running.held != held or running.ending:
                 return None
             running.ending = True
+            self._waiting.pop(held.task_id, None)
             return running
 
     def remove(self, held: Held) -> None:
@@ -67,6 +94,7 @@ class ClaimTable:
             running = self._running.get(held.task_id)
             if running is not None and running.held == held:
                 del self._running[held.task_id]
+                self._waiting.pop(held.task_id, None)
 
     def all(self) -> list[Running]:
         """Return every claim held now."""
@@ -82,5 +110,5 @@ class ClaimTable:
     def clear(self) -> list[Running]:
         """Forget everything (the lease is lost) and return what was held."""
         with self._lock:
-            running, self._running = list(self._running.values()), {}
+            running, self._running, self._waiting = list(self._running.values()), {}, {}
             return running

@@ -38,9 +38,13 @@ class NoRoom(Exception):
 
 
 class SlotThreads:
-    """Threads that run what they are given, never more than there is work at once."""
+    """Threads that run what they are given, never more than there is work at once, nor more than ``most`` (None: any).
 
-    def __init__(self) -> None:
+    What comes when all are at work waits for one of them.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
@@ -52,26 +56,31 @@ class SlotThreads:
 
     @property
     def busy(self) -> int:
-        """Return how many threads have work."""
+        """Return how many threads have work, or will have."""
         with self._lock:
             return self._threads - self._idle
 
+    def _full(self) -> bool:
+        # One thread there is at least: what was claimed before the last worker was taken away still runs.
+        return self._most is not None and self._threads >= max(1, self._most)
+
     def submit(self, work: Work) -> None:
-        """Run the work in an idle thread, or in a new one.
+        """Run the work in an idle thread, else in a new one, else in the first that is through with its own.
 
         Raises:
             NoRoom: a new one is needed and the machine has no room for it.
         """
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
+            if self._idle > 0 or self._full():
+                self._idle -= 1  # below zero, that many wait
             else:
                 self._start()
         self._work.put(work)
 
     def trim(self, most: int) -> None:
-        """End idle threads beyond the number."""
+        """Have no more threads than this number, and end idle ones beyond it."""
         with self._lock:
+            self._most = most
             surplus = min(self._idle, self._threads - most)
             for _ in range(max(0, surplus)):
                 self._idle -= 1
@@ -96,6 +105,9 @@ class SlotThreads:
                 logger.exception("A worker's work raised")
             del work
             with self._lock:
+                if self._most is not None and self._threads > max(1, self._most):
+                    self._threads -= 1
+                    return
                 self._idle += 1
 
 
@@ -119,7 +131,7 @@ class ThreadPool(BasePool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.threads = SlotThreads()
+        self.threads = SlotThreads(self.num_processes)
         self._slots = itertools.count(FIRST_SLOT)
         self._jobs: weakref.WeakValueDictionary[int, Job] = weakref.WeakValueDictionary()
         #: Called with a task id when Celery itself hands a task over.

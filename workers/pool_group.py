@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from celery.worker import state as worker_state
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import leases
@@ -17,40 +14,26 @@ from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
 
 from .celery_tasks import CeleryTasks
-from .claim_loop import ClaimLoop, LoopConfig, LoopHooks
+from .claim_loop import ClaimLoop
+from .claiming import HAND_BACK, LoopConfig, LoopHooks
 from .claims import ClaimTable, Running
-from .concurrency import NoRoom, ThreadPool
+from .concurrency import ThreadPool
+from .dispatching import Dispatcher
 from .events import TaskEvents
 from .lease import Lease
 from .logs import LogWriter
-from .outcome import dead
-from .runner import GroupContext, TaskRunner, is_run_task, read_body
+from .runner import GroupContext, TaskRunner
 
 logger = logging.getLogger(__name__)
 
 #: Exit code of a group whose lease was reaped (EX_TEMPFAIL: start it again).
 EXIT_LEASE_LOST = 75
 
-#: Why a message is given up that is not signed, while this worker has keys.
-UNSIGNED = (
-    "Its message is not signed with a key of this worker (message_signing_key): who sent it has no key, or another."
-)
-
-#: What a claim says instead of the pool's status when the time of a drain is over.
-HAND_BACK = "handback"
-
 #: Seconds between two looks whether everything has ended, when nobody tells.
 LOOK_AGAIN = 0.1
 
-#: Seconds for which nothing is claimed after the machine had no room for a thread.
-CROWDED = 5.0
-
 #: Connections the claim loop, logs and control commands of a group share.
 CONNECTIONS = 3
-
-
-class Unsigned(Exception):
-    """A message is not signed with a key of this worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +85,13 @@ class PoolGroup:
         self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
         self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)
+        self._dispatcher = Dispatcher(context, self.loop, runner=self.runner, celery=self.celery)
         self._ready = self._lost = self._idle = False
         self._quiet = threading.Event()
-        self._crowded_until = 0.0
 
     def _hooks(self) -> LoopHooks:
         return LoopHooks(
-            slots=lambda: 0 if time.monotonic() < self._crowded_until else self._threads.num_processes,
+            slots=lambda: 0 if self._dispatcher.crowded else self._threads.num_processes,
             start=self._start,
             ended=self._ended,
             pool=self._pool_changed,
@@ -116,6 +99,7 @@ class PoolGroup:
             lease_lost=self._lease_lost,
             tick=self.options.tick,
             untold=self.options.untold,
+            foreign=lambda: bool(self.celery.deliveries),
         )
 
     def start(self) -> None:
@@ -169,33 +153,9 @@ class PoolGroup:
 
     # ── hooks of the claim loop ──
 
-    def _start(self, running: Running) -> None:
+    def _start(self, running: Running) -> bool:
         self._idle = False
-        try:
-            self._dispatch(running)
-        except NoRoom:
-            # The machine has no room for another thread now: the task waits again, and nothing is claimed for a while.
-            self._crowded_until = time.monotonic() + CROWDED
-            self.loop.end(running.held, leases.hand_back(running.held, result_ttl=self.options.context.result_ttl))
-        except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
-            logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
-            self.loop.end(running.held, dead(running.held, _cause(exc), result_ttl=self.options.context.result_ttl))
-
-    def _dispatch(self, running: Running) -> None:
-        message = json.loads(running.claim.message)
-        if not self.options.context.may_run(message):
-            raise Unsigned
-        if is_run_task(message):
-            body = read_body(message)
-            if running.held.task_id in worker_state.revoked:
-                # Revoked by its id alone, before anything here had seen its message.
-                running.reason = "It was revoked."
-                running.cancellation.cancel()
-            if not body.followed:
-                self.events.received(running, message["headers"])
-                self._threads.threads.submit(lambda: self.runner.run(running, body.spec, message["headers"]))
-                return
-        self.celery.take(running, message)
+        return self._dispatcher.start(running, self._threads.threads)
 
     def _ended(self, held: leases.Held, verdict: str) -> None:
         if verdict == "fenced":
@@ -232,10 +192,6 @@ class PoolGroup:
 
     def _resized(self, change: int) -> int:
         return _store_size(self._store, self.options, change=change)
-
-
-def _cause(exc: Exception) -> str:
-    return UNSIGNED if isinstance(exc, Unsigned) else f"The message cannot be read: {type(exc).__name__}: {exc}"
 
 
 def _store_size(store: SyncStore, options: GroupOptions, *, change: int) -> int:

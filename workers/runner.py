@@ -69,6 +69,10 @@ class TaskRunner:
         self._events = events
         self._end = end
 
+    def received(self, running: Running, headers: dict[str, Any]) -> None:
+        """Show a claim that is about to wait for a thread."""
+        self._events.received(running, headers)
+
     def run(self, running: Running, data: Any, headers: Mapping[str, Any] | None = None) -> None:
         """Run a claimed task (``data`` is its specification as JSON data) until its claim is ended.
 

@@ -82,8 +82,14 @@ class Claimant:
     worker_type: str | None = None
 
 
-def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[Claimed | None]:
-    """Move up to ``most`` messages into the lease; None when the lease was reaped."""
+def claim(
+    by: Claimant, *, most: int, request: str, result_ttl: float, free: int | None = None
+) -> Call[Claimed | None]:
+    """Move up to ``most`` messages into the lease; None when the lease was reaped.
+
+    There are workers for ``free`` of them (None: for all). The rest waits for one, so it ends at a task that does not
+    bear that: users' own Celery tasks, and those that fail when their worker is lost.
+    """
 
     def parse(reply: list[Any]) -> Claimed | None:
         if reply[0] == "lost":
@@ -96,7 +102,7 @@ def claim(by: Claimant, *, most: int, request: str, result_ttl: float) -> Call[C
         return Claimed(*head, more=bool(reply[6]), due_in=due_in, untold=bool(reply[8]))
 
     head = (by.lease, by.pool_id, most, request, by.worker, int(result_ttl * 1000))
-    return Call("claim", (*head, "1" if by.alone else "0", by.worker_type or ""), parse)
+    return Call("claim", (*head, "1" if by.alone else "0", by.worker_type or "", most if free is None else free), parse)
 
 
 def next_untold(app: str, *, by: str, told: str = "") -> Call[str]:

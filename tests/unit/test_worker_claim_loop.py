@@ -4,81 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from mahavishnu_pools.store import leases, pools, tasks
 from mahavishnu_pools.store.calls import script
-from mahavishnu_pools.store.client import SyncStore
 from tests.fixtures.proxies import Proxy
 from tests.store.world import World
+from tests.unit.looping import Make, making
 from tests.waiting import eventually
-from workers.claim_loop import ClaimLoop, LoopConfig, LoopHooks
-from workers.claims import ClaimTable, Running
 from workers.lease import Lease
-
-
-class Looping:
-    """A loop with its table; claims run until ``end`` is called for them."""
-
-    def __init__(self, world: World, pool_id: str, *, slots: int, url: str | None = None) -> None:
-        self.world, self.pool_id, self.slots = world, pool_id, slots
-        self.started: list[Running] = []
-        self.verdicts: list[str] = []
-        self.lost = threading.Event()
-        self.ticks = 0
-        self.wanted: list[tuple[str, int]] = []
-        self.lease = world.lease(pool_id)
-        place = {"namespace": world.store.namespace, "timeout": 2.0}
-        self.stores = [SyncStore(url or world.store.url, **place) for _ in range(2)]
-        self.table = ClaimTable()
-        config = LoopConfig(self.lease, pool_id, f"{pool_id}@n", 60.0)
-        self.loop = ClaimLoop(*self.stores, config, self.table, self._hooks())
-
-    def _hooks(self) -> LoopHooks:
-        def tick() -> None:
-            self.ticks += 1
-
-        return LoopHooks(
-            slots=lambda: self.slots,
-            start=self.started.append,
-            ended=lambda held, verdict: self.verdicts.append(verdict),
-            pool=lambda status, workers: self.wanted.append((status, workers)),
-            idle=lambda: None,
-            lease_lost=self.lost.set,
-            tick=tick,
-        )
-
-    def finish(self, running: Running) -> None:
-        self.loop.end(running.held, self.world.finish_call(running.held))
-
-    def wait(self, count: int) -> list[Running]:
-        return eventually(lambda: list(self.started), until=lambda found: len(found) == count)
-
-    def close(self) -> None:
-        self.loop.stop_claiming()
-        for running in self.table.all():
-            self.finish(running)
-        self.loop.stop(timeout=5)
-        for store in self.stores:
-            store.close()
-
-
-Make = Callable[..., Looping]
 
 
 @pytest.fixture
 def make(world: World) -> Iterator[Make]:
-    made: list[Looping] = []
-
-    def make(slots: int = 2, **options: Any) -> Looping:
-        made.append(Looping(world, world.pool(f"p{len(made)}", workers=slots), slots=slots, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+    with making(world) as make:
+        yield make
 
 
 def test_it_claims_no_more_than_there_are_free_workers_and_more_when_one_is_free(world: World, make: Make) -> None:
@@ -111,6 +52,7 @@ def test_a_cancel_reaches_a_claim_even_while_the_group_drains(world: World, make
     [task_id] = world.to(looping.pool_id)
     looping.loop.start()
     [running] = looping.wait(1)
+    looping.begin()
     looping.loop.stop_claiming()
 
     world.run(tasks.cancel(task_id, reason="Enough.", result_ttl=60))

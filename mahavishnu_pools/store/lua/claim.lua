@@ -1,11 +1,12 @@
 -- Moves up to N messages of a pool into a lease. Repeating a request id returns the same claims again.
 -- ARGV: 2 lease, 3 pool, 4 most, 5 request id, 6 worker node name, 7 result lifetime in ms, 8 '1' to
--- take a suspect, which runs alone, and nothing else, 9 worker type of the group or ''
+-- take a suspect, which runs alone, and nothing else, 9 worker type of the group or '', 10 how many workers are free: what is claimed
+-- beyond waits for one
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
 -- 'ok', bell id, next due ('' if none), pool status ('handback': drained, and its time is over), wanted workers, {task ids to
 -- cancel}, 1 when there may be more, seconds until the next due, 1 when Celery is to be told of tasks, {claim, attempt, task id, message, retries so far}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
-local alone, own_type = ARGV[8] == '1', ARGV[9]
+local alone, own_type, free = ARGV[8] == '1', ARGV[9], tonumber(ARGV[10])
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
 if call('EXISTS', k_lease(lease)) == 0 then return { 'late' } end
 local now = clock()
@@ -49,6 +50,12 @@ local function drained()
   return over or not p[2], over, deadline
 end
 
+-- Whether the next message is left in the queue although more are wanted: it must not wait for a worker of this group.
+local stays = false
+
+-- Our own task, in contrast to users' Celery tasks.
+local RUN_TASK = 'mahavishnu.run_task'
+
 -- When the pool's rate limit lets the next task start, if it holds any back.
 local token_at
 
@@ -64,7 +71,7 @@ local function reply_with(claims)
     if over then p[1] = 'handback' elseif deadline then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
-    (wanted > 0 and (#claims == wanted or not more())) and 1 or 0,
+    (wanted > 0 and (#claims == wanted or stays or not more())) and 1 or 0,
     due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_in(p[3]))) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
@@ -93,7 +100,8 @@ local tokens
 if rate and most > 0 then
   local full, since = math.max(1, math.ceil(rate)), now - (tonumber(p[4]) or now)
   tokens = since >= 0 and math.min(full, (tonumber(p[3]) or full) + since * rate) or full -- before 0: the clock was put back
-  most = math.min(most, math.floor(tokens))
+  wanted = math.min(wanted, free) -- nothing waits with its token spent
+  most = math.min(most, free, math.floor(tokens))
 end
 
 -- Worker types whose provider answered "too many requests", by the time they cool down until.
@@ -146,7 +154,11 @@ local function take(bucket, message)
   end
   local key = k_task(id)
   local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim', 'created', 'finished_by', 'attempts',
-    'retry_at', 'again')
+    'retry_at', 'again', 'lost')
+  if #claims >= free and (headers.task ~= RUN_TASK or h[10]) then
+    stays = true
+    return
+  end
   if not h[1] then
     moved = true
     if call('SREM', k_ended(pool), id) == 1 then return untold(pool, message, ttl) end -- cancelled so long ago that its record has expired
@@ -221,11 +233,14 @@ for b = 0, BUCKETS - 1 do
     local message = call('LINDEX', list, -1 - read)
     if not message then break end
     take(b, message)
+    if stays then break end
     read = read + 1
   end
+  if stays then most = #claims end
   if read > 0 then call('LTRIM', list, 0, -1 - read) end
 end
 -- Periodic work is no pool's: who has a free worker takes it. While nobody had one it may have piled up; old ones are worthless.
+most = math.min(most, free)
 if #claims < most and call('LLEN', k_periodic()) > 0 then
   call('LTRIM', k_periodic(), 0, 19)
   while #claims < most do

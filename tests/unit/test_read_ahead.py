@@ -1,0 +1,212 @@
+"""Groups whose tasks are short claim a few more than they have workers for; nothing is held up by that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mahavishnu_pools.store import leases, pools, tasks
+from tests.store.world import World
+from tests.unit.looping import Make, making
+from tests.waiting import eventually
+from workers.concurrency import SlotThreads
+from workers.endings import ENOUGH
+from workers.read_ahead import MOST, SPAN, ReadAhead
+
+
+@pytest.fixture
+def make(world: World) -> Iterator[Make]:
+    with making(world) as make:
+        yield make
+
+
+def test_no_more_is_read_ahead_than_workers_do_in_a_moment() -> None:
+    ahead = ReadAhead()
+    assert ahead.size(100) == 0
+
+    ahead.ran(SPAN / 2)
+    assert [ahead.size(workers) for workers in (0, 1, 10, 1000)] == [0, 2, 20, MOST]
+
+    ahead.ran(60)
+    assert ahead.size(10) == 0
+
+
+def test_nothing_is_read_ahead_after_a_stall_until_a_task_has_ended() -> None:
+    ahead = ReadAhead()
+    ahead.ran(0)
+    ahead.stalled()
+    assert ahead.size(10) == 0
+
+    ahead.ran(SPAN)
+    assert ahead.size(10) == 10
+
+
+def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, make: Make) -> None:
+    looping = make(slots=2)
+    looping.loop.ahead.ran(SPAN / 2)
+    sent = world.to(looping.pool_id, 9)
+
+    looping.loop.start()
+
+    claims = looping.wait(6)
+    assert [one.held.task_id for one in claims] == sent[:6]
+    assert [one.ahead for one in claims] == [False] * 2 + [True] * 4
+    assert [one.held.task_id for one in looping.begin()] == sent[:2]
+
+
+def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(world: World, make: Make) -> None:
+    looping = make(slots=2)
+    looping.loop.ahead.ran(SPAN / 2)
+    sent = world.to(looping.pool_id, 9)
+    looping.loop.start()
+    looping.wait(6)
+
+    looping.begin()  # and none of them ends
+
+    eventually(lambda: world.read_pool(looping.pool_id).queued == 7)
+    other = world.lease(looping.pool_id)
+    again = world.claim(other, looping.pool_id, 7)
+    assert [(one.task_id, one.attempt) for one in again] == [(one, 1) for one in sent[2:]]
+    assert not any(looping.loop.begin(one) for one in looping.started[2:])
+
+
+def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, make: Make) -> None:
+    looping = make(slots=1)
+    looping.loop.ahead.ran(SPAN / 4)
+    world.to(looping.pool_id, 3)
+    looping.loop.start()
+    looping.wait(3)
+    looping.begin()
+
+    world.run(pools.change_pool(looping.pool_id, status="paused"))
+
+    eventually(lambda: world.read_pool(looping.pool_id).queued == 2)
+    assert looping.begin() == []
+
+
+def test_a_group_that_stops_hands_back_what_it_read_ahead_at_once(world: World, make: Make) -> None:
+    looping = make(slots=1)
+    looping.loop.ahead.ran(SPAN / 4)
+    world.to(looping.pool_id, 3)
+    looping.loop.start()
+    [first, *_] = looping.wait(3)
+    looping.begin()
+
+    looping.loop.stop_claiming()
+
+    eventually(lambda: len(looping.table) == 1)
+    assert world.read_pool(looping.pool_id).queued == 2
+    looping.finish(first)
+    eventually(lambda: world.task(first.held.task_id).ok)
+
+
+def test_a_task_that_was_read_ahead_can_be_cancelled_before_it_begins(world: World, make: Make) -> None:
+    looping = make(slots=1)
+    looping.loop.ahead.ran(SPAN / 4)
+    _, second = world.to(looping.pool_id, 2)
+    looping.loop.start()
+    claims = looping.wait(2)
+    looping.begin()
+
+    world.run(tasks.cancel(second, reason="Enough.", result_ttl=60))
+
+    eventually(lambda: claims[1].cancellation.requested or world.task(second).status == "queued")
+
+
+def test_tasks_that_celery_hands_over_have_nothing_before_them_that_came_later(world: World, make: Make) -> None:
+    looping = make(slots=1)
+    looping.direct = False
+    looping.loop.ahead.ran(SPAN / 4)
+    first, *others = world.to(looping.pool_id, 3)
+
+    looping.loop.start()
+
+    eventually(lambda: world.read_pool(looping.pool_id).queued == 2)
+    assert [one.held.task_id for one in looping.started] == [first]
+    assert world.read_pool(looping.pool_id).running == 1
+    assert [world.task(one).status for one in others] == ["queued", "queued"]
+
+
+def test_ends_wait_for_others_only_while_workers_have_something_to_do(world: World, make: Make) -> None:
+    looping = make(slots=1)
+    looping.loop.ahead.ran(SPAN / MOST)
+    sent = world.to(looping.pool_id, ENOUGH)
+    looping.loop.start()
+    for running in looping.wait(ENOUGH):
+        looping.finish(running)
+
+    eventually(lambda: all(world.task(one).ok for one in sent))
+    assert looping.verdicts == ["ok"] * ENOUGH
+
+
+@pytest.mark.parametrize("kept", ["celery", "fails"])
+def test_a_claim_reads_no_task_ahead_that_does_not_bear_it(world: World, kept: str) -> None:
+    """Users' Celery tasks cannot be handed back, and a task that fails with its worker would without having begun."""
+    pool_id = world.pool("p", workers=1)
+    sent = world.to(pool_id, 3)
+    if kept == "celery":
+        world.push_raw(pool_id, world.stock_message("c1"), bucket=4)
+    else:
+        world.to(pool_id, on_worker_lost="fail")
+    world.to(pool_id)
+    lease = world.lease(pool_id)
+    by = leases.Claimant(lease, pool_id, "w@n")
+
+    found = world.run(leases.claim(by, most=5, free=1, request="r1", result_ttl=60))
+    assert found is not None
+    assert [one.task_id for one in found.claims] == sent
+    assert found.more
+
+    found = world.run(leases.claim(by, most=5, free=1, request="r2", result_ttl=60))
+    assert found is not None
+    assert len(found.claims) == 2
+
+
+def test_a_rate_limit_lets_nothing_be_read_ahead(world: World) -> None:
+    pool_id = world.pool("p", workers=1)
+    world.redis.hset(world.key("pool", pool_id), "rate", "100")
+    world.to(pool_id, 5)
+    by = leases.Claimant(world.lease(pool_id), pool_id, "w@n")
+
+    found = world.run(leases.claim(by, most=5, free=2, request="r1", result_ttl=60))
+
+    assert found is not None
+    assert len(found.claims) == 2
+    assert found.more
+
+
+def test_periodic_work_is_not_read_ahead(world: World) -> None:
+    pool_id = world.pool("p", workers=1)
+    world.to(pool_id)
+    world.redis.lpush(world.key("periodic"), world.stock_message("beat"))
+    by = leases.Claimant(world.lease(pool_id), pool_id, "w@n")
+
+    found = world.run(leases.claim(by, most=5, free=1, request="r1", result_ttl=60))
+
+    assert found is not None
+    assert len(found.claims) == 1
+    assert world.redis.llen(world.key("periodic")) == 1
+
+
+def test_no_more_threads_work_than_there_are_workers_however_much_waits() -> None:
+    threads, gate = SlotThreads(2), threading.Event()
+    entered, through = threading.Semaphore(0), threading.Semaphore(0)
+
+    def work() -> None:
+        entered.release()
+        assert gate.wait(30)
+        through.release()
+
+    for _ in range(5):
+        threads.submit(work)
+    for _ in range(2):
+        assert entered.acquire(timeout=30)
+    assert (len(threads), entered.acquire(blocking=False)) == (2, False)
+    threads.trim(1)
+    gate.set()
+
+    for _ in range(5):
+        assert through.acquire(timeout=30)
+    eventually(lambda: (len(threads), threads.busy), until=lambda found: found == (1, 0))
