@@ -39,6 +39,9 @@ def look(place: Place) -> Iterator[Seen]:
             if not lock.take("check"):
                 continue
             seen = Seen(name, place.read(name))
+            if seen.record is None and place.holds_nothing(name):
+                place.forget(name)
+                continue
         except OSError:  # it went away at this moment
             continue
         finally:

@@ -112,6 +112,10 @@ class Place:
         except OSError:
             return
 
+    def holds_nothing(self, task_id: str) -> bool:
+        """Tell whether the directory of a task has only the lock, or what was being written when its worker ended."""
+        return not {entry.name for entry in os.scandir(self.of_task(task_id))} - {"lock", "record.new"}
+
     def names(self) -> Iterator[str]:
         """Yield the names of the directories of tasks."""
         try:
