@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import redis.asyncio
@@ -43,28 +43,42 @@ class Peer:
     name: str
     package: str
     workers: tuple[tuple[str, ...], ...]
+    #: Of a slow one fewer tasks are measured.
+    tasks: int = TASKS
+    #: The key that holds a member for each task that is done; None: nearly every key is a result.
+    done: str | None = None
+    wanted: float | None = None
 
 
 _CELERY = ("-m", "celery", "-A", "benchmarks.peers.celery_app:app", "worker", "-l", "ERROR", "--without-gossip")
 _THREADS = (*_CELERY, "--without-mingle", "--without-heartbeat", "-P", "threads", "-c", "5", "-n")
 _PREFORK = (*_CELERY, "--without-mingle", "--without-heartbeat", "-c", "10")
+_RQ = ("-m", "rq.cli", "worker", "--worker-class", "rq.SimpleWorker", "--logging_level", "ERROR", "peer", "--url")
 _TASKIQ = ("-m", "taskiq", "worker", "benchmarks.peers.taskiq_app:broker", "--workers", "2", "--max-async-tasks", "5")
 
-PEERS = (
-    Peer("Celery, 2 × 5 threads", "celery", ((*_THREADS, "one@%h"), (*_THREADS, "two@%h"))),
-    Peer("Celery, 10 processes", "celery", (_PREFORK,)),
-    Peer(
-        "Dramatiq, 2 × 5 threads",
-        "dramatiq",
-        (("-m", "dramatiq", "benchmarks.peers.dramatiq_app", "-p", "2", "-t", "5"),),
-    ),
-    Peer("Taskiq (stream), 2 × 5", "taskiq", ((*_TASKIQ, "--log-level", "ERROR"),)),
-    Peer(
-        "Huey, 10 processes",
-        "huey",
-        (("-m", "huey.bin.huey_consumer", "benchmarks.peers.huey_app.huey", "-k", "process", "-w", "10", "-q"),),
-    ),
-)
+
+def peers() -> tuple[Peer, ...]:
+    """Return the peers that are installed. The last one is no task queue, but the limit of what any could reach."""
+    known = (
+        Peer("Celery, 2 × 5 threads", "celery", ((*_THREADS, "one@%h"), (*_THREADS, "two@%h"))),
+        Peer("Celery, 10 processes", "celery", (_PREFORK,)),
+        Peer(
+            "Dramatiq, 2 × 5 threads",
+            "dramatiq",
+            (("-m", "dramatiq", "benchmarks.peers.dramatiq_app", "-p", "2", "-t", "5"),),
+            wanted=1,
+        ),
+        Peer("Taskiq (stream), 2 × 5", "taskiq", ((*_TASKIQ, "--log-level", "ERROR"),), wanted=1),
+        Peer(
+            "Huey, 10 processes",
+            "huey",
+            (("-m", "huey.bin.huey_consumer", "benchmarks.peers.huey_app.huey", "-k", "process", "-w", "10", "-q"),),
+            done="huey.results.peer",
+        ),
+        Peer("RQ, 10 processes", "rq", ((*_RQ, address.url_of("rq")),) * 10, tasks=500, done="rq:finished:peer"),
+        Peer("Redis alone, 2 × 5 threads", "loop", (("-m", "benchmarks.peers.loop_app"),) * 2),
+    )
+    return tuple(one for one in known if one.package == "loop" or importlib.util.find_spec(one.package))
 
 
 async def run() -> list[Figure]:
@@ -74,15 +88,15 @@ async def run() -> list[Figure]:
         os.environ["dramatiq_queue_prefetch"] = "100"  # noqa: SIM112 - its name
         for name in ("one", "two"):
             await bench.manager.spawn_pool(config=pool(name, 5))
-        peers = [peer for peer in PEERS if importlib.util.find_spec(peer.package)]
+        others = peers()
         submits: dict[str, list[float]] = {}
         rates: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
-            for peer in peers:
+            for peer in others:
                 _note(peer.name, await _peer(peer), submits=submits, rates=rates)
             async with redis.asyncio.Redis.from_url(bench.redis_url) as server:
                 _note(OURS, await _ours(bench, server), submits=submits, rates=rates)
-        return _figures(submits, rates)
+        return _figures(submits, rates, others)
 
 
 def _note(
@@ -92,7 +106,7 @@ def _note(
     rates.setdefault(name, []).append(measured[1])
 
 
-def _figures(submits: dict[str, list[float]], rates: dict[str, list[float]]) -> list[Figure]:
+def _figures(submits: dict[str, list[float]], rates: dict[str, list[float]], others: Sequence[Peer]) -> list[Figure]:
     found = []
     for name, values in rates.items():
         found.append(Figure(f"worked off, with results: {name}, median", quantile(values, 0.5), "1/s"))
@@ -105,10 +119,9 @@ def _figures(submits: dict[str, list[float]], rates: dict[str, list[float]]) -> 
     if stock:
         ratios = [ours / theirs for ours, theirs in zip(rates[OURS], stock, strict=True)]
         found.append(Figure("  pools ÷ the best Celery of the round, median", quantile(ratios, 0.5), "×", at_least=3))
-    for name in (one for one in rates if one.startswith(("Dramatiq", "Taskiq", "Huey"))):
-        ratios = [ours / theirs for ours, theirs in zip(rates[OURS], rates[name], strict=True)]
-        wanted = None if name.startswith("Huey") else 1.0
-        found.append(Figure(f"  pools ÷ {name}, median", quantile(ratios, 0.5), "×", at_least=wanted))
+    for peer in (one for one in others if one.package != "celery"):
+        ratios = [ours / theirs for ours, theirs in zip(rates[OURS], rates[peer.name], strict=True)]
+        found.append(Figure(f"  pools ÷ {peer.name}, median", quantile(ratios, 0.5), "×", at_least=peer.wanted))
     return found
 
 
@@ -135,23 +148,24 @@ async def _peer(peer: Peer) -> tuple[float, float]:
     url = address.url_of(peer.package)
     async with redis.asyncio.Redis.from_url(url) as server:
         await server.flushdb()
-        seconds = float(await _output("-m", "benchmarks.peers.producer", peer.package, str(TASKS)))
+        seconds = float(await _output("-m", "benchmarks.peers.producer", peer.package, str(peer.tasks)))
 
         async def done() -> int:
-            # A result is a key of its own, and all but a handful of the keys are; Huey keeps its results in one hash.
-            kept = await server.hlen("huey.results.peer") if peer.package == "huey" else await server.dbsize()
-            return int(kept)
+            if peer.done is None:
+                return int(await server.dbsize())
+            count = server.zcard if await server.type(peer.done) == b"zset" else server.hlen
+            return int(await count(peer.done))
 
         async with _workers(peer):
-            rate = await _rate(done, 0)
-    return TASKS / seconds, rate
+            rate = await _rate(done, 0, peer.tasks)
+    return peer.tasks / seconds, rate
 
 
-async def _rate(done: Callable[[], Awaitable[int]], before: int) -> float:
+async def _rate(done: Callable[[], Awaitable[int]], before: int, tasks: int = TASKS) -> float:
     """Return tasks a second, once a share of them is done, until all are."""
-    warm = await _reached(done, before + int(TASKS * WARM))
+    warm = await _reached(done, before + int(tasks * WARM))
     began = time.perf_counter()
-    last = await _reached(done, before + TASKS)
+    last = await _reached(done, before + tasks)
     return (last - warm) / (time.perf_counter() - began)
 
 

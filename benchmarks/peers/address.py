@@ -8,7 +8,7 @@ import os
 VARIABLE = "BENCH_PEERS_SERVER"
 
 #: The database of each peer.
-DATABASES = {"celery": 1, "dramatiq": 2, "taskiq": 3, "huey": 4}
+DATABASES = {"celery": 1, "dramatiq": 2, "taskiq": 3, "huey": 4, "rq": 5, "loop": 6}
 
 
 def url_of(peer: str) -> str:

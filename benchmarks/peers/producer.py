@@ -45,6 +45,30 @@ def taskiq(number: int) -> float:
     return asyncio.run(_taskiq(number))
 
 
+def rq(number: int) -> float:
+    """Enqueue with ``enqueue``."""
+    from benchmarks.peers.rq_app import noop, queue
+
+    to = queue()
+    to.enqueue(noop)
+    began = time.perf_counter()
+    for _ in range(number - 1):
+        to.enqueue(noop)
+    return time.perf_counter() - began
+
+
+def loop(number: int) -> float:
+    """Enqueue with ``LPUSH``."""
+    from benchmarks.peers.loop_app import connection, enqueue
+
+    client = connection()
+    enqueue(client)
+    began = time.perf_counter()
+    for _ in range(number - 1):
+        enqueue(client)
+    return time.perf_counter() - began
+
+
 async def _taskiq(number: int) -> float:
     from benchmarks.peers.taskiq_app import broker, noop
 
@@ -58,6 +82,7 @@ async def _taskiq(number: int) -> float:
     return taken
 
 
+_PEERS = {"celery": celery, "dramatiq": dramatiq, "huey": huey, "taskiq": taskiq, "rq": rq, "loop": loop}
+
 if __name__ == "__main__":
-    send = {"celery": celery, "dramatiq": dramatiq, "huey": huey, "taskiq": taskiq}[sys.argv[1]]
-    print(send(int(sys.argv[2])))
+    print(_PEERS[sys.argv[1]](int(sys.argv[2])))
