@@ -118,5 +118,6 @@ def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | N
         idempotency_key=spec.idempotency_key,
         expires=spec.expires,
         lost="fail" if spec.on_worker_lost == "fail" else None,
+        needs=spec.asks_for.text if spec.needs else None,
         approval=None if spec.approval is None else {"timeout": spec.approval_timeout or APPROVAL_TIMEOUT},
     )

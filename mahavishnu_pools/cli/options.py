@@ -137,6 +137,13 @@ _TASK_OPTIONS = (
         type=click.Choice(["none", "lock", "worktree"]),
         help="Share its directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
     ),
+    click.option(
+        "--need",
+        "needs",
+        multiple=True,
+        metavar="NAME=AMOUNT|TAG",
+        help="Run it on a node that has this free: gpu=1, memory=8GiB, or a tag of nodes (may be repeated).",
+    ),
     click.option("--approval", type=click.Choice(["required"]), help="Run it only when somebody has approved of it."),
     click.option(
         "--approval-timeout",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.json import json_text
+from mahavishnu_pools.schemas.needs import shown
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.routing import RoutedCandidate, Routing
@@ -101,6 +102,9 @@ def task_details(result: TaskResult) -> Document:
         ("Retry at", _moment(result.retry_at)),
         ("Duration", _seconds(result.duration)),
         ("Approval", _approval(result)),
+        ("Needs", ", ".join(result.needs) or None),
+        ("Waits for", result.waits_for),
+        ("Got", _got(result)),
         *_changes(result),
         ("Attempts", result.attempts if result.attempts > 1 else None),
         ("Exit code", result.exit_code),
@@ -226,6 +230,16 @@ def _changes(result: TaskResult) -> tuple[tuple[str, Cell], ...]:
     how = f"{counts}; mahavishnu pools diff {result.task_id}, apply, or discard" if branch else "none"
     rows = (("Branch", branch), ("Changes", how), ("Worktree", found.get("kept")), ("Note", found.get("note")))
     return tuple((label, str(value)) for label, value in rows if value is not None)
+
+
+def _got(result: TaskResult) -> str | None:
+    got = result.got
+    if got is None:
+        return None
+    devices = [f"{name} {', '.join(numbers)}" for name, numbers in sorted(got.devices.items())]
+    counted = sorted(got.resources.items() - {(name, got.resources.get(name)) for name in got.devices})
+    amounts = [f"{name} {shown(name, amount)}" for name, amount in counted]
+    return f"{', '.join([*devices, *amounts]) or 'a place'} on {got.node}"
 
 
 def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:

@@ -34,6 +34,7 @@ class TaskInput:
     no_wait: bool
     approval: str | None = None
     approval_timeout: float | None = None
+    needs: tuple[str, ...] = ()
     isolation: str | None = None
 
     def task(self, *, directory: Callable[[], str | None]) -> dict[str, Any]:
@@ -52,6 +53,7 @@ class TaskInput:
             "env": environment(self.env) or None,
             "approval": self.approval,
             "approval_timeout": self.approval_timeout,
+            "needs": list(self.needs) or None,
             "isolation": self.isolation,
         }
         return {**work, **{name: value for name, value in given.items() if value is not None}}

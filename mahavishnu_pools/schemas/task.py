@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.schemas.needs import Needs, as_texts, parse_needs
 from mahavishnu_pools.schemas.routing import Routing
 from mahavishnu_pools.schemas.worktree import Isolation
 
@@ -55,7 +56,9 @@ class TaskSpec(Value):
     overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets``
     names values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
     ``approval="required"`` has it wait until somebody approves of it, ``approval_timeout`` seconds at most (None: seven
-    days); it takes no worker meanwhile, and ``expires`` counts from then on.
+    days); it takes no worker meanwhile, and ``expires`` counts from then on. ``needs`` is what it asks of the node that
+    runs it: ``("gpu=1", "memory=8GiB", "big")``, or ``{"gpu": 1, "memory": "8GiB", "big": True}``; without an amount a
+    tag.
     """
 
     prompt: str | None = None
@@ -76,7 +79,15 @@ class TaskSpec(Value):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     approval: Literal["required"] | None = None
     approval_timeout: float | None = Field(default=None, gt=0, le=366 * 86400, allow_inf_nan=False)
+    needs: tuple[str, ...] = ()
     isolation: Isolation | None = None
+
+    @field_validator("needs", mode="before")
+    @classmethod
+    def _needs_can_be_read(cls, value: object) -> list[str]:
+        texts = as_texts(value)
+        parse_needs(texts)
+        return texts
 
     @field_validator("task_type")
     @classmethod
@@ -102,11 +113,24 @@ class TaskSpec(Value):
         return self
 
     @property
+    def asks_for(self) -> Needs:
+        """Return what it needs of its node."""
+        return parse_needs(self.needs)
+
+    @property
     def text(self) -> str | None:
         """Return the prompt wherever it was given, or None for other task types."""
         if self.task_type != "prompt":
             return None
         return self.prompt if self.prompt is not None else str(self.payload["prompt"])
+
+
+class Got(MappingValue):
+    """What a node has given to a task: amounts, and the numbers of devices."""
+
+    node: str
+    resources: dict[str, float]
+    devices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class TaskResult(MappingValue):
@@ -115,7 +139,8 @@ class TaskResult(MappingValue):
     ``output`` is text (an AI's final answer, a command's standard output), ``value`` the same as JSON where the task
     type has a JSON result. ``duration`` is the run time of the last attempt in seconds. ``retry_at`` is set while the
     status is ``retrying``. ``approval`` tells of a task that needs one what was decided, ``routing`` how its pool was
-    chosen when that was asked for. Times are aware UTC.
+    chosen when that was asked for. ``got`` is what its node has given it of what it ``needs``, ``waits_for`` says
+    what it waits for while no node can give it. Times are aware UTC.
     """
 
     task_id: str
@@ -137,6 +162,9 @@ class TaskResult(MappingValue):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     approval: Approval | None = None
     routing: Routing | None = None
+    needs: tuple[str, ...] = ()
+    got: Got | None = None
+    waits_for: str | None = None
 
     @property
     def done(self) -> bool:

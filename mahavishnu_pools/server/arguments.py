@@ -119,6 +119,9 @@ class Work(Value):
         default=None,
         description="Share the directory (none), wait for it (lock), or get a git worktree; none: as the pool says.",
     )
+    needs: list[str] | None = Field(
+        default=None, description="What its node must have free: gpu=1, memory=8GiB, or a tag of nodes."
+    )
     approval: Literal["required"] | None = Field(
         default=None, description="required: it runs only when somebody has approved of it."
     )

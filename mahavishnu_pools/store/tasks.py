@@ -11,10 +11,13 @@ from typing import Any
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.contest import Contest
+from mahavishnu_pools.schemas.needs import Needs
 from mahavishnu_pools.schemas.routing import Choice as Choice
 from mahavishnu_pools.schemas.routing import Routing
-from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
+from mahavishnu_pools.schemas.task import Got, TaskResult, TaskStatus
 from mahavishnu_pools.store.calls import Argument, Call, pairs
+from mahavishnu_pools.store.node_stock import waits_for
+from mahavishnu_pools.store.pools import node_of
 
 
 class StaleRegistry(Exception):
@@ -28,6 +31,7 @@ class Envelope:
     ``bucket`` is Celery's priority (0 first). ``expires`` is seconds of waiting, ``lost`` is ``fail`` or None.
     ``delegated`` says who is sent the outcome as a message (``bus.answers.asked_by``). ``approval`` has it wait at a
     gate: its ``timeout`` in seconds, and the ``wish`` its pool is chosen by then (none: the pool it is submitted to).
+    ``needs`` is what it asks of its node (``Needs.text``).
     """
 
     task_id: str
@@ -41,11 +45,12 @@ class Envelope:
     lost: str | None = None
     delegated: str | None = None
     approval: Mapping[str, Any] | None = None
+    needs: str | None = None
 
     def arguments(self) -> tuple[Argument, ...]:
         """Return the eight script arguments of this task."""
         given: tuple[tuple[str, Any], ...] = (("expires", self.expires), ("lost", self.lost))
-        given += (("delegated", self.delegated), ("approval", self.approval))
+        given += (("delegated", self.delegated), ("approval", self.approval), ("needs", self.needs))
         more = {name: value for name, value in given if value is not None}
         key = self.idempotency_key or ""
         tail = json.dumps(more) if more else ""
@@ -258,7 +263,14 @@ def _outcome(record: dict[str, str], meta: str) -> dict[str, Any]:
 _OUTCOME_FIELDS = ("output", "value", "error", "exit_code", "metadata")
 
 
-def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
+def _waits_for(record: dict[str, str], nodes: Sequence[Sequence[str]]) -> str | None:
+    if "needs" not in record or "parked_at" not in record or record["status"] not in ("queued", "retrying"):
+        return None
+    living = [node_of(about, used=used) for about, used in nodes]
+    return waits_for(Needs.of_text(record["needs"]), living)
+
+
+def _result(task_id: str, flat: list[str], meta: str, nodes: Sequence[Sequence[str]] = ()) -> TaskResult | None:
     record = pairs(flat)
     if "status" not in record:
         return None
@@ -278,6 +290,9 @@ def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
         retry_at=_time(record.get("retry_at")),
         batch_id=record.get("batch"),
         approval=Approval.of_record(record),
+        needs=Needs.of_text(record["needs"]).texts if "needs" in record else (),
+        got=Got.model_validate_json(record["got"]) if "got" in record else None,
+        waits_for=_waits_for(record, nodes),
         routing=None if "routing" not in record else Routing.of_text(record["routing"]),
         **{name: outcome[name] for name in _OUTCOME_FIELDS if outcome.get(name) is not None},
     )

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from pydantic import BaseModel
 
 from mahavishnu_pools import errors, task_types
+from mahavishnu_pools.kube import pods
 from mahavishnu_pools.kube.jobs import CONTAINER, WORK, Box, JobTask, check, image_of
 from mahavishnu_pools.kube.objects import kubernetes_of, without_nothing
 from mahavishnu_pools.schemas.container import ContainerPayload
@@ -22,6 +23,7 @@ from mahavishnu_pools.worker_types import CONTAINER as CONTAINER_TYPE
 
 from .container import command_of
 from .environment import build_environment
+from .given import pod_resources, with_asked
 from .interface import Refused, RunContext
 from .job_bridge import JobBridge
 from .job_course import NotRun
@@ -128,7 +130,9 @@ class _Run:
         environment = build_environment(replace(context, env={}))
         self.workspace = Workspace(context, cwd=Path(_workdir(context, bridge)), environment=environment)
         self._bridge, self._what = bridge, what
-        self._box = replace(box, workdir=box.workdir or str(self.workspace.cwd))
+        asked = pod_resources(context.spec.asks_for)
+        resources = with_asked(box.resources or pods.resources(kubernetes_of(bridge.config)), asked)
+        self._box = replace(box, workdir=box.workdir or str(self.workspace.cwd), resources=resources)
         self._end: JobEnd | None = None
         self._task: JobTask
 

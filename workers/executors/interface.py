@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.schemas.task import Got, TaskSpec
 
 #: Causes for which another attempt may succeed.
 Retryable = Literal["rate_limit", "overload", "connection"]
@@ -94,7 +94,8 @@ class RunContext:
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``namespace`` (text), ``container_image`` (of the pool, for worker types that
-    run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster).
+    run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster). ``got`` is
+    what the node gives it of what it needs.
     """
 
     task_id: str
@@ -112,6 +113,7 @@ class RunContext:
     retries: int = 0
     python_callables: tuple[str, ...] = ()
     services: Mapping[str, Any] = field(default_factory=dict)
+    got: Got | None = None
 
 
 class Refused(Exception):

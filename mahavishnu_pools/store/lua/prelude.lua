@@ -78,6 +78,8 @@ end
 
 local function next_turn() return call('INCR', k_seq()) end
 
+local park, take_back, roomy, room_of -- see needs.lua
+
 -- Writes the pool's place in the load index from the truth. With turn=true the pool goes behind its equals.
 local function reindex(pool, turn)
   local h = call('HMGET', k_pool(pool), 'status', 'workers', 'member')
@@ -180,7 +182,7 @@ end
 local function pick(o)
   local s = o.strategy
   if s == 'pool' then return o.pool end
-  if s == 'least_loaded' then return indexed(o.set, false) end
+  if s == 'least_loaded' then return o.needs and roomy(o) or indexed(o.set, false) end
   if s == 'round_robin' then return by_turn(k_turns(), o) end
   if s == 'affinity' then return by_affinity(o) end
   o.class = o.class or best_class(o.set)
@@ -198,6 +200,7 @@ local function explained(o, chosen, now)
       if not load then load = (queued_of(id) + running_of(id)) / math.max(1, tonumber(h[2]) or 1) end
       local one = { pool_id = id, name = h[1] or nil, load = load, degraded = load >= DEGRADED_PENALTY }
       if one.degraded then one.load = load - DEGRADED_PENALTY end
+      if o.needs then one.room = room_of({ needs = o.needs }, id) end
       for name, value in pairs(o.explain.figures and o.explain.figures[id] or {}) do one[name] = value end
       candidates[#candidates + 1] = one
     else
@@ -264,9 +267,12 @@ end
 
 -- Gives a message back to the front of where it waits: a suspect waits apart, to run alone.
 local function give_back(pool, id, bucket, message)
-  if call('HEXISTS', k_task(id), 'suspect') == 1 then
+  local h = call('HMGET', k_task(id), 'suspect', 'needs')
+  if h[1] then
     call('RPUSH', k_suspects(pool), id .. '\n' .. bucket .. '\n' .. message)
     call('PUBLISH', k_changed(), pool)
+  elseif h[2] and call('EXISTS', k_pool(pool)) == 1 then
+    park(pool, id, bucket, message, h[2], true)
   else
     call('RPUSH', bucket_key(pool, bucket), message)
   end
@@ -546,10 +552,10 @@ local function shortened(text)
   return cjson.encode(kept)
 end
 
--- The fields of a task's record that its end needs, in this order.
+-- The fields of a task's record that its end needs, in this order; the last one is what its node gave it.
 local function ending_of(id)
   return call('HMGET', k_task(id), 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed', 'delegated',
-    'status', 'finished_by')
+    'status', 'finished_by', 'got')
 end
 
 -- What the outcomes of one script add to the figures, the outbox and the news: put together here, written once by `written`.
@@ -681,12 +687,12 @@ local function expire_approval(id, ttl, now)
 end
 
 -- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, filter it was sent
--- with, living pool its affinity key is bound to; a line each). No id: it cannot be read. No lot: its task has its outcome already.
+-- with, living pool its affinity key is bound to, what it needs of a node, if anything; a line each). No id: it cannot be read. No lot: its task has its outcome already.
 local function lot_of(message)
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
   if type(headers) ~= 'table' or type(headers.id) ~= 'string' or type(headers.task) ~= 'string' then return nil, nil end
-  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec', 'filters')
+  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec', 'filters', 'needs')
   if h[2] and STAT[h[2]] then return headers.id, nil end
   local worker_type, home = '', ''
   if h[4] and string.find(h[4], '"worker_type"', 1, true) then
@@ -697,5 +703,5 @@ local function lot_of(message)
     local bound = call('GET', k_affinity(h[3]))
     if bound and takes(bound) then home = bound end
   end
-  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. (h[5] or '') .. '\n' .. home
+  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. (h[5] or '') .. '\n' .. home .. (h[6] and '\n' .. h[6] or '')
 end

@@ -79,6 +79,7 @@ for i = 0, count - 1 do
       gate = m.approval
       if m.expires and not gate then field('expires_at', stamp(now + m.expires)) end
       if m.lost then field('lost', m.lost) end
+      if m.needs then field('needs', m.needs) end
       if m.delegated then field('delegated', m.delegated) end
     end
     call('HSET', k_task(id), unpack(record))
