@@ -29,6 +29,7 @@ from .executors.given import not_given
 from .executors.interface import Limits, RunContext
 from .logs import LogWriter
 from .outcome import Attempt, ending, may_retry
+from .parents import with_parents
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +125,8 @@ class TaskRunner:
             return _UNREADABLE, Outcome(status="failed", error=f"The task cannot be read: {exc}")
         try:
             withheld = None if spec.approval is None else self._withheld(running.held.task_id)
-            context = self._context(running, spec, worker_id)
-            return spec, withheld or not_given(context) or execute(context)
+            told = withheld or with_parents(self._context(running, spec, worker_id))
+            return spec, told if isinstance(told, Outcome) else not_given(told) or execute(told)
         except BaseException as exc:  # the border of a task: what it raises (sys.exit too) is its failure, no more
             logger.exception("Task %s broke its executor", running.held.task_id)
             return spec, Outcome(status="failed", error=f"{type(exc).__name__}: {exc}")

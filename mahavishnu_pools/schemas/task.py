@@ -6,10 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
 
+from mahavishnu_pools import names
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.schemas.dependency import NAME_PATTERN, PARENTS_MOST, Dependencies, OnParentFailure
 from mahavishnu_pools.schemas.needs import Needs, as_texts, parse_needs
 from mahavishnu_pools.schemas.routing import Routing
 from mahavishnu_pools.schemas.worktree import Isolation
@@ -33,6 +35,7 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
     DEAD = "dead"
     AWAITING_APPROVAL = "awaiting_approval"
+    WAITING = "waiting"
     REFUSED = "refused"
 
 
@@ -58,7 +61,10 @@ class TaskSpec(Value):
     ``approval="required"`` has it wait until somebody approves of it, ``approval_timeout`` seconds at most (None: seven
     days); it takes no worker meanwhile, and ``expires`` counts from then on. ``needs`` is what it asks of the node that
     runs it: ``("gpu=1", "memory=8GiB", "big")``, or ``{"gpu": 1, "memory": "8GiB", "big": True}``; without an amount a
-    tag.
+    tag. ``after`` has it wait until other tasks have ended: their ids, or what tasks of the same batch are called
+    (``name``) or their places there (from 0). ``on_parent_failure`` says what becomes of it when one of them does not
+    complete: it is cancelled (``skip``), has failed (``fail``), or runs all the same (``run``). ``isolation`` says how
+    it is kept from disturbing others in its directory (None: as its pool says, else ``lock`` for AI programs).
     """
 
     prompt: str | None = None
@@ -79,8 +85,11 @@ class TaskSpec(Value):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     approval: Literal["required"] | None = None
     approval_timeout: float | None = Field(default=None, gt=0, le=366 * 86400, allow_inf_nan=False)
-    needs: tuple[str, ...] = ()
     isolation: Isolation | None = None
+    needs: tuple[str, ...] = ()
+    name: str | None = Field(default=None, pattern=f"^{NAME_PATTERN}$")
+    after: tuple[str | StrictInt, ...] = Field(default=(), max_length=PARENTS_MOST)
+    on_parent_failure: OnParentFailure = "skip"
 
     @field_validator("needs", mode="before")
     @classmethod
@@ -94,6 +103,21 @@ class TaskSpec(Value):
     def _task_type_is_named(cls, value: str) -> str:
         if not value or len(value) > 100:
             raise ValueError("must have 1 to 100 characters")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_no_id(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith(names.TASK_ID_PREFIX):
+            raise ValueError(f"must not begin with {names.TASK_ID_PREFIX}, as the ids of tasks do")
+        return value
+
+    @field_validator("after")
+    @classmethod
+    def _after_are_words(cls, value: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        for one in value:
+            if isinstance(one, str) and (not one or len(one) > 200 or not one.isprintable() or " " in one):
+                raise ValueError("must hold names or ids of tasks, without spaces")
         return value
 
     @model_validator(mode="after")
@@ -140,7 +164,7 @@ class TaskResult(MappingValue):
     type has a JSON result. ``duration`` is the run time of the last attempt in seconds. ``retry_at`` is set while the
     status is ``retrying``. ``approval`` tells of a task that needs one what was decided, ``routing`` how its pool was
     chosen when that was asked for. ``got`` is what its node has given it of what it ``needs``, ``waits_for`` says
-    what it waits for while no node can give it. Times are aware UTC.
+    what it waits for while no node can give it. ``dependencies`` tells what it comes after. Times are aware UTC.
     """
 
     task_id: str
@@ -165,6 +189,8 @@ class TaskResult(MappingValue):
     needs: tuple[str, ...] = ()
     got: Got | None = None
     waits_for: str | None = None
+    name: str | None = None
+    dependencies: Dependencies | None = None
 
     @property
     def done(self) -> bool:

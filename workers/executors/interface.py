@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from mahavishnu_pools.schemas.dependency import ParentResult
 from mahavishnu_pools.schemas.task import Got, TaskSpec
 
 #: Causes for which another attempt may succeed.
@@ -95,7 +96,7 @@ class RunContext:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``namespace`` (text), ``container_image`` (of the pool, for worker types that
     run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster). ``got`` is
-    what the node gives it of what it needs.
+    what the node gives it of what it needs, ``parents`` how the tasks ended that it comes after.
     """
 
     task_id: str
@@ -114,6 +115,7 @@ class RunContext:
     python_callables: tuple[str, ...] = ()
     services: Mapping[str, Any] = field(default_factory=dict)
     got: Got | None = None
+    parents: tuple[ParentResult, ...] = ()
 
 
 class Refused(Exception):

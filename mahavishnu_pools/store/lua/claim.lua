@@ -187,8 +187,8 @@ local function take(bucket, message)
     moved = true -- it has its outcome already (cancelled while queued, or a copy)
     if call('SREM', k_ended(pool), id) == 1 then untold(pool, message, ttl) end
     return
-  elseif h[1] == 'awaiting_approval' then
-    moved = true -- somebody else's message: its own is kept apart until it is approved
+  elseif h[1] == 'awaiting_approval' or h[1] == 'waiting' then
+    moved = true -- somebody else's message: its own is kept apart
     return
   elseif h[1] == 'running' and h[4] then
     -- A copy of a message that is being run (a stock producer sent it again after a lost reply).

@@ -471,6 +471,19 @@ local function share(id, pool, asked, o, now, about)
   end
 end
 
+-- Notes that a task has ended which others come after. There may be many of them: agents tell them in pieces (release).
+local function end_parent(id, status)
+  call('RPUSH', k_releasing(), id .. ' ' .. status)
+  redis.pcall('PUBLISH', k_release(), '1')
+end
+
+-- A task waits no longer for those it comes after.
+local function unwait(id)
+  call('DEL', k_held(id))
+  call('ZREM', k_waiting(), id)
+  call('ZREM', k_ready(), id)
+end
+
 local settle
 
 -- Defined in contests.lua.
@@ -555,7 +568,7 @@ end
 -- The fields of a task's record that its end needs, in this order; the last one is what its node gave it.
 local function ending_of(id)
   return call('HMGET', k_task(id), 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed', 'delegated',
-    'status', 'finished_by', 'got')
+    'status', 'finished_by', 'children', 'got')
 end
 
 -- What the outcomes of one script add to the figures, the outbox and the news: put together here, written once by `written`.
@@ -625,6 +638,7 @@ function settle(id, pool, o, now, t)
   end
   call('HSET', key, unpack(record))
   call('PEXPIRE', key, ttl)
+  if h[11] == 'waiting' then unwait(id) end
   if o.meta ~= '' then
     call('SET', k_meta(id), o.meta, 'PX', ttl)
     call('PUBLISH', k_meta(id), o.meta)
@@ -678,6 +692,15 @@ local function end_unrun(id, status, text, ttl, now)
     result = { exc_type = 'TaskRevokedError', exc_message = { text }, exc_module = 'celery.exceptions' } })
   settle(id, call('HGET', k_task(id), 'pool'), { status = status, outcome = cjson.encode({ status = status, error = text }), meta = meta,
     ttl = ttl }, now)
+end
+
+-- A task that awaits approval: its message is kept apart, and no pool has it. Its pool is chosen again when it is approved.
+local function hold(id, kind, pool, message, timeout, now)
+  local ends = stamp(now + timeout)
+  call('HSET', k_task(id), 'status', 'awaiting_approval', 'approval', 'awaiting', 'approval_ends', ends)
+  call('HSET', k_held(id), unpack(message))
+  call('ZADD', k_awaiting(), ends, id)
+  task_event('approval_asked', pool, call('HGET', k_pool(pool), 'name') or '', id, 'task_type', kind, 'ends', ends)
 end
 
 -- Ends a task that nobody approved of in time.
