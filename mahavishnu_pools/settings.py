@@ -84,6 +84,13 @@ class Settings(BaseSettings):
     redis_port: int = Field(default=0, ge=0, le=65535, description="Port of the embedded server; 0: any free one.")
     node_name: str | None = Field(default=None, description="Name of this node; None: the host's name.")
     node_tags: Names = Field(default=(), description="Tags this node announces (pools ask for them in `nodes`).")
+    node_resources: Names = Field(
+        default=(),
+        description="What tasks may need of this node, as `gpu=2,memory=64GiB`; processors, memory and GPUs are found.",
+    )
+    resource_patience: float = Field(
+        default=30.0, ge=0, le=DAY, description="How long a task that needs much of a node may be overtaken by others."
+    )
     node_region: str = Field(default="default", description="Region this node is in.")
     only_pool: str | None = Field(
         default=None,
@@ -217,7 +224,7 @@ class Settings(BaseSettings):
         older = given.get("worker_default_type")
         return given if older is None else {**given, "default_worker_type": older}
 
-    @field_validator("node_tags", "allowed_roots", "imports", "python_callables", mode="before")
+    @field_validator("node_tags", "node_resources", "allowed_roots", "imports", "python_callables", mode="before")
     @classmethod
     def _lists_may_be_written_with_commas(cls, value: object) -> object:
         if not isinstance(value, str):

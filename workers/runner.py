@@ -18,16 +18,18 @@ from pydantic import ValidationError
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.process_logs import about
-from mahavishnu_pools.schemas.task import Outcome, TaskSpec
+from mahavishnu_pools.schemas.task import Got, Outcome, TaskSpec
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.tracing import TaskTrace, task_trace
 
 from .claims import Running
 from .events import TaskEvents
+from .executors.given import not_given
 from .executors.interface import Limits, RunContext
 from .logs import LogWriter
 from .outcome import Attempt, ending, may_retry
+from .parents import with_parents
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,8 @@ class TaskRunner:
             return _UNREADABLE, Outcome(status="failed", error=f"The task cannot be read: {exc}")
         try:
             withheld = None if spec.approval is None else self._withheld(running.held.task_id)
-            return spec, withheld or execute(self._context(running, spec, worker_id))
+            told = withheld or with_parents(self._context(running, spec, worker_id))
+            return spec, told if isinstance(told, Outcome) else not_given(told) or execute(told)
         except BaseException as exc:  # the border of a task: what it raises (sys.exit too) is its failure, no more
             logger.exception("Task %s broke its executor", running.held.task_id)
             return spec, Outcome(status="failed", error=f"{type(exc).__name__}: {exc}")
@@ -158,6 +161,7 @@ class TaskRunner:
             limits=group.limits,
             python_callables=group.python_callables,
             services=group.services,
+            got=Got.model_validate_json(running.claim.got) if running.claim.got else None,
         )
 
 

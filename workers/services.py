@@ -16,6 +16,7 @@ from mahavishnu_pools.store.tasks import read_batch, read_tasks
 from mahavishnu_pools.task_types import BUILT_IN
 from mahavishnu_pools.worktrees.records import Place
 
+from .parents import parent_reader
 from .task_types.registry import TaskTypeRegistry, load_registry
 
 #: Results read in one call.
@@ -31,6 +32,7 @@ def services(settings: Settings, store: SyncStore, *, imports: tuple[str, ...]) 
         "namespace": settings.namespace,
         "worktrees": Place(settings.data_dir.absolute(), settings.worktree_author),
         "approved": lambda task_id: store.run(read_gate(task_id)).decision == "approved",
+        "parents": parent_reader(store),
         **_worker_types(settings),
     }
 

@@ -162,6 +162,12 @@ class WorkerManager:
             if spec.approval is not None:
                 problem = "cannot be waited for by workers without a pool"
                 raise errors.InvalidField.of("approval", problem, "Submit the task with PoolManager.")
+            if spec.after:
+                problem = "is nothing that workers without a pool wait for"
+                raise errors.InvalidField.of("after", problem, "Submit the task with PoolManager.")
+            if spec.needs:
+                problem = "cannot be looked after by workers without a pool"
+                raise errors.InvalidField.of("needs", problem, "Submit the task with PoolManager.")
             for kind in kinds:
                 self.terminal_manager.check(spec, worker_type=self.terminal_manager.worker_types[kind])
 

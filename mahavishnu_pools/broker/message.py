@@ -92,6 +92,15 @@ def refuse_secrets(env: Any, payload: Any) -> None:
         raise errors.SecretInTheOpen.at(place)
 
 
+#: Fields of a specification that no choice of a pool looks at, and that may be long.
+_LONG = frozenset({"prompt", "payload", "env", "metadata", "secrets", "after", "idempotency_key"})
+
+
+def _after(spec: TaskSpec) -> dict[str, Any]:
+    need = {name: value for name, value in spec_data(spec).items() if name not in _LONG}
+    return {"ids": list(spec.after), "policy": spec.on_parent_failure, "need": need}
+
+
 def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | None = None) -> Envelope:
     """Build what the submit script needs for one task.
 
@@ -118,5 +127,8 @@ def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | N
         idempotency_key=spec.idempotency_key,
         expires=spec.expires,
         lost="fail" if spec.on_worker_lost == "fail" else None,
+        needs=spec.asks_for.text if spec.needs else None,
         approval=None if spec.approval is None else {"timeout": spec.approval_timeout or APPROVAL_TIMEOUT},
+        after=_after(spec) if spec.after else None,
+        name=spec.name,
     )

@@ -45,8 +45,9 @@ def _check(spec: Mapping[str, Any]) -> None:
         found = TaskSpec.model_validate(dict(spec))
     except ValidationError as exc:
         raise invalid_field(exc, remedy="Correct it and try again.") from exc
-    if found.approval is not None:
-        remedy = "Submit it with PoolManager, the command line or MCP, where it waits until it is approved."
-        raise errors.InvalidField.of("approval", "cannot be asked for by way of Celery", remedy)
+    for field, until in (("approval", "it is approved"), ("after", "those have ended")):
+        if getattr(found, field):
+            remedy = f"Submit it with PoolManager, the command line or MCP, where it waits until {until}."
+            raise errors.InvalidField.of(field, "cannot be asked for by way of Celery", remedy)
     # What a type that is not built in means, and whether anybody knows it, is known where the pools are.
     validate_payload(found, ai=True)

@@ -24,6 +24,7 @@ CHUNK = 20
 _REGISTRY = {
     "pools": "The list of pools names it, and it does not exist.",
     "turns": "The order of turns names it, and it does not exist.",
+    "needing": "It is said to have tasks that wait for a node, and does not exist.",
     "affinity_turns": "The order of affinity keys names it, and it does not exist.",
     "load": "The load index names it, and it does not exist.",
     "pool_names": "This name belongs to a pool that does not exist.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.checks import batches, leases, nodes, pools, tasks, worktrees
+from mahavishnu_pools.checks import batches, dependencies, leases, nodes, pools, tasks, worktrees
 from mahavishnu_pools.checks.findings import Finding, Found, Level, Site
 from mahavishnu_pools.checks.keyspace import Inventory, take_inventory
 from mahavishnu_pools.checks.messages import MessageWalk, Places, left_behind
@@ -100,6 +100,7 @@ async def _stored(site: Site, inventory: Inventory, registry: tuple[PoolRecord, 
         *await tasks.without_message(site, inventory, places, first=walk),
         *await tasks.without_leftover(site, ended, places, first=walk),
         *await pools.remains(site, inventory),
+        *await dependencies.stranded(site),
         *tasks.without_lifetime(inventory),
         *await batches.odd_batches(site, inventory),
         *pools.endless_keys(inventory),

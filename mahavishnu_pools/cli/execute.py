@@ -155,7 +155,7 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             output.show(task_documents.accepted(submitted, batch_id=batch_id))
             return ExitCode.DONE
         if output.for_people:
-            output.say(_gate(submitted.task_id) if submitted.held else await _where(manager, submitted.pool_id))
+            output.say(_why_it_waits(submitted) or await _where(manager, submitted.pool_id))
         result = await _outcome(manager, submitted, request=request, output=output)
         output.show(task_documents.executed(result))
         return code_of_result(result)
@@ -190,8 +190,13 @@ async def _sent(sending: Coroutine[Any, Any, T], *, interrupted: Callable[[T], A
         raise
 
 
-def _gate(task_id: str) -> str:
-    """Return what is to be done with a task that awaits approval."""
+def _why_it_waits(submitted: Submitted) -> str | None:
+    """Return why a task goes nowhere yet, and what is to be done; None: it went to a pool."""
+    task_id = submitted.task_id
+    if submitted.waiting:
+        return f"Task {task_id} waits for those it comes after."
+    if not submitted.held:
+        return None
     ways = f"mahavishnu pools approve {task_id}, or: mahavishnu pools refuse {task_id}"
     return f"Task {task_id} awaits approval. Give it with: {ways}"
 

@@ -27,6 +27,7 @@ _COLUMNS = (
     Column("Status"),
     Column("Region"),
     Column("Tags"),
+    Column("In use"),
     Column("Pools"),
     Column("Worker types"),
     Column("PID", "right"),
@@ -51,12 +52,19 @@ def nodes(session: Session, /, *, output: Output) -> None:
 @click.option("--redis-url", metavar="URL", help="The Redis to join (default: MAHAVISHNU_REDIS_URL).")
 @click.option("--name", metavar="NAME", help="Name of this node (default: the host's).")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Mark this node, such as gpu (may be repeated).")
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="NAME=AMOUNT",
+    help="What tasks may need of it: gpu=2, memory=64GiB (may be repeated; processors, memory and GPUs are found).",
+)
 @click.option("--region", "-r", metavar="REGION", help="Where this node is. [default: default]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="State of this agent (default: MAHAVISHNU_DATA_DIR).")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="")
 def agent(
-    *, redis_url: str | None, name: str | None, tags: tuple[str, ...], region: str | None, more: tuple[str, ...],
-    data_dir: Path | None,
+    *, redis_url: str | None, name: str | None, region: str | None, more: tuple[str, ...], data_dir: Path | None,
+    **lists: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run worker groups on this machine for the pools of a Redis, until Ctrl-C or SIGTERM.
 
@@ -65,7 +73,8 @@ def agent(
     given = {
         "REDIS_URL": redis_url,
         "NODE_NAME": name,
-        "NODE_TAGS": ",".join(tags) or None,
+        "NODE_TAGS": ",".join(lists["tags"]) or None,
+        "NODE_RESOURCES": ",".join(lists["resources"]) or None,
         "NODE_REGION": region,
         "DATA_DIR": None if data_dir is None else str(data_dir.absolute()),
     }
@@ -78,7 +87,7 @@ def agent(
 def node_list(nodes: Sequence[NodeInfo], pools: Sequence[PoolInfo]) -> Document:
     """Return the document of ``nodes``."""
     runs = {node.name: [pool.name for pool in pools if node.name in pool.nodes] for node in nodes}
-    data = [{**node.model_dump(mode="json"), "pools": runs[node.name]} for node in nodes]
+    data = [{**node.model_dump(mode="json"), "free": node.free, "pools": runs[node.name]} for node in nodes]
     if not nodes:
         return Document({"nodes": data}, (Note("No node. Start one with: mahavishnu up, or mahavishnu agent"),))
     rows = tuple(
@@ -87,6 +96,7 @@ def node_list(nodes: Sequence[NodeInfo], pools: Sequence[PoolInfo]) -> Document:
             State("running" if node.alive else "failed"),
             node.region,
             ", ".join(node.tags),
+            ", ".join(_in_use(node)),
             ", ".join(runs[node.name]),
             ", ".join(node.programs),
             node.pid,
@@ -94,6 +104,15 @@ def node_list(nodes: Sequence[NodeInfo], pools: Sequence[PoolInfo]) -> Document:
         for node in nodes
     )
     return Document({"nodes": data}, (Table("Nodes", _COLUMNS, rows),))
+
+
+def _in_use(node: NodeInfo) -> list[str]:
+    from mahavishnu_pools.schemas.needs import shown
+
+    return [
+        f"{name} {shown(name, node.in_use.get(name, 0))} of {shown(name, amount)}"
+        for name, amount in sorted(node.resources.items())
+    ]
 
 
 def _check() -> None:
@@ -107,4 +126,15 @@ def _check() -> None:
         raise errors.InvalidField.of(
             "--redis-url", "is missing, and MAHAVISHNU_REDIS_URL is not set", "Name the Redis to join."
         )
+    _check_resources(settings.node_resources)
     check_url(settings.redis_url.get_secret_value())
+
+
+def _check_resources(given: tuple[str, ...]) -> None:
+    from mahavishnu_pools import errors
+    from mahavishnu_pools.schemas.needs import parse_resources
+
+    try:
+        parse_resources(given)
+    except ValueError as exc:
+        raise errors.InvalidField.of("--resource", str(exc), "Write it like --resource gpu=2.") from exc

@@ -133,9 +133,24 @@ _TASK_OPTIONS = (
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment."),
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
     click.option(
+        "--need",
+        "needs",
+        multiple=True,
+        metavar="NAME=AMOUNT|TAG",
+        help="Run it on a node that has this free: gpu=1, memory=8GiB, or a tag of nodes (may be repeated).",
+    ),
+    click.option(
         "--isolation",
         type=click.Choice(["none", "lock", "worktree"]),
         help="Share its directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
+    ),
+    click.option(
+        "--after", multiple=True, metavar="TASK", help="Run it when this task (its id) has ended (may be repeated)."
+    ),
+    click.option(
+        "--on-parent-failure",
+        type=click.Choice(["skip", "fail", "run"]),
+        help="When one of --after does not complete: it is cancelled, fails, or runs all the same. [default: skip]",
     ),
     click.option("--approval", type=click.Choice(["required"]), help="Run it only when somebody has approved of it."),
     click.option(

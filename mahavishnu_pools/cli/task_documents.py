@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.json import json_text
+from mahavishnu_pools.schemas.needs import shown
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.routing import RoutedCandidate, Routing
@@ -19,6 +20,9 @@ MOST_ROWS = 40
 
 #: An output or error in a table is cut after so many characters.
 CELL_CHARACTERS = 60
+
+#: Tasks that one comes after which are named; ``--format json`` names all.
+PARENTS_SHOWN = 10
 
 _ITEM_COLUMNS = (
     Column("Item", "right"),
@@ -100,7 +104,12 @@ def task_details(result: TaskResult) -> Document:
         ("Finished", _moment(result.finished_at)),
         ("Retry at", _moment(result.retry_at)),
         ("Duration", _seconds(result.duration)),
+        ("Name", result.name),
+        *_dependencies(result),
         ("Approval", _approval(result)),
+        ("Needs", ", ".join(result.needs) or None),
+        ("Waits for", result.waits_for),
+        ("Got", _got(result)),
         *_changes(result),
         ("Attempts", result.attempts if result.attempts > 1 else None),
         ("Exit code", result.exit_code),
@@ -128,6 +137,8 @@ def accepted(submitted: Submitted, *, batch_id: str) -> Document:
     if submitted.held:
         status, what = "awaiting_approval", "Task awaits approval"
         how = f"Give it with: mahavishnu pools approve {task_id}, or: mahavishnu pools refuse {task_id}"
+    if submitted.waiting:
+        status, what = "waiting", "Task waits for those it comes after"
     blocks = (Note(what, good=True), _indented([("Task", task_id), ("Pool", pool_id)]), Note(f"  {how}"))
     return Document({"task_id": task_id, "pool_id": pool_id, "status": status, "batch_id": batch_id}, blocks)
 
@@ -206,6 +217,20 @@ def output_of(result: TaskResult) -> str:
     return "" if result.value is None else _as_text(result.value)
 
 
+def _dependencies(result: TaskResult) -> tuple[tuple[str, Cell], ...]:
+    found = result.dependencies
+    if found is None:
+        return ()
+    shown = [f"{one.task_id} ({one.status or 'has not ended'})" for one in found.parents[:PARENTS_SHOWN]]
+    if len(found.parents) > PARENTS_SHOWN:
+        shown.append(f"and {len(found.parents) - PARENTS_SHOWN} more")
+    waits: tuple[tuple[str, Cell], ...] = ()
+    if result.status.value == "waiting":
+        count = f"{found.waits} of {len(found.parents)} tasks" if found.waits else found.held_up or "a pool"
+        waits = (("Waits for", count),)
+    return (("After", ", ".join(shown)), ("If one fails", found.on_parent_failure), *waits)
+
+
 def _approval(result: TaskResult) -> str | None:
     found = result.approval
     if found is None:
@@ -214,6 +239,16 @@ def _approval(result: TaskResult) -> str | None:
         return f"awaited until {_moment(found.expires_at)}; mahavishnu pools approve {result.task_id}, or refuse"
     who = f" by {found.by}" if found.by else ""
     return f"{found.decision}{who}, {_moment(found.decided_at)}" + (f": {found.reason}" if found.reason else "")
+
+
+def _got(result: TaskResult) -> str | None:
+    got = result.got
+    if got is None:
+        return None
+    devices = [f"{name} {', '.join(numbers)}" for name, numbers in sorted(got.devices.items())]
+    counted = sorted(got.resources.items() - {(name, got.resources.get(name)) for name in got.devices})
+    amounts = [f"{name} {shown(name, amount)}" for name, amount in counted]
+    return f"{', '.join([*devices, *amounts]) or 'a place'} on {got.node}"
 
 
 def _changes(result: TaskResult) -> tuple[tuple[str, Cell], ...]:

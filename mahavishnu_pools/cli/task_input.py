@@ -34,7 +34,10 @@ class TaskInput:
     no_wait: bool
     approval: str | None = None
     approval_timeout: float | None = None
+    after: tuple[str, ...] = ()
+    on_parent_failure: str | None = None
     isolation: str | None = None
+    needs: tuple[str, ...] = ()
 
     def task(self, *, directory: Callable[[], str | None]) -> dict[str, Any]:
         """Return the task as the manager takes it, with only what was given; ``directory`` is for one without ``cwd``.
@@ -52,7 +55,10 @@ class TaskInput:
             "env": environment(self.env) or None,
             "approval": self.approval,
             "approval_timeout": self.approval_timeout,
+            "after": list(self.after or ()) or None,
+            "on_parent_failure": self.on_parent_failure,
             "isolation": self.isolation,
+            "needs": list(self.needs) or None,
         }
         return {**work, **{name: value for name, value in given.items() if value is not None}}
 

@@ -63,11 +63,18 @@ def batch_details(batch: TaskBatch, tasks: Sequence[TaskBrief]) -> Document:
             ("Successful", batch.successful),
             ("Failed", batch.failed),
             ("Open", batch.total - batch.successful - batch.failed),
+            *_waiting(tasks),
             *(contest_rows(batch.contest) if batch.contest else ()),
         ),
     )
     table = Table("Tasks", _COLUMNS, tuple(_row(task) for task in tasks))
     return Document(data, (fields, table) if tasks else (fields,))
+
+
+def _waiting(tasks: Sequence[TaskBrief]) -> tuple[tuple[str, Cell], ...]:
+    """Return how many of a batch wait for others, when some do."""
+    count = sum(task.status.value == "waiting" for task in tasks)
+    return (("Waiting", f"{count}, for others to end"),) if count else ()
 
 
 def batch_gathered(result: DistributionResult) -> Document:

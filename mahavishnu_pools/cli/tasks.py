@@ -26,6 +26,7 @@ STATUSES = (
     "running",
     "retrying",
     "awaiting_approval",
+    "waiting",
     "completed",
     "failed",
     "timeout",

@@ -14,6 +14,7 @@ from mahavishnu_pools.schemas.task_batch import TaskBatch
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.store.approvals import list_awaiting
 from mahavishnu_pools.store.checks import Place, read_place
+from mahavishnu_pools.store.dependencies import list_waiting
 from mahavishnu_pools.store.leases import list_leases
 from mahavishnu_pools.store.logs import LogPiece
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, list_nodes, read_pools
@@ -58,6 +59,9 @@ class ListingVerbs(TaskVerbs):
                 # No pool has them before they are approved.
                 awaiting = await (await self._connected()).store.run(list_awaiting(most=limit))
                 ids += set(awaiting).difference(ids)
+            if TaskStatus.WAITING in wanted:
+                waiting = await (await self._connected()).store.run(list_waiting(most=limit))
+                ids += set(waiting).difference(ids)
         found = [
             brief
             for brief in await self._briefs(ids)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.manager.listing_verbs import ListingVerbs
+from mahavishnu_pools.routing.graphs import levels
 from mahavishnu_pools.routing.task_input import build
 from mahavishnu_pools.schemas.pool import ENDED_STATUSES, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
@@ -63,11 +64,15 @@ class RetryVerbs(ListingVerbs):
         registry = (await (await self._connected()).store.run(read_pools())).pools
         taking = {one.pool_id for one in registry if one.status not in _TAKES_NONE}
         retried: dict[str, str] = {}
-        for own in dict.fromkeys(brief.pool_id for brief in failed):
-            some = [brief.task_id for brief in failed if brief.pool_id == own]
-            target = pool if pool is not None else own if own in taking else None
-            sent = await self.submit_many([specs[one] for one in some], pool=target, batch_id=batch_id)
-            retried |= dict(zip(some, (one.task_id for one in sent), strict=True))
+        pools = {brief.task_id: brief.pool_id for brief in failed}
+        # Those first that others come after: these then come after the new ones.
+        for layer in levels({one: [str(parent) for parent in specs[one].after] for one in pools}):
+            for own in dict.fromkeys(pools[one] for one in layer):
+                some = [one for one in layer if pools[one] == own]
+                target = pool if pool is not None else own if own in taking else None
+                tasks = [_after(specs[one], retried) for one in some]
+                sent = await self.submit_many(tasks, pool=target, batch_id=batch_id)
+                retried |= dict(zip(some, (one.task_id for one in sent), strict=True))
         ordered = {brief.task_id: retried[brief.task_id] for brief in failed}
         return Retried(batch_id=batch_id, retried=ordered, skipped=skipped)
 
@@ -82,4 +87,14 @@ class RetryVerbs(ListingVerbs):
                     # With its key the task would be taken for the one that failed.
                     spec = TaskSpec.model_validate_json(text, extra="ignore")
                     found[task_id] = build(TaskSpec, {**spec.model_dump(), "idempotency_key": None})
+        for task_id, result in zip(found, await self._read_tasks(list(found)), strict=True):
+            if result is not None and result.dependencies is not None:
+                # Of tasks that were known by their keys the record has the right ids.
+                parents = tuple(one.task_id for one in result.dependencies.parents)
+                found[task_id] = found[task_id].model_copy(update={"after": parents})
         return found
+
+
+def _after(spec: TaskSpec, retried: Mapping[str, str]) -> TaskSpec:
+    after = tuple(retried.get(str(one), one) for one in spec.after)
+    return spec.model_copy(update={"after": after}) if spec.after else spec

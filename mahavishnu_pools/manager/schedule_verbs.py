@@ -140,4 +140,6 @@ def _schedule(given: Mapping[str, Any], task: Task) -> Schedule:
     if spec.idempotency_key is not None:
         remedy = "Leave it out: each planned time has a key of its own, so nothing is sent twice."
         raise errors.InvalidField.of("idempotency_key", "cannot be given with a schedule", remedy)
+    if spec.after:
+        raise errors.InvalidField.of("after", "cannot be given with a schedule", "Leave it out: it is sent by time.")
     return build(Schedule, {**given, "task": spec_data(spec)})

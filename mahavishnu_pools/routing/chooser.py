@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mahavishnu_pools import errors, names, worker_types
@@ -172,6 +172,8 @@ class Chooser:
             made = yield from measured_choice(selector, among, view, need, count=count)
         else:
             made = choice(selector, among)
+        if need.needs:
+            made = replace(made, needs=need.needs.text)
         return explained(made, sifted.reasons, wanted=wish.explain)
 
     def check(self, wish: Wish) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.routing.contests import Candidate, Rules, batch_of, candidates_of, judge_of, least_busy, rules_key
+from mahavishnu_pools.routing.distributing import check_reducer
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter
 from mahavishnu_pools.routing.submission import Parcel, Sender, pack
 from mahavishnu_pools.schemas.contest import ContestKind
@@ -17,6 +18,7 @@ from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.contests import Opening, submit_contest
 from mahavishnu_pools.store.tasks import Follower, StaleRegistry, read_batch
+from mahavishnu_pools.task_types import REDUCER_PREFIX
 
 if TYPE_CHECKING:
     from mahavishnu_pools.routing.chooser import Chooser
@@ -78,6 +80,8 @@ def prepare_contest(
     judge = None
     if rules.judge is not None:
         after = judge_of(rules.judge, batch_id)
+        if after.task_type.startswith(REDUCER_PREFIX):
+            yield from check_reducer(chooser, after.task_type.removeprefix(REDUCER_PREFIX))
         yield from chooser.validate(after)
         made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
         judge = Parcel(Need.of(after), None, made)

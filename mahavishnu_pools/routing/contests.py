@@ -71,19 +71,15 @@ def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
     """
     if rules.copies < 1:
         raise errors.InvalidField.of("copies", f"is {rules.copies}", "Give a whole number from 1 on.")
-    found = [
-        Candidate(_own(task, worker_type), pool)
-        for task in tasks
-        for worker_type in rules.worker_types or (None,)
-        for pool in rules.pools or (None,)
-        for _ in range(min(rules.copies, CANDIDATES_MOST + 1))
-    ]
-    if not 2 <= len(found) <= CANDIDATES_MOST:
+    worker_types, pools = rules.worker_types or (None,), rules.pools or (None,)
+    count = len(tasks) * len(worker_types) * len(pools) * rules.copies
+    if not 2 <= count <= CANDIDATES_MOST:
         ways = "Give several prompts, pools or worker types, or copies."
-        number = "only 1 candidate" if len(found) == 1 else f"{len(found)} candidates"
+        number = "only 1 candidate" if count == 1 else f"{count} candidates"
         raise errors.InvalidField.of("tasks", f"make {number}, from 2 to {CANDIDATES_MOST} can take part", ways)
-    _check_needed(rules, len(found))
-    return found
+    _check_needed(rules, count)
+    each = [_own(task, worker_type) for task in tasks for worker_type in worker_types]
+    return [Candidate(spec, pool) for spec in each for pool in pools for _ in range(rules.copies)]
 
 
 def _check_needed(rules: Rules, count: int) -> None:

@@ -66,7 +66,7 @@ def prepare(
         InvalidField, UnknownChoice, PayloadTooLarge: the task cannot be split or a part cannot be used.
     """
     if how.reducer is not None:
-        yield from _check_reducer(chooser, how.reducer)
+        yield from check_reducer(chooser, how.reducer)
     parts = split(spec, how) if how.selector is not None else None
     only = None
     if pools is not None:
@@ -91,8 +91,12 @@ def prepare(
     return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then, stored_filter(filters))
 
 
-def _check_reducer(chooser: Chooser, name: str) -> Steps[None]:
-    """Refuse a reducer that no pool's workers have loaded."""
+def check_reducer(chooser: Chooser, name: str) -> Steps[None]:
+    """Refuse a reducer that no pool's workers have loaded.
+
+    Raises:
+        UnknownChoice: nobody knows it; the message lists those that are known.
+    """
     if name not in (yield from chooser.view()).reducers():
         known = (yield from chooser.view(fresh=True)).reducers()
         if name not in known:

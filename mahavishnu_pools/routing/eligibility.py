@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import task_types, worker_types
+from mahavishnu_pools.routing.capabilities import lacking
 from mahavishnu_pools.routing.distribution import REDUCERS
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.batch_payloads import JUDGE
+from mahavishnu_pools.schemas.needs import NO_NEEDS, Needs
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
 
@@ -42,11 +44,12 @@ class Need:
     task_type: str = "prompt"
     worker_type: str | None = None
     celery: bool = False
+    needs: Needs = NO_NEEDS
 
     @classmethod
     def of(cls, spec: TaskSpec) -> Need:
         """Return what a specification asks for."""
-        return cls(spec.task_type, spec.worker_type)
+        return cls(spec.task_type, spec.worker_type, needs=spec.asks_for)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,17 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
+    return _cannot_do(view, pool, need) or _cannot_give(view, pool, need.needs)
+
+
+def _cannot_give(view: View, pool: PoolRecord, needs: Needs) -> str | None:
+    if not needs:
+        return None
+    living = [node for node in view.nodes if node.alive and node.only_pool in (None, pool.config.name)]
+    return lacking(pool, needs, own=view.nodes_of(pool), living=living)
+
+
+def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
     if not need.celery and need.task_type.startswith(task_types.REDUCER_PREFIX):
         return _cannot_reduce(pool, need.task_type)
     if pool.config.pool_type in PROMPTS_ONLY:

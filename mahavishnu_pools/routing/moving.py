@@ -13,6 +13,7 @@ from mahavishnu_pools.pools.factory import on_nodes
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter, View, cannot_run, misses
 from mahavishnu_pools.routing.rebalance import Plan, Shift, Stand, picker, window_of
 from mahavishnu_pools.schemas.moving import TaskMove
+from mahavishnu_pools.schemas.needs import NO_NEEDS, Needs
 from mahavishnu_pools.schemas.pool import PoolSelector, PoolStatus
 from mahavishnu_pools.store.moves import PLACES, MoveOrder, count_waiting, move
 
@@ -74,6 +75,7 @@ class Reach:
 
     def refusal(self, source: str, lot: str, pool: PoolRecord) -> str | None:
         """Return why a pool cannot get a lot, or None."""
+        lot, asked = _split_needs(lot)
         kind, worker_type, filters, home = lot.rsplit("\n", 3)
         if self._bound and home not in ("", pool.pool_id):
             return "an affinity key binds them to another pool"
@@ -84,10 +86,15 @@ class Reach:
         if kind == _RUN_TASK:
             alike = origin is not None and same_kind(origin, pool) and set(origin.task_types) <= set(pool.task_types)
             return None if alike else "it is of another kind, and only the message says what the task needs"
-        need = Need(kind.removeprefix("celery:"), worker_type or None, celery=kind.startswith("celery:"))
+        need = Need(kind.removeprefix("celery:"), worker_type or None, kind.startswith("celery:"), asked)
         if origin is not None and is_run_as_prompt(need, pool) and not same_worker_type(origin, pool):
             return "it would run prompts with another worker type"
         return cannot_run(self._view, pool, need)
+
+
+def _split_needs(lot: str) -> tuple[str, Needs]:
+    rest, _, last = lot.rpartition("\n")
+    return (rest, Needs.of_text(last)) if last.startswith("{") else (lot, NO_NEEDS)
 
 
 @dataclass(frozen=True, slots=True)

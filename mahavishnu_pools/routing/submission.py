@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import names
@@ -11,11 +12,13 @@ from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need
+from mahavishnu_pools.routing.graphs import in_order, linked
 from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.routing.wishes import kept
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
-from mahavishnu_pools.store.tasks import Envelope, Submitted, submit
+from mahavishnu_pools.store.dependencies import unknown_tasks
+from mahavishnu_pools.store.tasks import Envelope, Submitted, no_such_parent, submit
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.calls import Call
@@ -57,12 +60,14 @@ def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[st
     Raises:
         InvalidField, UnknownChoice, PayloadTooLarge: the first task that cannot be used.
     """
+    specs = [task_spec(task) for task in tasks]
+    ids = [names.new_task_id() for _ in specs]
     parcels = []
-    for task in tasks:
-        spec = task_spec(task)
+    for spec, task_id in zip(linked(specs, ids), ids, strict=True):
         yield from chooser.validate(spec)
-        made = envelope(spec, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
+        made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, signer=sender.signer)
         parcels.append(Parcel(Need.of(spec), spec.affinity, made))
+    yield from _refuse_strangers(parcels)
     return parcels
 
 
@@ -78,16 +83,22 @@ def send(
     if len(groups) > 1:
         for indexes, own_wish in groups:
             yield from chooser.ensure(parcels[indexes[0]].need, own_wish)
+    if any(parcel.envelope.after for parcel in parcels):
+        groups = [(indexes, _wish_of(wish, parcels[indexes[0]])) for indexes in runs(parcels)]
     found: dict[int, Submitted] = {}
+    # A task that was known by its key has another id than its parcel.
+    known: dict[str, str] = {}
     for indexes, own_wish in groups:
         for chunk in chunked(parcels, indexes):
-            envelopes = [_at_gate(parcels[index].envelope, own_wish) for index in chunk]
+            envelopes = [_at_gate(parcels[index].envelope, own_wish, known) for index in chunk]
 
             def call(choice: Choice, envelopes: Sequence[Envelope] = envelopes) -> Call[list[Submitted]]:
                 return submit(envelopes, choice, client=sender.client, batch=batch, counted=choice.name)
 
             sent = yield from chooser.choose(parcels[chunk[0]].need, own_wish, call, count=len(chunk))
             found.update(zip(chunk, sent, strict=True))
+            before = ((index, one.task_id) for index, one in zip(chunk, sent, strict=True) if not one.new)
+            known |= {parcels[index].envelope.task_id: task_id for index, task_id in before}
     return [found[index] for index in range(len(parcels))]
 
 
@@ -97,6 +108,16 @@ def grouped(parcels: Sequence[Parcel]) -> list[list[int]]:
     for index, parcel in enumerate(parcels):
         groups.setdefault((parcel.need, parcel.affinity), []).append(index)
     return list(groups.values())
+
+
+def runs(parcels: Sequence[Parcel]) -> list[list[int]]:
+    """Return the indexes as ``grouped`` does, but with those first that others come after; groups may come again."""
+    place = {parcel.envelope.task_id: index for index, parcel in enumerate(parcels)}
+    parents = [
+        [place[one] for one in (parcel.envelope.after or {}).get("ids", ()) if one in place] for parcel in parcels
+    ]
+    keys = [(parcel.need, parcel.affinity) for parcel in parcels]
+    return [list(some) for _, some in groupby(in_order(keys, parents), key=keys.__getitem__)]
 
 
 def chunked(parcels: Sequence[Parcel], indexes: Sequence[int]) -> Iterator[list[int]]:
@@ -113,11 +134,28 @@ def chunked(parcels: Sequence[Parcel], indexes: Sequence[int]) -> Iterator[list[
         yield chunk
 
 
-def _at_gate(envelope: Envelope, wish: Wish) -> Envelope:
-    """Return an envelope that, if it awaits approval, says how its pool is chosen then."""
-    if envelope.approval is None:
+def _at_gate(envelope: Envelope, wish: Wish, known: Mapping[str, str]) -> Envelope:
+    """Return an envelope that, if it awaits approval or comes after others, says how its pool is chosen then.
+
+    ``known`` has the ids of tasks that were there before.
+    """
+    if envelope.approval is not None:
+        envelope = replace(envelope, approval={**envelope.approval, "wish": kept(wish)})
+    if envelope.after is None:
         return envelope
-    return replace(envelope, approval={**envelope.approval, "wish": kept(wish)})
+    after = {**envelope.after, "ids": [known.get(one, one) for one in envelope.after["ids"]], "wish": kept(wish)}
+    return replace(envelope, after={**after, "explain": True} if wish.explain else after)
+
+
+def _refuse_strangers(parcels: Sequence[Parcel]) -> Steps[None]:
+    """Refuse tasks that come after one which is neither among them nor known."""
+    own = {parcel.envelope.task_id for parcel in parcels}
+    asked = {one: None for parcel in parcels for one in (parcel.envelope.after or {}).get("ids", ()) if one not in own}
+    ids = list(asked)
+    for start in range(0, len(ids), CHUNK_TASKS):
+        unknown = yield unknown_tasks(ids[start : start + CHUNK_TASKS])
+        if unknown:
+            raise no_such_parent(unknown[0])
 
 
 def _wish_of(wish: Wish, parcel: Parcel) -> Wish:

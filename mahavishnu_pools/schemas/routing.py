@@ -26,6 +26,7 @@ class Choice:
     (JSON of a PoolFilter) is what was asked of the pool, kept with the task for whoever moves it later. ``label`` is
     the strategy's name where that was carried out already. ``explain`` has each task's record say how it was routed:
     names of pools that were left out, and why (``left_out``), what was measured (``figures``, by pool id).
+    ``needs`` is what the tasks ask of a node (``Needs.text``): ``least_loaded`` prefers pools that have it free.
     """
 
     strategy: str
@@ -39,6 +40,7 @@ class Choice:
     filters: str | None = None
     label: str | None = None
     explain: Mapping[str, Any] | None = None
+    needs: str | None = None
 
     @property
     def name(self) -> str:
@@ -57,6 +59,7 @@ class Choice:
             "random": self.random,
             "version": self.version,
             "filters": self.filters,
+            "needs": self.needs,
             "explain": None if self.explain is None else {"strategy": self.name, **self.explain},
             **more,
         }
@@ -67,6 +70,7 @@ class RoutedCandidate(MappingValue):
     """A pool that could have got a task. ``load`` is (running + queued) ÷ workers at that moment.
 
     Strategies that measure also tell ``seconds`` (what a task of this type takes there) and ``usd`` (what a run costs).
+    ``room`` is how many tasks with these needs its nodes could start then; None for those without needs.
     """
 
     pool_id: str
@@ -75,6 +79,7 @@ class RoutedCandidate(MappingValue):
     degraded: bool = False
     seconds: float | None = None
     usd: float | None = None
+    room: int | None = None
 
 
 class Routing(MappingValue):

@@ -6,10 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
 
+from mahavishnu_pools import names
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.schemas.dependency import NAME_PATTERN, PARENTS_MOST, Dependencies, OnParentFailure
+from mahavishnu_pools.schemas.needs import Needs, as_texts, parse_needs
 from mahavishnu_pools.schemas.routing import Routing
 from mahavishnu_pools.schemas.worktree import Isolation
 
@@ -32,6 +35,7 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
     DEAD = "dead"
     AWAITING_APPROVAL = "awaiting_approval"
+    WAITING = "waiting"
     REFUSED = "refused"
 
 
@@ -55,7 +59,12 @@ class TaskSpec(Value):
     overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets``
     names values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
     ``approval="required"`` has it wait until somebody approves of it, ``approval_timeout`` seconds at most (None: seven
-    days); it takes no worker meanwhile, and ``expires`` counts from then on.
+    days); it takes no worker meanwhile, and ``expires`` counts from then on. ``needs`` is what it asks of the node that
+    runs it: ``("gpu=1", "memory=8GiB", "big")``, or ``{"gpu": 1, "memory": "8GiB", "big": True}``; without an amount a
+    tag. ``after`` has it wait until other tasks have ended: their ids, or what tasks of the same batch are called
+    (``name``) or their places there (from 0). ``on_parent_failure`` says what becomes of it when one of them does not
+    complete: it is cancelled (``skip``), has failed (``fail``), or runs all the same (``run``). ``isolation`` says how
+    it is kept from disturbing others in its directory (None: as its pool says, else ``lock`` for AI programs).
     """
 
     prompt: str | None = None
@@ -77,12 +86,38 @@ class TaskSpec(Value):
     approval: Literal["required"] | None = None
     approval_timeout: float | None = Field(default=None, gt=0, le=366 * 86400, allow_inf_nan=False)
     isolation: Isolation | None = None
+    needs: tuple[str, ...] = ()
+    name: str | None = Field(default=None, pattern=f"^{NAME_PATTERN}$")
+    after: tuple[str | StrictInt, ...] = Field(default=(), max_length=PARENTS_MOST)
+    on_parent_failure: OnParentFailure = "skip"
+
+    @field_validator("needs", mode="before")
+    @classmethod
+    def _needs_can_be_read(cls, value: object) -> list[str]:
+        texts = as_texts(value)
+        parse_needs(texts)
+        return texts
 
     @field_validator("task_type")
     @classmethod
     def _task_type_is_named(cls, value: str) -> str:
         if not value or len(value) > 100:
             raise ValueError("must have 1 to 100 characters")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_no_id(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith(names.TASK_ID_PREFIX):
+            raise ValueError(f"must not begin with {names.TASK_ID_PREFIX}, as the ids of tasks do")
+        return value
+
+    @field_validator("after")
+    @classmethod
+    def _after_are_words(cls, value: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        for one in value:
+            if isinstance(one, str) and (not one or len(one) > 200 or not one.isprintable() or " " in one):
+                raise ValueError("must hold names or ids of tasks, without spaces")
         return value
 
     @model_validator(mode="after")
@@ -102,11 +137,24 @@ class TaskSpec(Value):
         return self
 
     @property
+    def asks_for(self) -> Needs:
+        """Return what it needs of its node."""
+        return parse_needs(self.needs)
+
+    @property
     def text(self) -> str | None:
         """Return the prompt wherever it was given, or None for other task types."""
         if self.task_type != "prompt":
             return None
         return self.prompt if self.prompt is not None else str(self.payload["prompt"])
+
+
+class Got(MappingValue):
+    """What a node has given to a task: amounts, and the numbers of devices."""
+
+    node: str
+    resources: dict[str, float]
+    devices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class TaskResult(MappingValue):
@@ -115,7 +163,8 @@ class TaskResult(MappingValue):
     ``output`` is text (an AI's final answer, a command's standard output), ``value`` the same as JSON where the task
     type has a JSON result. ``duration`` is the run time of the last attempt in seconds. ``retry_at`` is set while the
     status is ``retrying``. ``approval`` tells of a task that needs one what was decided, ``routing`` how its pool was
-    chosen when that was asked for. Times are aware UTC.
+    chosen when that was asked for. ``got`` is what its node has given it of what it ``needs``, ``waits_for`` says
+    what it waits for while no node can give it. ``dependencies`` tells what it comes after. Times are aware UTC.
     """
 
     task_id: str
@@ -137,6 +186,11 @@ class TaskResult(MappingValue):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     approval: Approval | None = None
     routing: Routing | None = None
+    needs: tuple[str, ...] = ()
+    got: Got | None = None
+    waits_for: str | None = None
+    name: str | None = None
+    dependencies: Dependencies | None = None
 
     @property
     def done(self) -> bool:

@@ -115,6 +115,9 @@ class Work(Value):
     env: dict[str, str] | None = Field(default=None, description="Variables to add; secrets are refused here.")
     secrets: list[str] | None = Field(default=None, description="Names from the workers' secrets.env.")
     metadata: dict[str, JsonValue] | None = Field(default=None, description="Kept with the task.")
+    needs: list[str] | None = Field(
+        default=None, description="What its node must have free: gpu=1, memory=8GiB, or a tag of nodes."
+    )
     isolation: Isolation | None = Field(
         default=None,
         description="Share the directory (none), wait for it (lock), or get a git worktree; none: as the pool says.",
@@ -124,6 +127,15 @@ class Work(Value):
     )
     approval_timeout: float | None = Field(
         default=None, description="With approval: seconds until it is cancelled unless somebody has (default 7 days)."
+    )
+    name: str | None = Field(default=None, description="What it is called; others of its batch may come after it so.")
+    after: list[str | int] | None = Field(
+        default=None,
+        description="It runs when these have ended: ids of tasks; in a batch also names, or places there from 0.",
+    )
+    on_parent_failure: Literal["skip", "fail", "run"] | None = Field(
+        default=None,
+        description="When one of after does not complete: skip (the default: it is cancelled), fail, or run anyway.",
     )
 
 

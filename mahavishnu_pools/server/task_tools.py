@@ -71,11 +71,13 @@ class TaskTools:
             task_id=sent.task_id,
             pool_id=sent.pool_id,
             new=sent.new,
-            status="awaiting_approval" if sent.held else "queued",
+            status="waiting" if sent.waiting else "awaiting_approval" if sent.held else "queued",
         )
         text = f"Task {sent.task_id} is queued on pool {sent.pool_id}. Ask for it with pool_task."
         if sent.held:
             text = f"Task {sent.task_id} awaits approval by a person. Ask for it with pool_task."
+        if sent.waiting:
+            text = f"Task {sent.task_id} waits for those it comes after. Ask for it with pool_task."
         return Answer(text, value.model_dump(mode="json"))
 
     async def submit_many(self, given: arguments.SubmitTasks) -> Answer:

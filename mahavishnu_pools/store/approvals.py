@@ -115,6 +115,9 @@ def _decision(reply: list[Any], task_id: str, word: Word, wanted: Decided) -> De
         )
     if reply[0] == "unknown":
         raise errors.TaskNotFound.of(task_id)
+    if reply[0] == "none" and reply[1] == "waiting":
+        problem = f"{task_id} waits for other tasks, and its approval is asked for when they have ended"
+        raise errors.InvalidField.of("task_id", problem, f"See what it waits for: mahavishnu pools task {task_id}")
     if reply[0] == "none":
         raise errors.InvalidField.of("task_id", f"{task_id} needs no approval, it is {reply[1]}", "Name another one.")
     if reply[0] != "decided":

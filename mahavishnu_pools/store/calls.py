@@ -53,7 +53,7 @@ class OutboxLimits:
 
 
 #: Lua files that are no scripts: what scripts use of them stands before them, in this order.
-LIBRARIES = ("prelude", "contests")
+LIBRARIES = ("prelude", "needs", "contests")
 
 #: What is in force unless somebody says otherwise.
 OUTBOX = OutboxLimits()

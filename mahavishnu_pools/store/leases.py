@@ -26,7 +26,8 @@ RESULT_TTL = 86400.0
 class Claim:
     """A message that this lease holds. ``number`` and the lease are its fence; ``attempt`` is for people.
 
-    ``retries`` counts those that followed a failure; a worker that was lost makes an attempt and no retry.
+    ``retries`` counts those that followed a failure; a worker that was lost makes an attempt and no retry. ``got`` is
+    what its node has given it of what it needs (JSON, as ``schemas.task.Got``; empty when it asks for nothing).
     """
 
     number: str
@@ -34,6 +35,7 @@ class Claim:
     task_id: str
     message: str
     retries: int = 0
+    got: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def claim(
             return None
         if reply[0] == "late":
             return Claimed("0-0", None, "", 0, frozenset(), (), late=True)
-        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4])) for one in reply[9:])
+        claims = tuple(Claim(one[0], int(one[1]), one[2], one[3], int(one[4]), one[5]) for one in reply[9:])
         due, due_in = (float(text) if text else None for text in (reply[2], reply[7]))
         head = (reply[1], due, reply[3], reply[4], frozenset(reply[5]), claims)
         return Claimed(*head, more=bool(reply[6]), due_in=due_in, untold=bool(reply[8]))

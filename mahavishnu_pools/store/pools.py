@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import Field
+
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo, PoolStatus
@@ -35,7 +37,9 @@ class GroupInfo(Value):
 class NodeInfo(Value):
     """One node as its agent reports it; ``programs`` are the worker types whose program was found there.
 
-    ``only_pool`` is the name of the one pool it runs, None: any that fits.
+    ``only_pool`` is the name of the one pool it runs, None: any that fits. ``resources`` are its amounts of what tasks
+    may need, ``devices`` the numbers of those that are handed out one by one, ``in_use`` what tasks have of it now (the
+    store knows, agents do not say it). ``patience`` is how long a task that waits for much may be overtaken (seconds).
     """
 
     name: str
@@ -46,6 +50,15 @@ class NodeInfo(Value):
     programs: tuple[str, ...] = ()
     only_pool: str | None = None
     alive: bool = True
+    resources: dict[str, float] = Field(default_factory=dict)
+    devices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    in_use: dict[str, float] = Field(default_factory=dict)
+    patience: float = 30.0
+
+    @property
+    def free(self) -> dict[str, float]:
+        """Return what is not in use of its resources."""
+        return {name: max(0.0, amount - self.in_use.get(name, 0.0)) for name, amount in self.resources.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +234,7 @@ def node_beat(node: NodeInfo, groups: Mapping[str, GroupInfo | None], *, ttl: fl
 
     The answer is the question of a check (see ``node_reports``), empty when nobody asks.
     """
-    flat: list[Argument] = [node.name, node.model_dump_json(), int(ttl * 1000)]
+    flat: list[Argument] = [node.name, node.model_dump_json(exclude={"in_use"}), int(ttl * 1000)]
     for pool_id, group in groups.items():
         flat.extend((pool_id, group.model_dump_json() if group else ""))
     return Call("node_beat", tuple(flat), str)
@@ -232,14 +245,17 @@ def node_leave(node: str) -> Call[bool]:
     return Call("node_leave", (node,), bool)
 
 
+def node_of(about: str, *, used: str, alive: bool = True) -> NodeInfo:
+    """Return a node as the store keeps it (JSON), with what is in use of it (JSON)."""
+    found = NodeInfo.model_validate_json(about, extra="ignore")
+    return found.model_copy(update={"alive": alive, "in_use": dict(json.loads(used))})
+
+
 def list_nodes() -> Call[list[NodeInfo]]:
     """Read every known node."""
 
     def parse(reply: list[Any]) -> list[NodeInfo]:
-        return [
-            NodeInfo.model_validate_json(text, extra="ignore").model_copy(update={"alive": bool(alive)})
-            for _, text, alive in reply
-        ]
+        return [node_of(text, used=used, alive=bool(alive)) for _, text, alive, used in reply]
 
     return Call("node_list", (), parse)
 

@@ -10,11 +10,17 @@ from typing import Any
 
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.approval import Approval
-from mahavishnu_pools.schemas.contest import Contest
+from mahavishnu_pools.schemas.dependency import Dependencies
+from mahavishnu_pools.schemas.needs import Needs
 from mahavishnu_pools.schemas.routing import Choice as Choice
 from mahavishnu_pools.schemas.routing import Routing
-from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
+from mahavishnu_pools.schemas.task import Got, TaskResult, TaskStatus
+from mahavishnu_pools.store.batches import Batch as Batch
+from mahavishnu_pools.store.batches import read_batch as read_batch
 from mahavishnu_pools.store.calls import Argument, Call, pairs
+from mahavishnu_pools.store.node_stock import waits_for
+from mahavishnu_pools.store.pools import node_of
+from mahavishnu_pools.wording import short
 
 
 class StaleRegistry(Exception):
@@ -28,6 +34,9 @@ class Envelope:
     ``bucket`` is Celery's priority (0 first). ``expires`` is seconds of waiting, ``lost`` is ``fail`` or None.
     ``delegated`` says who is sent the outcome as a message (``bus.answers.asked_by``). ``approval`` has it wait at a
     gate: its ``timeout`` in seconds, and the ``wish`` its pool is chosen by then (none: the pool it is submitted to).
+    ``needs`` is what it asks of its node (``Needs.text``). ``after`` has it wait for other tasks
+    (``ids``), with the same ``wish``, the ``policy`` when one does not complete, and the ``need`` that says which pools
+    can run it. ``name`` is what it is called.
     """
 
     task_id: str
@@ -41,11 +50,15 @@ class Envelope:
     lost: str | None = None
     delegated: str | None = None
     approval: Mapping[str, Any] | None = None
+    needs: str | None = None
+    after: Mapping[str, Any] | None = None
+    name: str | None = None
 
     def arguments(self) -> tuple[Argument, ...]:
         """Return the eight script arguments of this task."""
         given: tuple[tuple[str, Any], ...] = (("expires", self.expires), ("lost", self.lost))
-        given += (("delegated", self.delegated), ("approval", self.approval))
+        given += (("delegated", self.delegated), ("approval", self.approval), ("needs", self.needs))
+        given += (("after", self.after), ("name", self.name))
         more = {name: value for name, value in given if value is not None}
         key = self.idempotency_key or ""
         tail = json.dumps(more) if more else ""
@@ -56,13 +69,15 @@ class Envelope:
 class Submitted:
     """Where a task went; ``new`` is False when it had been submitted before (same id or idempotency key).
 
-    ``held``: it awaits approval, and its pool is chosen again then.
+    ``held``: it awaits approval, and its pool is chosen again then. ``waiting``: so it does when those have
+    ended that it comes after.
     """
 
     task_id: str
     pool_id: str
     new: bool
     held: bool = False
+    waiting: bool = False
 
 
 #: What helps when the named pool is drained or closes.
@@ -79,9 +94,17 @@ def refused(reply: Sequence[Any]) -> None:
         raise errors.PoolGone.of(reply[1])
     if reply[0] == "unknown":
         raise errors.PoolNotFound.of(reply[1])
+    if reply[0] == "parent":
+        raise no_such_parent(reply[1])
     if reply[0] == "closing":
         raise errors.InvalidField.of("pool", f"{reply[1]!r} is {reply[2]} and takes no tasks", _ELSEWHERE)
     raise errors.NoPoolAvailable.of({})
+
+
+def no_such_parent(task_id: str) -> errors.InvalidField:
+    """Return the error for a task that comes after one nobody knows."""
+    problem = f"no task has the id {short(task_id)}, or its record has expired"
+    return errors.InvalidField.of("after", problem, "Name a task that exists, or leave it out.")
 
 
 def submit(
@@ -102,15 +125,19 @@ def submit(
         PoolGone, PoolNotFound, InvalidField: the named pool cannot be used.
         NoPoolAvailable: no candidate is active (without reasons; the caller knows them).
     """
-    flat: list[Argument] = [choice.options(client=client, batch=batch, counted=counted)]
+    flat: list[Argument] = [choice.options(client=client, batch=batch, counted=counted, linked=_linked(envelopes))]
     for envelope in envelopes:
         flat.extend(envelope.arguments())
 
     def parse(reply: list[Any]) -> list[Submitted]:
         refused(reply)
-        return [Submitted(task_id, pool_id, new != "0", new == "2") for task_id, pool_id, new in reply[1:]]
+        return [Submitted(task_id, pool_id, new != "0", new == "2", new == "3") for task_id, pool_id, new in reply[1:]]
 
     return Call("submit", tuple(flat), parse)
+
+
+def _linked(envelopes: Sequence[Envelope]) -> bool | None:
+    return any(envelope.after is not None for envelope in envelopes) or None
 
 
 def route(choice: Choice) -> Call[str]:
@@ -213,32 +240,6 @@ def read_specs(task_ids: Sequence[str]) -> Call[list[str | None]]:
     return Call("task_read", tuple(task_ids), lambda reply: [pairs(entry[1]).get("spec") for entry in reply])
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The counts of a batch, its task ids in input order, and what kind of contest it is (None: it is none)."""
-
-    total: int
-    successful: int
-    failed: int
-    follower: str | None
-    task_ids: tuple[str, ...]
-    contest: Contest | None = None
-
-
-def read_batch(batch: str, *, first: int = 0, last: int = -1) -> Call[Batch | None]:
-    """Read a batch; None when it is unknown or expired."""
-
-    def parse(reply: list[Any]) -> Batch | None:
-        h = pairs(reply[0])
-        if not h:
-            return None
-        counts = (int(h.get(name, 0)) for name in ("total", "successful", "failed"))
-        total, successful, failed = counts
-        return Batch(total, successful, failed, h.get("follower"), tuple(reply[1]), Contest.of_batch(h))
-
-    return Call("batch_read", (batch, first, last), parse)
-
-
 def read_recent(pool_id: str, *, limit: int = 1000) -> Call[list[str]]:
     """Read the ids of a pool's last finished tasks, newest first, at most 1000."""
     return Call("recent_read", (pool_id, limit), list)
@@ -258,7 +259,14 @@ def _outcome(record: dict[str, str], meta: str) -> dict[str, Any]:
 _OUTCOME_FIELDS = ("output", "value", "error", "exit_code", "metadata")
 
 
-def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
+def _waits_for(record: dict[str, str], nodes: Sequence[Sequence[str]]) -> str | None:
+    if "needs" not in record or "parked_at" not in record or record["status"] not in ("queued", "retrying"):
+        return None
+    living = [node_of(about, used=used) for about, used in nodes]
+    return waits_for(Needs.of_text(record["needs"]), living)
+
+
+def _result(task_id: str, flat: list[str], meta: str, nodes: Sequence[Sequence[str]] = ()) -> TaskResult | None:
     record = pairs(flat)
     if "status" not in record:
         return None
@@ -278,6 +286,11 @@ def _result(task_id: str, flat: list[str], meta: str) -> TaskResult | None:
         retry_at=_time(record.get("retry_at")),
         batch_id=record.get("batch"),
         approval=Approval.of_record(record),
+        name=record.get("name"),
+        dependencies=Dependencies.of_record(record),
+        needs=Needs.of_text(record["needs"]).texts if "needs" in record else (),
+        got=Got.model_validate_json(record["got"]) if "got" in record else None,
+        waits_for=_waits_for(record, nodes),
         routing=None if "routing" not in record else Routing.of_text(record["routing"]),
         **{name: outcome[name] for name in _OUTCOME_FIELDS if outcome.get(name) is not None},
     )

@@ -12,11 +12,16 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Self
 
+from mahavishnu_pools.routing.chooser import Chooser
+from mahavishnu_pools.routing.releasing import release_some
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import Outcome, TaskSpec
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import leases, pools
 from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.steps import run_steps
+
+RESULT_TTL = 3600.0
 
 #: Seconds between two looks of the node at everything.
 PAUSE = 0.01
@@ -50,6 +55,7 @@ class FakeNode:
         assert settings.redis_url is not None
         self.store = AsyncStore.from_settings(settings, settings.redis_url.get_secret_value())
         self.info = pools.NodeInfo(name=name, pid=1, started=1.0, programs=programs, **about)
+        self._chooser = Chooser.from_settings(settings)
         self.ran: list[tuple[str, str]] = []
         self._work = work
         self._mute = mute
@@ -87,6 +93,8 @@ class FakeNode:
             registry = await self.store.run(pools.read_pools())
             for pool in registry.pools:
                 await self._tend(pool)
+            while await run_steps(self.store, release_some(self._chooser, self.info.name, result_ttl=RESULT_TTL)):
+                pass
             await asyncio.sleep(PAUSE)
 
     async def _tend(self, pool: pools.PoolRecord) -> None:

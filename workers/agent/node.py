@@ -18,6 +18,7 @@ from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.client import AsyncStore
 from mahavishnu_pools.store.pools import NodeInfo, list_nodes
 
+from .resources import look_for_equipment
 from .trees import same_process
 
 #: Names tried with a suffix before giving up.
@@ -111,6 +112,7 @@ class NodeFacts:
         self._settings = settings
         self._me = me
         self._types = worker_types.load_worker_types(settings.worker_types_file)
+        self._equipment = look_for_equipment(settings)
 
     def info(self) -> NodeInfo:
         """Return the node as it is announced."""
@@ -122,6 +124,9 @@ class NodeFacts:
             tags=self._settings.node_tags,
             only_pool=self._settings.only_pool,
             programs=tuple(name for name, kind in self._types.items() if worker_types.find_program(kind)),
+            resources=dict(self._equipment.resources),
+            devices=dict(self._equipment.devices),
+            patience=self._settings.resource_patience,
         )
 
     def worker_types(self) -> tuple[worker_types.WorkerType, ...]:

@@ -20,6 +20,7 @@ from .node import ready_file
 from .pods import COUNT_PERIOD, PodCount
 from .reaper import Reaper
 from .registry import RegistryFollower
+from .releasing import Releaser
 from .scaling import PERIOD as SCALE_PERIOD
 from .scaling import PoolScaler
 from .watch import GroupWatch
@@ -77,6 +78,9 @@ class Service:
         self._repeat(PoolScaler(context, lambda: self._follower.records).look, period=SCALE_PERIOD)
         self._repeat(BudgetKeeper(context, lambda: self._follower.records).look, period=BUDGET_PERIOD)
         self._repeat(CoolDownWatch(context).look, period=COOL_DOWN_PERIOD)
+        releaser = Releaser(context)
+        self._repeat(releaser.listen, period=0.0)
+        self._repeat(releaser.look, period=0.0)
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)

@@ -27,6 +27,7 @@ from .container_argv import ContainerRun, run_argv
 from .container_engine import Engine, EngineSilent, choose_engine, last_word, refusal
 from .container_env import handed_over
 from .environment import TaskEnvironment, build_environment, matching
+from .given import container_devices, given_variables, limited
 from .interface import Refused, RunContext
 from .processes import CONTAINER_VARIABLE, TASK_ID_VARIABLE
 from .workdir import is_inside, working_directory
@@ -106,19 +107,21 @@ def _run(workspace: Workspace, worker_type: WorkerType, box: Box, plan: Plan) ->
     context = workspace.context
     engine = choose_engine(worker_type, context.env)
     name = f"mahavishnu-{context.task_id}-{secrets.token_hex(4)}"
-    variables = {**box.variables, **_ids(workspace), CONTAINER_VARIABLE: name}
+    ours = {**_ids(workspace), **given_variables(context.got)}
+    variables = {**box.variables, **ours, CONTAINER_VARIABLE: name}
     with handed_over(variables, engine_env=engine.env) as handed:
         run = ContainerRun(
             name=name,
             image=box.image,
             command=plan.argv,
-            options=box.options,
+            options=limited(box.options, context.got),
             mounts=box.mounts,
             labels=_labels(context),
             env=tuple(handed.inherited),
             env_file=handed.file,
             stop_seconds=math.ceil(context.limits.kill_grace),
             interactive=plan.stdin is not None,
+            devices=container_devices(context.got),
         )
         program = TaskEnvironment({**engine.env, **handed.inherited}, secrets={}, masker=workspace.environment.masker)
         around = replace(workspace, environment=program)

@@ -22,7 +22,7 @@ class ContainerRun:
     """One container. ``mounts`` have real paths of this machine; ``env`` are names whose values the program has.
 
     ``env_file`` holds variables that must not be among the program's own. ``stop_seconds`` is the grace that others who
-    stop the container give it.
+    stop the container give it. ``devices`` are names of the Container Device Interface.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ContainerRun:
     env_file: Path | None
     stop_seconds: int
     interactive: bool
+    devices: tuple[str, ...] = ()
 
 
 def run_argv(program: str, run: ContainerRun) -> tuple[str, ...]:
@@ -51,6 +52,7 @@ def run_argv(program: str, run: ContainerRun) -> tuple[str, ...]:
         "--log-driver=none",
         *(("--interactive",) if run.interactive else ()),
         *(f"--mount={_mount(mount)}" for mount in run.mounts),
+        *(f"--device={name}" for name in run.devices),
         *(f"--env={name}" for name in run.env),
         *((f"--env-file={run.env_file}",) if run.env_file else ()),
         run.image,

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mahavishnu_pools.schemas.secret_names import looks_secret
 
+from .given import given_variables
 from .interface import Refused, RunContext
 from .masking import Masker
 from .processes import CONTAINER_VARIABLE, TASK_ID_VARIABLE
@@ -52,6 +53,7 @@ def build_environment(context: RunContext, *, env_pass: Iterable[str] = ()) -> T
         TASK_ID_VARIABLE: context.task_id,
         "MAHAVISHNU_POOL_ID": context.pool_id,
         "MAHAVISHNU_ATTEMPT": str(context.attempt),
+        **given_variables(context.got),
     }
     hidden = [value for name, value in variables.items() if looks_secret(name, value)]
     return TaskEnvironment(

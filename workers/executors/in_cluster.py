@@ -13,6 +13,7 @@ from types import MappingProxyType
 from pydantic import BaseModel
 
 from mahavishnu_pools import errors, task_types
+from mahavishnu_pools.kube import pods
 from mahavishnu_pools.kube.jobs import CONTAINER, WORK, Box, JobTask, check, image_of
 from mahavishnu_pools.kube.objects import kubernetes_of, without_nothing
 from mahavishnu_pools.schemas.container import ContainerPayload
@@ -22,6 +23,8 @@ from mahavishnu_pools.worker_types import CONTAINER as CONTAINER_TYPE
 
 from .container import command_of
 from .environment import build_environment
+from .given import pod_resources, with_asked
+from .informed import with_payload, with_prompt
 from .interface import Refused, RunContext
 from .job_bridge import JobBridge
 from .job_course import NotRun
@@ -48,9 +51,10 @@ def run_in_cluster(context: RunContext, task_type: TaskType | None, bridge: JobB
         kind = chosen_worker_type(context)
         if kind is None or not kind.ai:
             raise errors.UnknownChoice.of("task type", spec.task_type, [*task_types.BUILT_IN])
-        given = {"task_type": spec.task_type, "payload": spec.payload}
+        given = {"task_type": spec.task_type, "payload": with_payload(context, None, spec.payload)}
         return _prompt(context, json.dumps(given, ensure_ascii=False, indent=2), bridge)
-    payload = task_types.parse_payload(task_type.payload, payload=task_types.payload_of(spec))
+    given = with_payload(context, task_type.payload, task_types.payload_of(spec))
+    payload = task_types.parse_payload(task_type.payload, payload=given)
     if isinstance(payload, ContainerPayload):
         return _container(context, payload, bridge)
     return _of_mode(context, task_type, payload, bridge)
@@ -79,6 +83,7 @@ def _prompt(context: RunContext, prompt: str, bridge: JobBridge) -> Outcome:
             "task, or spawn the pool with --worker-type."
         )
     run = _Run(context, bridge, what=f"worker type {kind.name!r}")
+    prompt = with_prompt(context, prompt) if kind.ai and context.spec.task_type == "prompt" else prompt
     return run.explained(prompt_outcome(run.workspace, run, prompt, worker_type=kind))
 
 
@@ -128,7 +133,9 @@ class _Run:
         environment = build_environment(replace(context, env={}))
         self.workspace = Workspace(context, cwd=Path(_workdir(context, bridge)), environment=environment)
         self._bridge, self._what = bridge, what
-        self._box = replace(box, workdir=box.workdir or str(self.workspace.cwd))
+        asked = pod_resources(context.spec.asks_for)
+        resources = with_asked(box.resources or pods.resources(kubernetes_of(bridge.config)), asked)
+        self._box = replace(box, workdir=box.workdir or str(self.workspace.cwd), resources=resources)
         self._end: JobEnd | None = None
         self._task: JobTask
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.schemas.dependency import ParentResult
+from mahavishnu_pools.schemas.task import Got, TaskSpec
 
 #: Causes for which another attempt may succeed.
 Retryable = Literal["rate_limit", "overload", "connection"]
@@ -94,7 +95,8 @@ class RunContext:
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``namespace`` (text), ``container_image`` (of the pool, for worker types that
-    run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster).
+    run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster). ``got`` is
+    what the node gives it of what it needs, ``parents`` how the tasks ended that it comes after.
     """
 
     task_id: str
@@ -112,6 +114,8 @@ class RunContext:
     retries: int = 0
     python_callables: tuple[str, ...] = ()
     services: Mapping[str, Any] = field(default_factory=dict)
+    got: Got | None = None
+    parents: tuple[ParentResult, ...] = ()
 
 
 class Refused(Exception):

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from mahavishnu_pools.schemas.task import Outcome
 
 from .capture import cut_text
+from .informed import as_data
 from .interface import RunContext
 from .workspace import Finished, Plan, Workspace, open_workspace
 
@@ -47,6 +48,7 @@ def run_python(context: RunContext, call: PythonCall) -> Outcome:
         "kwargs": dict(call.kwargs),
         "own_only": call.own_only,
         "task_type": call.task_type,
+        "parents": as_data(context.parents),
     }
     # -P keeps the current directory, which belongs to the task, from shadowing installed packages.
     argv = (sys.executable, "-P", str(_CHILD))

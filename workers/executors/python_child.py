@@ -43,11 +43,24 @@ def _call(request: dict[str, Any]) -> Any:
         # An object made by the decorator task_type: payload model and handler.
         result = target.handler(target.payload.model_validate(request["kwargs"]))
     else:
-        result = target(*request["args"], **request["kwargs"])
+        result = target(*request["args"], **_told(target, request))
     if inspect.isawaitable(result):
         result = _await(result)
     # Frozen values of pydantic are welcome as results.
     return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
+
+
+def _told(target: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a call; a function that has a parameter ``parents`` is told how those tasks ended."""
+    found: dict[str, Any] = request["kwargs"]
+    if not request["parents"]:
+        return found
+    try:
+        parameters = inspect.signature(target).parameters
+        given = inspect.signature(target).bind_partial(*request["args"], **found).arguments
+    except (TypeError, ValueError):  # one that does not tell its parameters, or a call that cannot be
+        return found
+    return {**found, "parents": request["parents"]} if "parents" in parameters and "parents" not in given else found
 
 
 def _find(reference: str, *, own_only: bool) -> Any:

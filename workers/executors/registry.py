@@ -17,6 +17,7 @@ from mahavishnu_pools.task_types import Mode, TaskType
 
 from ..task_types.registry import TaskTypeRegistry, default_registry
 from .calls import call_handler
+from .informed import with_payload, with_prompt
 from .interface import Refused, RunContext
 from .isolation import refuse_elsewhere, run_isolated
 from .python_call import PythonCall, run_python
@@ -71,7 +72,8 @@ def _perform(context: RunContext) -> Outcome:
         return (_perform_elsewhere if DELEGATE in context.services else _perform_in_cluster)(context, task_type)
     if task_type is None:
         return run_isolated(context, lambda there: _perform_unregistered(there, registry), ai=True)
-    payload = task_types.parse_payload(task_type.payload, payload=task_types.payload_of(spec))
+    given = with_payload(context, task_type.payload, task_types.payload_of(spec))
+    payload = task_types.parse_payload(task_type.payload, payload=given)
     perform = _PERFORMERS[task_type.mode]
     ai = task_type.mode == "prompt" and is_for_ai(context)
     return run_isolated(context, lambda there: perform(there, task_type, payload), ai=ai)
@@ -82,7 +84,8 @@ def _perform_elsewhere(context: RunContext, task_type: TaskType | None) -> Outco
     spec = context.spec
     if task_type is not None and spec.text is None:
         raise Refused(f"The pool delegates prompts; it cannot run task type {spec.task_type!r}. Use another pool.")
-    prompt = spec.text if spec.text is not None else prompt_for(spec.task_type, payload=spec.payload)
+    payload = with_payload(context, None, spec.payload)
+    prompt = prompt_for(spec.task_type, payload=payload) if spec.text is None else with_prompt(context, spec.text)
     delegate: Delegate = context.services[DELEGATE]
     return delegate.run(context, prompt)
 
@@ -100,7 +103,8 @@ def _perform_unregistered(context: RunContext, registry: TaskTypeRegistry) -> Ou
     worker_type = chosen_worker_type(context)
     if worker_type is None or not worker_type.ai:
         raise errors.UnknownChoice.of("task type", context.spec.task_type, registry.names())
-    return run_prompt(context, prompt_for(context.spec.task_type, payload=context.spec.payload))
+    payload = with_payload(context, None, context.spec.payload)
+    return run_prompt(context, prompt_for(context.spec.task_type, payload=payload))
 
 
 def prompt_for(task_type: str, *, payload: Mapping[str, Any]) -> str:
@@ -109,7 +113,9 @@ def prompt_for(task_type: str, *, payload: Mapping[str, Any]) -> str:
 
 
 def _perform_prompt(context: RunContext, task_type: TaskType, payload: BaseModel) -> Outcome:
-    return run_prompt(context, str(task_type.handler(payload)))
+    prompt = str(task_type.handler(payload))
+    # A shell would run what others put out.
+    return run_prompt(context, with_prompt(context, prompt) if is_for_ai(context) else prompt)
 
 
 def _perform_command(context: RunContext, task_type: TaskType, payload: BaseModel) -> Outcome:

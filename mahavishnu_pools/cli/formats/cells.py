@@ -32,6 +32,7 @@ SIGNS = {
     "timeout": "✗",
     "cancelled": "■",
     "awaiting_approval": "?",
+    "waiting": "…",
     "dead": "✗",
 }
 

@@ -16,7 +16,7 @@ local function end_waiting(id, h)
     result = { exc_type = 'TaskRevokedError', exc_message = { reason }, exc_module = 'celery.exceptions' } })
   if h[1] == 'awaiting_approval' then decided(id, { decision = 'cancelled', reason = reason }, now) end
   settle(id, pool, { status = 'cancelled', outcome = outcome, meta = meta, ttl = ttl }, now)
-  if h[1] == 'awaiting_approval' then return end -- its message was kept apart
+  if h[1] == 'awaiting_approval' or h[1] == 'waiting' then return end -- its message was kept apart
   if h[5] then return call('HDEL', k_batch(h[5]), 'then') end -- what follows a batch has no message before the batch has ended
   left[pool] = left[pool] or { ids = {}, count = 0, buckets = {} }
   left[pool].ids[id] = true

@@ -24,6 +24,9 @@ local names = call('HGETALL', k_pool_names())
 for i = 1, #names, 2 do
   if not lives(names[i + 1]) then wrong('pool_names', names[i], 'HDEL', k_pool_names(), names[i]) end
 end
+for _, pool in ipairs(call('SMEMBERS', k_needing())) do
+  if not lives(pool) then wrong('needing', pool, 'SREM', k_needing(), pool) end
+end
 for _, pool in ipairs(call('ZRANGE', k_pools(), 0, -1)) do
   for _, lease in ipairs(call('SMEMBERS', k_pool_leases(pool))) do
     if call('HEXISTS', k_leases(), lease) == 0 then wrong('pool_leases', lease, 'SREM', k_pool_leases(pool), lease) end

@@ -13,7 +13,7 @@ for i = 2, #ARGV do
     local lease, number = string.match(h[3] or '', '^(.*):(%d+)$')
     local value = lease and call('HEXISTS', k_leases(), lease) == 1 and call('HGET', k_claims(lease), number)
     if not value or string.sub(value, 1, #id + 1) ~= id .. '\n' then kind = 'unheld' end
-  elseif call('TTL', key) == -1 then
+  elseif h[1] ~= 'awaiting_approval' and h[1] ~= 'waiting' and call('TTL', key) == -1 then
     kind = 'endless'
   end
   if kind then

@@ -4,7 +4,7 @@
 -- beyond waits for one
 -- Reply: 'lost' when the lease was reaped, 'late' when its time ran out and nobody has reaped it (it may be refreshed), else
 -- 'ok', bell id, next due ('' if none), pool status ('handback': drained, and its time is over), wanted workers, {task ids to
--- cancel}, 1 when there may be more, seconds until the next due, 1 when Celery is to be told of tasks, {claim, attempt, task id, message, retries so far}…
+-- cancel}, 1 when there may be more, seconds until the next due, 1 when Celery is to be told of tasks, {claim, attempt, task id, message, retries so far, what it got of the node (JSON or '')}…
 local lease, pool, most, request, worker, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local alone, own_type, free = ARGV[8] == '1', ARGV[9], tonumber(ARGV[10])
 if call('HEXISTS', k_leases(), lease) == 0 then return { 'lost' } end
@@ -59,16 +59,20 @@ local RUN_TASK = 'mahavishnu.run_task'
 -- When the pool's rate limit lets the next task start, if it holds any back.
 local token_at
 
+-- Whether the group of suspects has one that waits for what it needs of the node.
+local waits_alone = false
+
 local function reply_with(claims)
   local p = call('HMGET', k_pool(pool), 'status', 'workers', 'config')
   local last = call('XREVRANGE', k_bell(pool), '+', '-', 'COUNT', 1)
-  local due = call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
-  -- What is due already waits for a free worker, or for the end of a pause, not for its time.
-  if due[2] and tonumber(due[2]) <= now then due[2] = nil end
+  local due = alone and {} or call('ZRANGE', k_delayed(pool), 0, 0, 'WITHSCORES')
+  -- What is due already waits for a free worker, or for the end of a pause, not for its time; what is parked has none.
+  if due[2] and (tonumber(due[2]) <= now or tonumber(due[2]) >= PARKED) then due[2] = nil end
+  if waits_alone then due[2] = stamp(now + 1) end
   if token_at and messages_of(pool) > 0 then due[2] = stamp(math.min(token_at, tonumber(due[2]) or token_at)) end
   if p[1] == 'draining' then
     local _, over, deadline = drained()
-    if over then p[1] = 'handback' elseif deadline then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
+    if over then p[1] = 'handback' elseif deadline and not alone then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
     (wanted > 0 and (#claims == wanted or stays or not more())) and 1 or 0,
@@ -84,14 +88,14 @@ if last[1] == request then
     local value = call('HGET', k_claims(lease), n)
     if value then
       local task, _, message = split(value)
-      local h = call('HMGET', k_task(task), 'attempts', 'retries')
-      claims[#claims + 1] = { n, h[1] or '1', task, message, h[2] or '0' }
+      local h = call('HMGET', k_task(task), 'attempts', 'retries', 'got')
+      claims[#claims + 1] = { n, h[1] or '1', task, message, h[2] or '0', h[3] or '' }
     end
   end
   return reply_with(claims)
 end
 
-local p = call('HMGET', k_pool(pool), 'status', 'rate', 'tokens', 'tokens_at')
+local p = call('HMGET', k_pool(pool), 'status', 'rate', 'tokens', 'tokens_at', 'parked')
 local status, rate = p[1], tonumber(p[2])
 if status == 'paused' or status == 'stopped' or (status == 'draining' and (drained())) then most = 0 end
 
@@ -142,6 +146,21 @@ local number
 -- First starts by bucket of their wait, and their seconds in all.
 local waits, wait_sum = {}, 0
 
+-- What the node has; looked up when the first task needs something. false: the tasks run in a cluster, which sees to it.
+local stock
+
+-- Whether a task can have what it needs now; if not, the node may begin to keep it for it.
+local function can_start(id, text, needs)
+  if stock == nil then
+    local c = cjson.decode(call('HGET', k_pool(pool), 'config') or '{}')
+    local jobs = c.pool_type == 'kubernetes' and not (type(c.kubernetes) == 'table' and c.kubernetes.mode == 'deployment')
+    stock = not jobs and stock_of(cjson.decode(call('HGET', k_leases(), lease)).node)
+  end
+  if not stock or fits(stock, pool, text, needs) then return true end
+  keep_for(stock, id, pool, text, needs, now)
+  return false
+end
+
 local function take(bucket, message)
   looked, bytes = looked + 1, bytes + #message
   local good, m = pcall(cjson.decode, message)
@@ -154,8 +173,8 @@ local function take(bucket, message)
   end
   local key = k_task(id)
   local h = call('HMGET', key, 'status', 'expires_at', 'retries', 'claim', 'created', 'finished_by', 'attempts',
-    'retry_at', 'again', 'lost')
-  if #claims >= free and (headers.task ~= RUN_TASK or h[10]) then
+    'retry_at', 'again', 'needs', 'lost')
+  if #claims >= free and (headers.task ~= RUN_TASK or h[10] or h[11]) then
     stays = true
     return
   end
@@ -168,8 +187,8 @@ local function take(bucket, message)
     moved = true -- it has its outcome already (cancelled while queued, or a copy)
     if call('SREM', k_ended(pool), id) == 1 then untold(pool, message, ttl) end
     return
-  elseif h[1] == 'awaiting_approval' then
-    moved = true -- somebody else's message: its own is kept apart until it is approved
+  elseif h[1] == 'awaiting_approval' or h[1] == 'waiting' then
+    moved = true -- somebody else's message: its own is kept apart
     return
   elseif h[1] == 'running' and h[4] then
     -- A copy of a message that is being run (a stock producer sent it again after a lost reply).
@@ -200,6 +219,8 @@ local function take(bucket, message)
     call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
     return
   end
+  local needs = h[10] and cjson.decode(h[10])
+  if needs and not can_start(id, h[10], needs) then return park(pool, id, bucket, message, h[10]) end
   number = (number or call('HINCRBY', k_reply(lease), 'counter', most) - most) + 1
   local attempt = (tonumber(h[7]) or 0) + 1
   call('HSET', k_claims(lease), number, value_of(id, bucket, message))
@@ -212,7 +233,33 @@ local function take(bucket, message)
     waits[edge], wait_sum = (waits[edge] or 0) + 1, wait_sum + waited
   end
   numbers[#numbers + 1] = number
-  claims[#claims + 1] = { tostring(number), tostring(attempt), id, message, h[3] or '0' }
+  local got = needs and stock and give(stock, pool, id, lease .. ':' .. number, needs, h[10]) or ''
+  claims[#claims + 1] = { tostring(number), tostring(attempt), id, message, h[3] or '0', got }
+end
+
+-- Whether there is nothing for a task to wait for: it can start, needs nothing, has its outcome or waits no longer.
+local function is_ready(id)
+  local h = call('HMGET', k_task(id), 'needs', 'status', 'expires_at')
+  return not h[1] or STAT[h[2] or ''] or (h[3] and tonumber(h[3]) <= now) or can_start(id, h[1], cjson.decode(h[1]))
+end
+
+-- Takes what can start now of what is parked in a bucket, in the order of their turns.
+local function take_parked(bucket)
+  local heads = parked_heads(pool, bucket, now)
+  while #heads > 0 and #claims < math.min(most, free) and more() do
+    local at = 1
+    for i, head in ipairs(heads) do
+      if head.turn < heads[at].turn then at = i end
+    end
+    local head = heads[at]
+    table.remove(heads, at)
+    bytes = bytes + #head.value
+    if is_ready(head.id) then
+      call('ZREM', k_delayed(pool), head.value)
+      take(head.bucket, head.message)
+      heads[#heads + 1] = parked_head(pool, class_start(bucket, head.class), class_start(bucket, head.class + 1))
+    end
+  end
 end
 
 if alone then
@@ -220,13 +267,19 @@ if alone then
   while #claims < most and more() do
     local value = call('LINDEX', k_suspects(pool), -1)
     if not value then break end
-    local _, bucket, message = split(value)
+    local id, bucket, message = split(value)
+    if not is_ready(id) then
+      call('HSETNX', k_task(id), 'parked_at', stamp(now))
+      waits_alone = true
+      break
+    end
     take(bucket, message)
     call('RPOP', k_suspects(pool))
   end
   most = 0
 end
 for b = 0, BUCKETS - 1 do
+  if p[5] and #claims < most then take_parked(b) end
   local list, read = bucket_key(pool, b), 0
   while #claims < most and more() do
     -- Read, understand and record first; the messages leave the queue in the same script.
@@ -249,6 +302,10 @@ if #claims < most and call('LLEN', k_periodic()) > 0 then
     take(0, message)
     call('RPOP', k_periodic())
   end
+end
+if p[5] and most > 0 and call('ZCOUNT', k_delayed(pool), string.format('%.0f', PARKED), '+inf') == 0 then
+  call('HDEL', k_pool(pool), 'parked')
+  call('SREM', k_needing(), pool)
 end
 -- A claim that brought nothing leaves no trace: idle groups do not write.
 if #numbers > 0 then

@@ -148,6 +148,11 @@ local function finish(at, value, sum)
   if STAT[record[11] or ''] then return record[12] == own and 'again' or 'fenced' end
   local bucket, from = string.match(value, '^[^\n]*\n(%d+)\n()')
   local message = string.sub(value, from)
+  local got = record[#record]
+  if got then
+    take_back(own, got)
+    if action ~= 'outcome' then call('HDEL', key, 'got') end
+  end
   local cool_until = ARGV[at + 7] ~= '' and count_besides(ARGV[at + 7])
   local o = { status = ARGV[at + 3], outcome = ARGV[at + 4], meta = ARGV[at + 5], ttl = ttl, by = own, record = record }
   if action == 'outcome' then

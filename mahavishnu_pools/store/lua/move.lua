@@ -73,7 +73,10 @@ if place == 'delayed' then
   while rank < count and more() do
     local found = call('ZRANGE', k_delayed(source), rank, rank, 'WITHSCORES')
     local value = found[1]
-    local function put(_, message) call('ZADD', k_delayed(target), found[2], with_head(value, message)) end
+    local function put(id, message)
+      if tonumber(found[2]) < PARKED then return call('ZADD', k_delayed(target), found[2], with_head(value, message)) end
+      park(target, id, string.match(value, '^[^\n]*\n(%d+)'), message, call('HGET', k_task(id), 'needs') or '{}')
+    end
     if decide(after_head(value), put) then
       call('ZREM', k_delayed(source), value)
       count = count - 1

@@ -1,6 +1,9 @@
 -- An agent says that it lives and what it has. ARGV: 2 node, 3 about (JSON), 4 lifetime in ms, then pool, group (JSON or '') pairs
 -- Reply: the question of a check, '' when there is none
 even_when_full()
+-- What a node has decides where tasks may go, so that choices made by what it had are out of date.
+local function has(text) return (string.match(text, '"tags":%b[]') or '') .. (string.match(text, '"resources":%b{}') or '') end
+if has(call('HGET', k_nodes(), ARGV[2]) or '') ~= has(ARGV[3]) then call('INCR', k_registry()) end
 call('HSET', k_nodes(), ARGV[2], ARGV[3])
 if not call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4], 'GET') then event('node_joined', '', '', 'node', ARGV[2]) end
 local function face(text)

@@ -78,6 +78,8 @@ end
 
 local function next_turn() return call('INCR', k_seq()) end
 
+local park, take_back, roomy, room_of -- see needs.lua
+
 -- Writes the pool's place in the load index from the truth. With turn=true the pool goes behind its equals.
 local function reindex(pool, turn)
   local h = call('HMGET', k_pool(pool), 'status', 'workers', 'member')
@@ -180,7 +182,7 @@ end
 local function pick(o)
   local s = o.strategy
   if s == 'pool' then return o.pool end
-  if s == 'least_loaded' then return indexed(o.set, false) end
+  if s == 'least_loaded' then return o.needs and roomy(o) or indexed(o.set, false) end
   if s == 'round_robin' then return by_turn(k_turns(), o) end
   if s == 'affinity' then return by_affinity(o) end
   o.class = o.class or best_class(o.set)
@@ -198,6 +200,7 @@ local function explained(o, chosen, now)
       if not load then load = (queued_of(id) + running_of(id)) / math.max(1, tonumber(h[2]) or 1) end
       local one = { pool_id = id, name = h[1] or nil, load = load, degraded = load >= DEGRADED_PENALTY }
       if one.degraded then one.load = load - DEGRADED_PENALTY end
+      if o.needs then one.room = room_of({ needs = o.needs }, id) end
       for name, value in pairs(o.explain.figures and o.explain.figures[id] or {}) do one[name] = value end
       candidates[#candidates + 1] = one
     else
@@ -264,9 +267,12 @@ end
 
 -- Gives a message back to the front of where it waits: a suspect waits apart, to run alone.
 local function give_back(pool, id, bucket, message)
-  if call('HEXISTS', k_task(id), 'suspect') == 1 then
+  local h = call('HMGET', k_task(id), 'suspect', 'needs')
+  if h[1] then
     call('RPUSH', k_suspects(pool), id .. '\n' .. bucket .. '\n' .. message)
     call('PUBLISH', k_changed(), pool)
+  elseif h[2] and call('EXISTS', k_pool(pool)) == 1 then
+    park(pool, id, bucket, message, h[2], true)
   else
     call('RPUSH', bucket_key(pool, bucket), message)
   end
@@ -465,6 +471,19 @@ local function share(id, pool, asked, o, now, about)
   end
 end
 
+-- Notes that a task has ended which others come after. There may be many of them: agents tell them in pieces (release).
+local function end_parent(id, status)
+  call('RPUSH', k_releasing(), id .. ' ' .. status)
+  redis.pcall('PUBLISH', k_release(), '1')
+end
+
+-- A task waits no longer for those it comes after.
+local function unwait(id)
+  call('DEL', k_held(id))
+  call('ZREM', k_waiting(), id)
+  call('ZREM', k_ready(), id)
+end
+
 local settle
 
 -- Defined in contests.lua.
@@ -546,10 +565,10 @@ local function shortened(text)
   return cjson.encode(kept)
 end
 
--- The fields of a task's record that its end needs, in this order.
+-- The fields of a task's record that its end needs, in this order; the last one is what its node gave it.
 local function ending_of(id)
   return call('HMGET', k_task(id), 'client', 'batch', 'idem', 'started', 'type', 'also', 'spec', 'worker', 'replayed', 'delegated',
-    'status', 'finished_by')
+    'status', 'finished_by', 'children', 'got')
 end
 
 -- What the outcomes of one script add to the figures, the outbox and the news: put together here, written once by `written`.
@@ -619,6 +638,7 @@ function settle(id, pool, o, now, t)
   end
   call('HSET', key, unpack(record))
   call('PEXPIRE', key, ttl)
+  if h[11] == 'waiting' then unwait(id) end
   if o.meta ~= '' then
     call('SET', k_meta(id), o.meta, 'PX', ttl)
     call('PUBLISH', k_meta(id), o.meta)
@@ -674,6 +694,15 @@ local function end_unrun(id, status, text, ttl, now)
     ttl = ttl }, now)
 end
 
+-- A task that awaits approval: its message is kept apart, and no pool has it. Its pool is chosen again when it is approved.
+local function hold(id, kind, pool, message, timeout, now)
+  local ends = stamp(now + timeout)
+  call('HSET', k_task(id), 'status', 'awaiting_approval', 'approval', 'awaiting', 'approval_ends', ends)
+  call('HSET', k_held(id), unpack(message))
+  call('ZADD', k_awaiting(), ends, id)
+  task_event('approval_asked', pool, call('HGET', k_pool(pool), 'name') or '', id, 'task_type', kind, 'ends', ends)
+end
+
 -- Ends a task that nobody approved of in time.
 local function expire_approval(id, ttl, now)
   decided(id, { decision = 'expired' }, now)
@@ -681,12 +710,12 @@ local function expire_approval(id, ttl, now)
 end
 
 -- The id of a waiting message and its lot: what a pool must be to run it, as text (type, worker type it names, filter it was sent
--- with, living pool its affinity key is bound to; a line each). No id: it cannot be read. No lot: its task has its outcome already.
+-- with, living pool its affinity key is bound to, what it needs of a node, if anything; a line each). No id: it cannot be read. No lot: its task has its outcome already.
 local function lot_of(message)
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
   if type(headers) ~= 'table' or type(headers.id) ~= 'string' or type(headers.task) ~= 'string' then return nil, nil end
-  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec', 'filters')
+  local h = call('HMGET', k_task(headers.id), 'type', 'status', 'affinity', 'spec', 'filters', 'needs')
   if h[2] and STAT[h[2]] then return headers.id, nil end
   local worker_type, home = '', ''
   if h[4] and string.find(h[4], '"worker_type"', 1, true) then
@@ -697,5 +726,5 @@ local function lot_of(message)
     local bound = call('GET', k_affinity(h[3]))
     if bound and takes(bound) then home = bound end
   end
-  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. (h[5] or '') .. '\n' .. home
+  return headers.id, (h[1] or 'celery:' .. headers.task) .. '\n' .. worker_type .. '\n' .. (h[5] or '') .. '\n' .. home .. (h[6] and '\n' .. h[6] or '')
 end

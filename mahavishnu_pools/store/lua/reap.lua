@@ -35,8 +35,12 @@ for i = 1, math.min(most, #numbers) do
   call('HDEL', k_claims(lease), n)
   local id, bucket, from = string.match(value, '^([^\n]*)\n(%d+)\n()')
   local message, key = string.sub(value, from), k_task(id)
-  local h = call('HMGET', key, 'status', 'lost', 'cancel', 'losses')
+  local h = call('HMGET', key, 'status', 'lost', 'cancel', 'losses', 'got')
   local losses = tonumber(h[4] or 0)
+  if h[5] then
+    take_back(lease .. ':' .. n, h[5])
+    if not STAT[h[1] or ''] then call('HDEL', key, 'got') end
+  end
   if cause ~= 'node' and alone then
     losses = call('HINCRBY', key, 'losses', 1)
   elseif cause == 'loss' or (cause == 'kill' and call('HINCRBY', key, 'kills', 1) >= 2) then

@@ -17,7 +17,7 @@ local s, chosen = o.strategy, nil
 if s == 'pool' then
   chosen = o.pool
 elseif s == 'least_loaded' then
-  chosen = indexed(o.set, false)
+  chosen = pick(o)
 elseif s == 'round_robin' then
   chosen = next_by_turn(k_turns())
 elseif s == 'affinity' then

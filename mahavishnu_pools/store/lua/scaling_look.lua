@@ -20,7 +20,7 @@ for i = 4, #ARGV, 2 do
   local load = h[3] and tonumber(call('ZSCORE', k_load(), h[3]) or nil) or 0
   local active = h[1] == 'running' or h[1] == 'degraded'
   if active and (load % DEGRADED_PENALTY > 0 or tonumber(h[2]) > least) and mine(pool) then
-    -- For what waits for its time, for the end of a cool-down, or to run alone, more workers are of no use.
+    -- For what waits for its time, for what it needs of a node, for the end of a cool-down, or to run alone, more workers are of no use.
     local apart = call('ZCOUNT', k_delayed(pool), '(' .. stamp(now), '+inf') + call('LLEN', k_suspects(pool))
     local queued = math.max(0, queued_of(pool) - apart)
     reply[#reply + 1] = { pool, tonumber(h[2]), queued, running_of(pool), stamp(queued > 0 and longest_wait(pool, now) or 0),

@@ -8,6 +8,27 @@ local ENDED_BATCH_TTL = 86400
 local count = (#ARGV - 2) / 8
 local reply, touched = { 'ok' }, {}
 local routed = {}
+-- What a task comes after must be known: a task of this call before it, or one that has a record. Those that are known already are left
+-- alone.
+local function stranger()
+  local own = {}
+  for i = 0, count - 1 do
+    local id, idem, more = ARGV[3 + i * 8], ARGV[9 + i * 8], ARGV[10 + i * 8]
+    if more ~= '' and call('EXISTS', k_task(id)) == 0 and not (idem ~= '' and call('GET', k_idem(idem))) then
+      local after = cjson.decode(more).after
+      for _, parent in ipairs(after and after.ids or {}) do
+        if not own[parent] and call('EXISTS', k_task(parent)) == 0 then return parent end
+      end
+    end
+    own[id] = true
+  end
+end
+
+if o.linked then
+  local parent = stranger()
+  if parent then return { 'parent', parent } end
+end
+
 if o.batch and call('EXISTS', k_batch(o.batch)) == 0 then
   call('HSET', k_batch(o.batch), 'total', 0, 'successful', 0, 'failed', 0, 'created', stamp(now))
   if o.contest then open_contest(o, now) end
@@ -34,13 +55,24 @@ local function ask(id, by)
   call('HSET', k_task(id), 'delegated', h[2] and h[2] .. '\n' .. by or by)
 end
 
--- A task that awaits approval: its message is kept apart, and no pool has it. Its pool is chosen again when it is approved.
-local function hold(id, kind, pool, message, timeout)
-  local ends = stamp(now + timeout)
-  call('HSET', k_task(id), 'status', 'awaiting_approval', 'approval', 'awaiting', 'approval_ends', ends)
+-- A task that comes after others: its message is kept apart until they have ended, and its pool is chosen again then.
+local twins, ended = {}, {}
+local function wait_for(id, after, message)
+  local known, ids, fields = {}, {}, {}
+  for _, given in ipairs(after.ids) do
+    local parent = twins[given] or given
+    if not known[parent] and parent ~= id then
+      known[parent] = true
+      ids[#ids + 1] = parent
+      fields[#fields + 1], fields[#fields + 2] = 'p:' .. parent, ''
+      call('ZADD', k_children(parent), next_turn(), id)
+      local status = call('HGET', k_task(parent), 'status')
+      if STAT[status] then ended[parent] = status else call('HSET', k_task(parent), 'children', '1') end
+    end
+  end
+  call('HSET', k_task(id), 'status', 'waiting', 'after', table.concat(ids, ' '), 'waits', #ids, 'on_parent', after.policy, unpack(fields))
   call('HSET', k_held(id), unpack(message))
-  call('ZADD', k_awaiting(), ends, id)
-  task_event('approval_asked', pool, call('HGET', k_pool(pool), 'name') or '', id, 'task_type', kind, 'ends', ends)
+  call('ZADD', k_waiting(), stamp(now), id)
 end
 
 for i = 0, count - 1 do
@@ -53,6 +85,7 @@ for i = 0, count - 1 do
     if twin then
       known = call('HGET', k_task(twin), 'pool')
       if known then
+        twins[id] = twin
         id = twin
         if o.batch then join(id) end
       end
@@ -71,23 +104,28 @@ for i = 0, count - 1 do
     if o.batch then field('batch', o.batch) end
     if o.strategy == 'affinity' then field('affinity', o.affinity) end
     if o.filters then field('filters', o.filters) end
-    if o.explain then field('routing', explained(o, pool, now)) end
     if idem ~= '' then field('idem', idem); call('SET', k_idem(idem), id) end
-    local gate
+    local gate, after
     if more ~= '' then
       local m = cjson.decode(more)
-      gate = m.approval
-      if m.expires and not gate then field('expires_at', stamp(now + m.expires)) end
+      gate, after = m.approval, m.after
+      if m.name then field('name', m.name) end
+      if m.expires and not gate and not after then field('expires_at', stamp(now + m.expires)) end
       if m.lost then field('lost', m.lost) end
+      if m.needs then field('needs', m.needs) end
       if m.delegated then field('delegated', m.delegated) end
     end
+    if o.explain and not after then field('routing', explained(o, pool, now)) end
     call('HSET', k_task(id), unpack(record))
     if o.batch then
       call('RPUSH', k_batch_tasks(o.batch), id)
       call('HINCRBY', k_batch(o.batch), 'total', 1)
     end
-    if gate then
-      hold(id, kind, pool, { 'prefix', prefix, 'suffix', suffix, 'bucket', bucket, 'more', more }, gate.timeout)
+    local message = (gate or after) and { 'prefix', prefix, 'suffix', suffix, 'bucket', bucket, 'more', more }
+    if after then
+      wait_for(id, after, message)
+    elseif gate then
+      hold(id, kind, pool, message, gate.timeout, now)
     else
       push(pool, bucket, prefix, suffix)
       touched[pool] = true
@@ -95,7 +133,7 @@ for i = 0, count - 1 do
       -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
       if o.strategy == 'least_loaded' then reindex(pool, true) end
     end
-    reply[#reply + 1] = { id, pool, gate and '2' or '1' }
+    reply[#reply + 1] = { id, pool, after and '3' or gate and '2' or '1' }
   end
 end
 if o.batch then
@@ -110,6 +148,7 @@ for pool in pairs(touched) do
   if o.strategy ~= 'least_loaded' then reindex(pool, false) end
   ring(pool)
 end
+for parent, status in pairs(ended) do end_parent(parent, status) end
 if o.counted then
   for pool, number in pairs(routed) do call('HINCRBY', k_figures(pool), 'r\n' .. o.counted, number) end
 end

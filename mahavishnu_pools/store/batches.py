@@ -1,0 +1,35 @@
+"""Calls that read batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mahavishnu_pools.schemas.contest import Contest
+from mahavishnu_pools.store.calls import Call, pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The counts of a batch, its task ids in input order, and what kind of contest it is (None: it is none)."""
+
+    total: int
+    successful: int
+    failed: int
+    follower: str | None
+    task_ids: tuple[str, ...]
+    contest: Contest | None = None
+
+
+def read_batch(batch: str, *, first: int = 0, last: int = -1) -> Call[Batch | None]:
+    """Read a batch; None when it is unknown or expired."""
+
+    def parse(reply: list[Any]) -> Batch | None:
+        h = pairs(reply[0])
+        if not h:
+            return None
+        counts = (int(h.get(name, 0)) for name in ("total", "successful", "failed"))
+        total, successful, failed = counts
+        return Batch(total, successful, failed, h.get("follower"), tuple(reply[1]), Contest.of_batch(h))
+
+    return Call("batch_read", (batch, first, last), parse)

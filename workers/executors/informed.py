@@ -1,0 +1,63 @@
+"""Hands a task what those ended with that it comes after: in its prompt, in its payload. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from mahavishnu_pools.schemas.dependency import ParentResult
+
+from .interface import RunContext
+
+#: Where a payload has it.
+KEY = "parents"
+
+_PLACE = re.compile(r"\{parents(?:\.([A-Za-z0-9][A-Za-z0-9._-]*))?\}")
+
+
+def with_prompt(context: RunContext, prompt: str) -> str:
+    """Return a prompt for an AI program with its parents' results.
+
+    ``{parents}`` stands for all of them, ``{parents.NAME}`` for the output of one (its name or id). A prompt without
+    either gets all of them at its end.
+    """
+    parents = context.parents
+    if not parents:
+        return prompt
+    known = {key: one for one in parents for key in (one.name, one.task_id) if key}
+
+    def filled(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return _told(parents)
+        return _output(known[found[1]]) if found[1] in known else found.group()
+
+    text, count = _PLACE.subn(filled, prompt)
+    return text if count else f"{prompt}\n\nResults of the tasks before this one:\n\n{_told(parents)}"
+
+
+def with_payload(context: RunContext, model: type[BaseModel] | None, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a payload with its parents' results, where its model has a field for them (None: it has no model)."""
+    wanted = model is None or KEY in model.model_fields
+    if not context.parents or not wanted or KEY in payload:
+        return dict(payload)
+    return {**payload, KEY: as_data(context.parents)}
+
+
+def as_data(parents: Sequence[ParentResult]) -> list[dict[str, Any]]:
+    """Return results as JSON data with all their fields."""
+    return [one.model_dump(mode="json") for one in parents]
+
+
+def _told(parents: Sequence[ParentResult]) -> str:
+    return "\n\n".join(f"## {one.name or one.task_id}: {one.status}\n{_output(one)}".rstrip() for one in parents)
+
+
+def _output(one: ParentResult) -> str:
+    if one.expired:
+        return "(Its result was not kept so long.)"
+    text = one.output if one.output is not None else "" if one.value is None else str(one.value)
+    text = text or one.error or ""
+    return f"{text}\n(… cut)" if one.truncated else text
