@@ -278,9 +278,13 @@ if alone then
   end
   most = 0
 end
+-- Nearly always few of the buckets have messages.
+local lists = buckets_of(pool)
+local filled = most > 0 and call('EXISTS', unpack(lists)) or 0
 for b = 0, BUCKETS - 1 do
+  if filled == 0 and not p[5] then break end
   if p[5] and #claims < most then take_parked(b) end
-  local list, read = bucket_key(pool, b), 0
+  local list, read = lists[b + 1], 0
   while #claims < most and more() do
     -- Read, understand and record first; the messages leave the queue in the same script.
     local message = call('LINDEX', list, -1 - read)
@@ -290,7 +294,10 @@ for b = 0, BUCKETS - 1 do
     read = read + 1
   end
   if stays then most = #claims end
-  if read > 0 then call('LTRIM', list, 0, -1 - read) end
+  if read > 0 then
+    filled = filled - 1
+    call('LTRIM', list, 0, -1 - read)
+  end
 end
 -- Periodic work is no pool's: who has a free worker takes it. While nobody had one it may have piled up; old ones are worthless.
 most = math.min(most, free)

@@ -20,9 +20,29 @@ local function bucket_key(pool, bucket)
   return k_queue(pool) .. SEPARATOR .. bucket
 end
 
+-- Keys of a pool's buckets, the highest priority first.
+local known_buckets = {}
+local function buckets_of(pool)
+  local lists = known_buckets[pool]
+  if not lists then
+    lists = {}
+    for b = 0, BUCKETS - 1 do lists[b + 1] = bucket_key(pool, b) end
+    known_buckets[pool] = lists
+  end
+  return lists
+end
+
+-- Nearly all messages are in the bucket of the middle priority: when it is the only one there is, the others need no look.
 local function messages_of(pool)
-  local n = call('ZCARD', k_delayed(pool)) + call('LLEN', k_suspects(pool))
-  for b = 0, BUCKETS - 1 do n = n + call('LLEN', bucket_key(pool, b)) end
+  local lists, usual = buckets_of(pool), BUCKETS / 2
+  local there = call('EXISTS', k_delayed(pool), k_suspects(pool), unpack(lists))
+  if there == 0 then return 0 end
+  local n = call('LLEN', lists[usual])
+  if there == 1 and n > 0 then return n end
+  n = n + call('ZCARD', k_delayed(pool)) + call('LLEN', k_suspects(pool))
+  for i, list in ipairs(lists) do
+    if i ~= usual then n = n + call('LLEN', list) end
+  end
   return n
 end
 
@@ -80,15 +100,17 @@ local function next_turn() return call('INCR', k_seq()) end
 
 local park, take_back, roomy, room_of -- see needs.lua
 
--- Writes the pool's place in the load index from the truth. With turn=true the pool goes behind its equals.
-local function reindex(pool, turn)
+-- Writes the pool's place in the load index from the truth, which the caller may know (total: running and queued), and returns that.
+-- With turn=true the pool goes behind its equals.
+local function reindex(pool, turn, total)
   local h = call('HMGET', k_pool(pool), 'status', 'workers', 'member')
   local status, member = h[1], h[3]
   if status ~= 'running' and status ~= 'degraded' then
     if member then call('ZREM', k_load(), member); call('HDEL', k_pool(pool), 'member') end
     return
   end
-  local score = (queued_of(pool) + running_of(pool)) / math.max(1, tonumber(h[2]) or 1)
+  total = total or queued_of(pool) + running_of(pool)
+  local score = total / math.max(1, tonumber(h[2]) or 1)
   if status == 'degraded' then score = score + DEGRADED_PENALTY end
   if turn or not member then
     if member then call('ZREM', k_load(), member) end
@@ -96,6 +118,7 @@ local function reindex(pool, turn)
     call('HSET', k_pool(pool), 'member', member)
   end
   call('ZADD', k_load(), string.format('%.17g', score), member)
+  return total
 end
 
 local function changed(pool)

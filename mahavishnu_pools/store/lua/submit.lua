@@ -8,6 +8,8 @@ local ENDED_BATCH_TTL = 86400
 local count = (#ARGV - 2) / 8
 local reply, touched = { 'ok' }, {}
 local routed = {}
+-- What pools have to do by now, where it was looked up.
+local totals = {}
 -- What a task comes after must be known: a task of this call before it, or one that has a record. Those that are known already are left
 -- alone.
 local function stranger()
@@ -131,7 +133,7 @@ for i = 0, count - 1 do
       touched[pool] = true
       routed[pool] = (routed[pool] or 0) + 1
       -- Only the strategy that reads the load index needs it fresh between two tasks of one call.
-      if o.strategy == 'least_loaded' then reindex(pool, true) end
+      if o.strategy == 'least_loaded' then totals[pool] = reindex(pool, true, totals[pool] and totals[pool] + 1) end
     end
     reply[#reply + 1] = { id, pool, after and '3' or gate and '2' or '1' }
   end
