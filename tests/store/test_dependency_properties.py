@@ -1,4 +1,4 @@
-"""Whatever graph, whatever happens, in whatever order: each task ends as a model says, and none runs before its time."""
+"""Whatever graph, whatever happens, in whatever order: each task ends as a model says, none runs before its time."""
 
 from __future__ import annotations
 
