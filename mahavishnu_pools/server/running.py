@@ -17,6 +17,7 @@ from mahavishnu_pools.server import texts
 from mahavishnu_pools.server.approval_tools import ApprovalTools
 from mahavishnu_pools.server.change_tools import ChangeTools
 from mahavishnu_pools.server.finding_tools import FindingTools
+from mahavishnu_pools.server.instance_tools import InstanceTools
 from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
 from mahavishnu_pools.server.pools import Pools
@@ -49,6 +50,7 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
         *ScheduleTools(pools).tools(),
         *ApprovalTools(pools).tools(),
         *ChangeTools(pools).tools(),
+        *InstanceTools(pools, waiting).tools(),
     )
 
 
