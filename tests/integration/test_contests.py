@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager import PoolManager
+from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.schemas.task import TaskStatus
 from tests.fixtures.command_line import Cli
 from tests.fixtures.groups import Site
@@ -213,3 +214,22 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     assert "Kind" in cli("pools", "task", "--batch", won["batch_id"])
     for wrong in (["race"], ["quorum"], ["best-of", "--prompt", "x", *work], ["race", "--prompt", "x"]):
         cli("pools", *wrong, code=2)
+
+
+async def test_mcp_clients_have_contests(server: str) -> None:
+    async with McpClient(server) as mcp:
+        won = await mcp.call("pool_race", {"tasks": [{"prompt": "fail"}, {"prompt": "b"}], "pools": ["local"]})
+        same = await mcp.call("pool_quorum", {"tasks": [{"prompt": "b"}], "copies": 3, "needed": 2, "agree": True})
+        best = {"tasks": [{"prompt": "fail"}], "copies": 2, "judge": {"prompt": "which?"}}
+        lost = await mcp.call("pool_best_of", best)
+        told = await mcp.call("pool_task", {"batch_id": won.value["batch_id"]})
+        going = await mcp.call("pool_race", {"tasks": [{"prompt": "hold"}], "copies": 2, "wait_seconds": 0})
+        wrong = await mcp.call("pool_best_of", {**best, "judge": {"prompt": "a", "reducer": "b"}})
+
+    assert (won.value["status"], won.value["winner"], won.value["output"], won.value["ended"]) == ("won", 1, "b", True)
+    assert "Candidate 1 won" in won.text
+    assert (same.value["status"], len(same.value["winners"])) == ("won", 2)
+    assert (lost.value["status"], lost.value["judge"]["error"]) == ("failed", "No candidate has an answer to judge.")
+    assert told.value["batch"]["contest"]["winners"] == [won.value["candidates"][1]["task_id"]]
+    assert (going.value["status"], going.value["ended"]) == ("open", False)
+    assert (wrong.failed, wrong.value["error"]["code"]) == (True, "invalid_field")
