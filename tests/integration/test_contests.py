@@ -169,6 +169,8 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         (errors.InvalidField, "judge", {"kind": "best_of", "copies": 2}),
         (errors.InvalidField, "cannot be a task of type 'http'", {
             "kind": "best_of", "copies": 2, "judge": {"task_type": "http", "payload": {"url": "http://x/"}}}),
+        (errors.InvalidField, "cannot have approval", {
+            "kind": "best_of", "copies": 2, "judge": {"prompt": "x", "approval": "required"}}),
         (errors.InvalidField, "judge", {"kind": "race", "copies": 2, "judge": "x"}),
         (errors.InvalidField, "needed and agree", {"kind": "race", "copies": 2, "agree": True}),
         (errors.UnknownChoice, "duel", {"kind": "duel", "copies": 2}),
@@ -181,6 +183,8 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         with pytest.raises(error, match=text):
             await client.start_contest(tasks=shell("true"), **how)
 
+    with pytest.raises(errors.InvalidField, match="after"):
+        await client.race([shell("true"), shell("true", after=["task_x"])])
     with pytest.raises(errors.InvalidField, match="differs"):
         await client.race([shell("true", idempotency_key="a"), shell("true", idempotency_key="b")])
     sent = await client.submit(shell("true"), batch_id="plain")
