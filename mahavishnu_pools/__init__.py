@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mahavishnu_pools.pools.mahavishnu import MahavishnuPool as MahavishnuPool
     from mahavishnu_pools.routing.distributing import Distribution as Distribution
     from mahavishnu_pools.routing.eligibility import PoolFilter as PoolFilter
+    from mahavishnu_pools.schemas.contest import ContestKind as ContestKind
+    from mahavishnu_pools.schemas.contest import ContestResult as ContestResult
     from mahavishnu_pools.schemas.event import Event as Event
     from mahavishnu_pools.schemas.message import Message as Message
     from mahavishnu_pools.schemas.message import MessageType as MessageType
@@ -58,6 +60,8 @@ _HOMES = {
     "MahavishnuPool": "pools.mahavishnu",
     "Distribution": "routing.distributing",
     "PoolFilter": "routing.eligibility",
+    "ContestKind": "schemas.contest",
+    "ContestResult": "schemas.contest",
     "DistributionStrategy": "schemas.pool",
     "HealthStatus": "schemas.pool",
     "PoolConfig": "schemas.pool",

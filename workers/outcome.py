@@ -46,7 +46,7 @@ def retry_delay(retries: int) -> float:
 
 def may_retry(outcome: Outcome, spec: TaskSpec, retries: int) -> bool:
     """Tell whether the task is to run again after so many retries: as it asks for, or the default of curable causes."""
-    if outcome.status in ("completed", "cancelled"):
+    if outcome.final or outcome.status in ("completed", "cancelled"):
         return False
     allowed = spec.max_retries if spec.max_retries is not None else (DEFAULT_RETRIES if outcome.retryable else 0)
     return retries < allowed

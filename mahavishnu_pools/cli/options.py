@@ -112,6 +112,15 @@ class Seconds(click.FloatRange):
         return number
 
 
+#: What a task needs of the node that runs it; the command gets ``needs``.
+need_option = click.option(
+    "--need",
+    "needs",
+    multiple=True,
+    metavar="NAME=AMOUNT|TAG",
+    help="Run it on a node that has this free: gpu=1, memory=8GiB, or a tag of nodes (may be repeated).",
+)
+
 _WORDS = "What to do, in words. -: read it from standard input"
 _PROMPT = click.option("--prompt", metavar="TEXT|-|@FILE", help=f"{_WORDS}.")
 _PROMPTS = click.option(
@@ -132,13 +141,7 @@ _TASK_OPTIONS = (
     click.option("--cwd", type=click.Path(), help="Directory to run in."),
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment."),
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
-    click.option(
-        "--need",
-        "needs",
-        multiple=True,
-        metavar="NAME=AMOUNT|TAG",
-        help="Run it on a node that has this free: gpu=1, memory=8GiB, or a tag of nodes (may be repeated).",
-    ),
+    need_option,
     click.option(
         "--isolation",
         type=click.Choice(["none", "lock", "worktree"]),

@@ -11,6 +11,7 @@ from mahavishnu_pools.cli import pool_documents
 from mahavishnu_pools.cli.kubernetes_options import kubernetes_fields, kubernetes_options
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.remote_options import remote_fields, remote_options
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     type=click.Choice(["day", "life"]),
     help="A budget is of each day (UTC) or of its life. [default: day]",
 )
-@click.option("--endpoint", metavar="URL", help="Session-Buddy server (type session-buddy).")
+@remote_options
 @kubernetes_options
 @click.option("--no-wait", is_flag=True, help="Do not wait until its workers are ready.")
 @format_option
@@ -94,9 +95,13 @@ def config_of(given: dict[str, Any], *, settings: Settings) -> PoolConfig:
         InvalidField, InvalidConfig: see ``pool_config`` and ``kubernetes_fields``.
     """
     from mahavishnu_pools.pools.spawning import pool_config
-    from mahavishnu_pools.schemas.pool import KUBERNETES
+    from mahavishnu_pools.schemas.pool import KUBERNETES, REMOTE, SESSION_BUDDY
 
     fields = dict(given)
     kind = fields.pop("pool_type", None)
-    more = kubernetes_fields(fields, is_kubernetes=(kind or settings.default_pool_type) == KUBERNETES)
+    chosen = kind or settings.default_pool_type
+    remote = remote_fields(fields, delegates=chosen in (SESSION_BUDDY, REMOTE))
+    more = kubernetes_fields(fields, is_kubernetes=chosen == KUBERNETES)
+    if remote:
+        more["extra_config"] = {**more.get("extra_config", {}), **remote}
     return pool_config(kind, None, {**fields, **more}, settings=settings)

@@ -12,7 +12,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
-from mahavishnu_pools.cli.options import Seconds, format_option
+from mahavishnu_pools.cli.options import Seconds, format_option, need_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput
@@ -58,6 +58,7 @@ class _AfterDashes(click.Command):
     help="Share the directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
 )
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
+@need_option
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
 @format_option
 @click.pass_context

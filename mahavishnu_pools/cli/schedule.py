@@ -9,7 +9,7 @@ import click
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli import schedule_documents
 from mahavishnu_pools.cli.completion import pool_names
-from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, format_option
+from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, format_option, need_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
@@ -53,6 +53,7 @@ def schedule() -> None:
 @click.option("--cwd", type=click.Path(), help="Directory to run in. [default: this one]")
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
 @click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's.")
+@need_option
 @filter_options
 @format_option
 @click.pass_obj

@@ -58,7 +58,7 @@ class TaskInput:
             "after": list(self.after or ()) or None,
             "on_parent_failure": self.on_parent_failure,
             "isolation": self.isolation,
-            "needs": list(self.needs) or None,
+            "needs": list(self.needs or ()) or None,
         }
         return {**work, **{name: value for name, value in given.items() if value is not None}}
 

@@ -12,6 +12,7 @@ from mahavishnu_pools.manager.check_verbs import CheckVerbs
 from mahavishnu_pools.manager.contest_verbs import ContestVerbs
 from mahavishnu_pools.manager.dead_verbs import DeadVerbs
 from mahavishnu_pools.manager.event_verbs import EventVerbs
+from mahavishnu_pools.manager.instance_verbs import InstanceVerbs
 from mahavishnu_pools.manager.limit_verbs import LimitVerbs
 from mahavishnu_pools.manager.memory_verbs import MemoryVerbs
 from mahavishnu_pools.manager.move_verbs import MoveVerbs
@@ -41,6 +42,7 @@ class PoolManager(
     ScheduleVerbs,
     ApprovalVerbs,
     RoutingVerbs,
+    InstanceVerbs,
 ):
     """A client of the pools. Connects at first use; ``async with`` closes the pools it spawned, then its connections.
 

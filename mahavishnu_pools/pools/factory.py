@@ -12,6 +12,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.pools.interface import PoolType
 from mahavishnu_pools.pools.kubernetes import KUBERNETES
 from mahavishnu_pools.pools.mahavishnu import MAHAVISHNU
+from mahavishnu_pools.pools.remote import REMOTE
 from mahavishnu_pools.pools.session_buddy import SESSION_BUDDY
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,9 @@ logger = logging.getLogger(__name__)
 #: Entry points of this group name PoolType objects.
 ENTRY_POINT_GROUP = "mahavishnu_pools.pool_types"
 
-BUILT_IN: Mapping[str, PoolType] = MappingProxyType({one.name: one for one in (MAHAVISHNU, SESSION_BUDDY, KUBERNETES)})
+BUILT_IN: Mapping[str, PoolType] = MappingProxyType(
+    {one.name: one for one in (MAHAVISHNU, SESSION_BUDDY, KUBERNETES, REMOTE)}
+)
 
 
 def pool_type(name: str) -> PoolType:

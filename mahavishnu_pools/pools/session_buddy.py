@@ -35,11 +35,16 @@ def _check(config: PoolConfig) -> None:
         raise errors.InvalidField.of(
             "worker_type", "is the server's affair", "Leave it out, or name it in the task for the server to use."
         )
-    _check_endpoint(config.endpoint)
+    check_endpoint(config.endpoint, example="http://localhost:8678/mcp")
     _check_options(config.extra_config)
 
 
-def _check_endpoint(endpoint: str | None) -> None:
+def check_endpoint(endpoint: str | None, *, example: str) -> None:
+    """Refuse what is no address of an MCP server, or has a password in it; None is left to the caller.
+
+    Raises:
+        InvalidField: it cannot be used.
+    """
     if endpoint is None:
         return
     try:
@@ -51,7 +56,7 @@ def _check_endpoint(endpoint: str | None) -> None:
         raise errors.InvalidField.of(
             "endpoint",
             "is no address of an MCP server",
-            "Give one such as http://localhost:8678/mcp; a token is named in extra_config: token_secret.",
+            f"Give one such as {example}; a token is named in extra_config: token_secret.",
         )
 
 

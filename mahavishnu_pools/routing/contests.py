@@ -22,6 +22,10 @@ CANDIDATES_MOST = 32
 #: Task types that a judge may be given as, beside reducers.
 _JUDGES = {"prompt": JUDGE, "python": JUDGE_CALL}
 
+#: What may be said of a judge; it starts by itself when the others have ended.
+_JUDGE_FIELDS: tuple[str, ...] = ("prompt", "task_type", "payload", "timeout", "priority", "max_retries", "worker_type")
+_JUDGE_FIELDS += ("cwd", "env", "secrets", "memory", "metadata")
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -67,8 +71,11 @@ def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
     """Return a candidate for each task with each worker type on each pool, so often as copies are wanted.
 
     Raises:
-        InvalidField: they are fewer than two or too many, or as many as are needed cannot succeed.
+        InvalidField: they are fewer than two or too many, come after others, or as many as are needed cannot succeed.
     """
+    if any(task.after for task in tasks):
+        remedy = "Submit it when the others have ended."
+        raise errors.InvalidField.of("after", "is nothing that a candidate can have", remedy)
     if rules.copies < 1:
         raise errors.InvalidField.of("copies", f"is {rules.copies}", "Give a whole number from 1 on.")
     worker_types, pools = rules.worker_types or (None,), rules.pools or (None,)
@@ -103,8 +110,12 @@ def judge_of(judge: TaskSpec, batch_id: str) -> TaskSpec:
     """Return the task that reads the answers of a batch and names the best.
 
     Raises:
-        InvalidField: a task of this type cannot judge.
+        InvalidField: a task of this type cannot judge, or something is said of it that a judge cannot have.
     """
+    for name in sorted(judge.model_fields_set.difference(_JUDGE_FIELDS)):
+        if getattr(judge, name) != TaskSpec.model_fields[name].get_default(call_default_factory=True):
+            known = ", ".join(_JUDGE_FIELDS)
+            raise errors.InvalidField.of("judge", f"cannot have {name}", f"It takes: {known}.")
     if judge.task_type.startswith(REDUCER_PREFIX):
         payload = {"batch_id": batch_id, "reducer": judge.task_type.removeprefix(REDUCER_PREFIX)}
         return _judging(judge, judge.task_type, payload)

@@ -12,7 +12,7 @@ from mahavishnu_pools.routing.distribution import REDUCERS
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.batch_payloads import JUDGE
 from mahavishnu_pools.schemas.needs import NO_NEEDS, Needs
-from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, PoolStatus
+from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, REMOTE, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class View:
 
     def takes_prose(self, pool: PoolRecord) -> bool:
         """Tell whether a pool can make something of a prompt in plain words."""
-        return pool.config.pool_type in PROMPTS_ONLY or self.is_ai(pool.worker_type)
+        return pool.config.delegates or self.is_ai(pool.worker_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,9 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
         return _cannot_reduce(pool, need.task_type)
     if pool.config.pool_type in PROMPTS_ONLY:
         return None if _is_prompt(need, pool) else "it runs prompts only"
+    if pool.config.pool_type == REMOTE:
+        # What else it can run only the other instance knows.
+        return "it delegates to another instance, which has no Celery tasks of this one" if need.celery else None
     if pool.config.runs_jobs:
         return _cannot_be_job(view, pool, need)
     if need.celery:
@@ -185,7 +188,7 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
 
 
 def _cannot_reduce(pool: PoolRecord, task_type: str) -> str | None:
-    if task_type in pool.task_types and not pool.config.runs_jobs:
+    if task_type in pool.task_types and not pool.config.runs_elsewhere:
         return None
     return f"it has not loaded the reducer {task_type.removeprefix(task_types.REDUCER_PREFIX)!r} (see imports)"
 

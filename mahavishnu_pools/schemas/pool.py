@@ -72,6 +72,9 @@ KUBERNETES = "kubernetes"
 #: The pool type that delegates to a Session-Buddy server.
 SESSION_BUDDY = "session-buddy"
 
+#: The pool type that delegates to another instance of this project.
+REMOTE = "mahavishnu-remote"
+
 #: Pool types whose number of workers nobody chooses, and that number.
 FIXED_WORKERS: Mapping[str, int] = MappingProxyType({SESSION_BUDDY: 3})
 
@@ -178,7 +181,12 @@ class PoolConfig(Value):
     @property
     def runs_elsewhere(self) -> bool:
         """Tell whether the pool's workers hand tasks over to something that does not end with them."""
-        return self.runs_jobs or self.pool_type == SESSION_BUDDY
+        return self.runs_jobs or self.delegates
+
+    @property
+    def delegates(self) -> bool:
+        """Tell whether another server runs the pool's tasks, with programs of its own."""
+        return self.pool_type in (SESSION_BUDDY, REMOTE)
 
     @property
     def cluster_place(self) -> ClusterPlace | None:

@@ -207,7 +207,8 @@ class Outcome(Value):
     """How one attempt ended, as an executor reports it; the store makes the task's outcome of it.
 
     ``error`` is one sentence for people. ``retryable`` names the cause when another attempt may succeed
-    (``rate_limit``, ``overload``, ``connection``); None means it will not.
+    (``rate_limit``, ``overload``, ``connection``); None means it will not. ``final``: whoever ran it has made the
+    retries that the task asks for; it is never stored.
     """
 
     status: Literal["completed", "failed", "timeout", "cancelled"]
@@ -217,6 +218,7 @@ class Outcome(Value):
     exit_code: int | None = None
     retryable: Literal["rate_limit", "overload", "connection"] | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    final: bool = Field(default=False, exclude=True)
 
 
 class DistributionResult(MappingValue):

@@ -122,6 +122,10 @@ class Work(Value):
         default=None,
         description="Share the directory (none), wait for it (lock), or get a git worktree; none: as the pool says.",
     )
+    on_worker_lost: Literal["requeue", "fail"] | None = Field(
+        default=None, description="fail: it does not run again when its worker is lost."
+    )
+    memory: bool | None = Field(default=None, description="false: nothing of it is kept in the memory.")
     approval: Literal["required"] | None = Field(
         default=None, description="required: it runs only when somebody has approved of it."
     )

@@ -16,7 +16,9 @@ from mahavishnu_pools.mcp_tools import Page, Tool
 from mahavishnu_pools.server import texts
 from mahavishnu_pools.server.approval_tools import ApprovalTools
 from mahavishnu_pools.server.change_tools import ChangeTools
+from mahavishnu_pools.server.contest_tools import ContestTools
 from mahavishnu_pools.server.finding_tools import FindingTools
+from mahavishnu_pools.server.instance_tools import InstanceTools
 from mahavishnu_pools.server.keeping_tools import KeepingTools
 from mahavishnu_pools.server.pool_tools import PoolTools
 from mahavishnu_pools.server.pools import Pools
@@ -44,11 +46,13 @@ def tools(pools: Pools, waiting: Waiting) -> tuple[Tool, ...]:
     return (
         *PoolTools(pools).tools(),
         *TaskTools(pools, waiting).tools(),
+        *ContestTools(pools, waiting).tools(),
         *FindingTools(pools, waiting).tools(),
         *KeepingTools(pools).tools(),
         *ScheduleTools(pools).tools(),
         *ApprovalTools(pools).tools(),
         *ChangeTools(pools).tools(),
+        *InstanceTools(pools, waiting).tools(),
     )
 
 

@@ -98,6 +98,8 @@ KEYS: tuple[Key, ...] = (
         "What AI programs used on a day (days since 1970), by pool name, task type and kind of figure"),
     Key("spent", "mhv:spent:{}", "hash", "400 days after the last run", "finish", "finish, usage",
         "What a pool has used, today and in all, for its budget"),
+    Key("delegated", "mhv:delegated:{}", "hash", "until closed", "delegated_note", "delegated_read",
+        "Tasks of a pool that another instance runs: task id to JSON, that instance and the task's id there"),
     Key("scaler", "mhv:scaler:{}", "string", "some seconds, refreshed", "scaling_look", "scaling_set",
         "Node whose agent scales a pool"),
     Key("untold", "mhv:untold:{}", "list", "result_expires after the last one", "cancel, finish, reap, …", "untold",
@@ -155,6 +157,8 @@ KEYS: tuple[Key, ...] = (
     Key("schedule_open", "mhv:schedule_open", "hash", "until they have ended", "schedule_note", "schedule_due",
         "Tasks of schedules whose outcomes are not in the history yet: task id to run and schedule"),
     # ── nodes ──
+    Key("instance", "mhv:instance", "string", "kept", "instance_id", "bridges, server",
+        "Random id of this instance, by which others know it that delegate tasks to it"),
     Key("nodes", "mhv:nodes", "hash", "until left or forgotten", "agents", "all",
         "Node name to JSON: tags, region, agent pid"),
     Key("node", "mhv:node:{}", "string", "node_lost_after, refreshed", "agents", "all",

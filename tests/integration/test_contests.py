@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager import PoolManager
+from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.schemas.task import TaskStatus
 from tests.fixtures.command_line import Cli
 from tests.fixtures.groups import Site
@@ -168,6 +169,8 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         (errors.InvalidField, "judge", {"kind": "best_of", "copies": 2}),
         (errors.InvalidField, "cannot be a task of type 'http'", {
             "kind": "best_of", "copies": 2, "judge": {"task_type": "http", "payload": {"url": "http://x/"}}}),
+        (errors.InvalidField, "cannot have approval", {
+            "kind": "best_of", "copies": 2, "judge": {"prompt": "x", "approval": "required"}}),
         (errors.InvalidField, "judge", {"kind": "race", "copies": 2, "judge": "x"}),
         (errors.InvalidField, "needed and agree", {"kind": "race", "copies": 2, "agree": True}),
         (errors.UnknownChoice, "duel", {"kind": "duel", "copies": 2}),
@@ -180,6 +183,8 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         with pytest.raises(error, match=text):
             await client.start_contest(tasks=shell("true"), **how)
 
+    with pytest.raises(errors.InvalidField, match="after"):
+        await client.race([shell("true"), shell("true", after=["task_x"])])
     with pytest.raises(errors.InvalidField, match="differs"):
         await client.race([shell("true", idempotency_key="a"), shell("true", idempotency_key="b")])
     sent = await client.submit(shell("true"), batch_id="plain")
@@ -213,3 +218,22 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     assert "Kind" in cli("pools", "task", "--batch", won["batch_id"])
     for wrong in (["race"], ["quorum"], ["best-of", "--prompt", "x", *work], ["race", "--prompt", "x"]):
         cli("pools", *wrong, code=2)
+
+
+async def test_mcp_clients_have_contests(server: str) -> None:
+    async with McpClient(server) as mcp:
+        won = await mcp.call("pool_race", {"tasks": [{"prompt": "fail"}, {"prompt": "b"}], "pools": ["local"]})
+        same = await mcp.call("pool_quorum", {"tasks": [{"prompt": "b"}], "copies": 3, "needed": 2, "agree": True})
+        best = {"tasks": [{"prompt": "fail"}], "copies": 2, "judge": {"prompt": "which?"}}
+        lost = await mcp.call("pool_best_of", best)
+        told = await mcp.call("pool_task", {"batch_id": won.value["batch_id"]})
+        going = await mcp.call("pool_race", {"tasks": [{"prompt": "hold"}], "copies": 2, "wait_seconds": 0})
+        wrong = await mcp.call("pool_best_of", {**best, "judge": {"prompt": "a", "reducer": "b"}})
+
+    assert (won.value["status"], won.value["winner"], won.value["output"], won.value["ended"]) == ("won", 1, "b", True)
+    assert "Candidate 1 won" in won.text
+    assert (same.value["status"], len(same.value["winners"])) == ("won", 2)
+    assert (lost.value["status"], lost.value["judge"]["error"]) == ("failed", "No candidate has an answer to judge.")
+    assert told.value["batch"]["contest"]["winners"] == [won.value["candidates"][1]["task_id"]]
+    assert (going.value["status"], going.value["ended"]) == ("open", False)
+    assert (wrong.failed, wrong.value["error"]["code"]) == (True, "invalid_field")

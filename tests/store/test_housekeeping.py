@@ -23,6 +23,7 @@ KEPT = {
     "events": 400,  # those of the test
     "outbox_count": 1,
     "outbox_id": 1,
+    "instance": 1,
     "bus_count": 7,  # one field a type of message
     "sink": 20,  # fields of one; there are as many as memory servers
     "periodic": 20,  # more are dropped

@@ -12,7 +12,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from mahavishnu_pools import errors, names, worker_types
-from mahavishnu_pools.schemas.pool import SESSION_BUDDY, PoolConfig
+from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.client import AsyncStore
@@ -139,7 +139,7 @@ class NodeFacts:
         A pool that delegates has none: what runs its prompts is its server's affair. The programs of one of Jobs are
         those of its image, so what is installed here does not count: it has qwen.
         """
-        if config.pool_type == SESSION_BUDDY:
+        if config.delegates:
             return None
         named = config.worker_type or self._settings.default_worker_type
         if config.runs_jobs:
@@ -149,7 +149,7 @@ class NodeFacts:
     def warning(self, config: PoolConfig) -> str | None:
         """Return what people should know about a group of a pool here, if anything."""
         worker_type = self.worker_type(config)
-        if config.pool_type == SESSION_BUDDY or config.runs_jobs:
+        if config.runs_elsewhere:
             return None
         if worker_type is None:
             return worker_types.no_ai_program(known=self._types).message

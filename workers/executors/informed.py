@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -44,6 +45,22 @@ def with_payload(context: RunContext, model: type[BaseModel] | None, payload: Ma
     if not context.parents or not wanted or KEY in payload:
         return dict(payload)
     return {**payload, KEY: as_data(context.parents)}
+
+
+def with_spec(context: RunContext, model: type[BaseModel] | None, *, ai: bool) -> RunContext:
+    """Return a context whose task has its parents' results in itself, for who runs it elsewhere; ``ai``: in words."""
+    spec = context.spec
+    if not context.parents:
+        return context
+    if spec.text is None:
+        changed: dict[str, Any] = {"payload": with_payload(context, model, spec.payload)}
+    elif not ai:
+        return context
+    elif spec.prompt is not None:
+        changed = {"prompt": with_prompt(context, spec.prompt)}
+    else:
+        changed = {"payload": {**spec.payload, "prompt": with_prompt(context, spec.text)}}
+    return replace(context, spec=spec.model_copy(update=changed))
 
 
 def as_data(parents: Sequence[ParentResult]) -> list[dict[str, Any]]:

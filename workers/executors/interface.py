@@ -95,8 +95,9 @@ class RunContext:
     ``python_callables`` lists what task type ``python`` may call. ``services`` are named objects that handlers need:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``namespace`` (text), ``container_image`` (of the pool, for worker types that
-    run in a container), ``delegate`` (runs its prompts elsewhere), ``jobs`` (runs its tasks in a cluster). ``got`` is
-    what the node gives it of what it needs, ``parents`` how the tasks ended that it comes after.
+    run in a container), ``delegate`` (runs its prompts elsewhere), ``far`` (another instance runs its tasks), ``jobs``
+    (runs its tasks in a cluster). ``got`` is what the node gives it of what it needs, ``parents`` how the tasks ended
+    that it comes after.
     """
 
     task_id: str

@@ -17,21 +17,25 @@ from mahavishnu_pools.task_types import Mode, TaskType
 
 from ..task_types.registry import TaskTypeRegistry, default_registry
 from .calls import call_handler
-from .informed import with_payload, with_prompt
+from .informed import with_payload, with_prompt, with_spec
 from .interface import Refused, RunContext
 from .isolation import refuse_elsewhere, run_isolated
 from .python_call import PythonCall, run_python
-from .terminal import chosen_worker_type, is_for_ai, run_prompt
+from .terminal import chosen_worker_type, is_for_ai, known_worker_types, run_prompt
 from .workspace import Plan, open_workspace
 
 if TYPE_CHECKING:
     from .delegate import Delegate
+    from .far_bridge import FarBridge
     from .job_bridge import JobBridge
 
 logger = logging.getLogger(__name__)
 
 #: The service to which a pool's prompts go that are run elsewhere.
 DELEGATE = "delegate"
+
+#: The service to which all tasks of a pool go that another instance runs.
+FAR = "far"
 
 #: The service that runs a pool's tasks as Jobs in a cluster.
 JOBS = "jobs"
@@ -67,6 +71,8 @@ def _perform(context: RunContext) -> Outcome:
     spec = context.spec
     registry: TaskTypeRegistry = context.services.get("task_types") or default_registry()
     task_type = registry.get(spec.task_type)
+    if FAR in context.services:
+        return _perform_far(context, task_type)
     if DELEGATE in context.services or JOBS in context.services:
         refuse_elsewhere(context)
         return (_perform_elsewhere if DELEGATE in context.services else _perform_in_cluster)(context, task_type)
@@ -88,6 +94,13 @@ def _perform_elsewhere(context: RunContext, task_type: TaskType | None) -> Outco
     prompt = prompt_for(spec.task_type, payload=payload) if spec.text is None else with_prompt(context, spec.text)
     delegate: Delegate = context.services[DELEGATE]
     return delegate.run(context, prompt)
+
+
+def _perform_far(context: RunContext, task_type: TaskType | None) -> Outcome:
+    bridge: FarBridge = context.services[FAR]
+    # A prompt whose worker type only the other instance knows is taken for one in words.
+    kind = known_worker_types(context).get(context.spec.worker_type or "")
+    return bridge.run(with_spec(context, task_type.payload if task_type else None, ai=kind is None or kind.ai))
 
 
 def _perform_in_cluster(context: RunContext, task_type: TaskType | None) -> Outcome:

@@ -16,7 +16,10 @@ from mahavishnu_pools.server.live.views import TaskView
 ASKED, RESULT = 20_000, 100_000
 
 #: What is told of a specification beside what was asked, when it was given.
-_OPTIONS = ("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "cwd", "idempotency_key")
+_OPTIONS = (
+    *("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "needs", "cwd"),
+    "idempotency_key",
+)
 
 #: What is told of an AI program's run.
 _AGENT = ("model", "turns", "tokens", "cost_usd", "tools", "files")

@@ -12,7 +12,7 @@ call('ZREM', k_turns(), id)
 call('ZREM', k_affinity_turns(), id)
 call('SREM', k_needing(), id)
 call('DEL', k_pool(id), k_bell(id), k_delayed(id), k_suspects(id), k_ended(id), k_pool_leases(id), k_groups(id), k_recent(id), k_binding(id),
-  k_mailbox(id), k_spent(id), k_figures(id))
+  k_mailbox(id), k_spent(id), k_figures(id), k_delegated(id))
 for b = 0, BUCKETS - 1 do call('DEL', bucket_key(id, b)) end
 call('SET', k_gone(id), '1', 'EX', 7 * 86400)
 call('SET', k_gone(h[1]), '1', 'EX', 7 * 86400)
