@@ -2,10 +2,12 @@
 
 Two threads. The **bell** waits in ``XREAD BLOCK`` for work to be announced. The **loop** wakes for the bell, for a due
 time, for finished claims, to look by itself for messages nobody rang for, and once a second (its tick shows the
-controller that it lives); it writes all finished claims
-and claims anew in one pipeline. While workers have tasks that were read ahead, finished claims wait a little for
-others, which end with them in one script. Nothing is given up when Redis is away: finished claims stay until they are
-confirmed, and a claim is asked for with the same request id until it is answered.
+controller that it lives); it writes all finished claims and claims anew in one pipeline. While workers have tasks that
+were read ahead, finished claims wait a little for others, which end with them in one script. Otherwise the bell and
+workers do the loop's step themselves, if nobody is at it: to wake another thread takes longer.
+
+Nothing is given up when Redis is away: finished claims stay until they are confirmed, and a claim is asked for with the
+same request id until it is answered.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 
 from .bell import Bell
+from .claim_request import TICK
 from .claiming import Claiming, LoopConfig, LoopHooks
 from .claims import ClaimTable, Running
 from .endings import Endings
@@ -39,12 +42,14 @@ class ClaimLoop:
         self, store: SyncStore, bell_store: SyncStore, config: LoopConfig, table: ClaimTable, hooks: LoopHooks
     ) -> None:
         self._store = store
-        self._bell = Bell(bell_store, config.pool_id, ring=self.ring)
+        self._bell = Bell(bell_store, config.pool_id, ring=self._rung)
         self._table = table
         self._hooks = hooks
         self._ended = Endings()
         self._claiming = Claiming(config, table, hooks, bell=self._bell, end=self.end)
         self._wake = threading.Event()
+        #: Held by who does a step.
+        self._turn = threading.Lock()
         self._stop = threading.Event()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="claim-loop", daemon=True)
@@ -76,6 +81,31 @@ class ClaimLoop:
         self._ended.add(held, call)
         self._wake.set()
 
+    def end_here(self, held: leases.Held, call: Call[Any]) -> None:
+        """Send the end of a claim in this thread, if it is the only one; it waits for Redis then."""
+        if self._table.end(held) is None:
+            return
+        self._ended.add(held, call)
+        self._step_here()
+
+    def _rung(self) -> None:
+        self._claiming.requests.ring()
+        self._step_here()
+
+    def _step_here(self) -> None:
+        """Do a step in this thread, which takes less time than to wake another one; the loop does what is left."""
+        if self._claiming.supplied or not self._turn.acquire(blocking=False):
+            self._wake.set()
+            return
+        try:
+            again = self._step()
+        except errors.RedisUnavailable:
+            again = True
+        finally:
+            self._turn.release()
+        if again or self._claiming.pause() < TICK:
+            self._wake.set()
+
     def begin(self, running: Running) -> bool:
         """Tell that a worker begins with a claim; False when it is not to be run (any more)."""
         begun = self._table.begin(running)
@@ -104,7 +134,8 @@ class ClaimLoop:
                 return
             self._hooks.tick()
             try:
-                again = self._step()
+                with self._turn:
+                    again = self._step()
             except errors.RedisUnavailable as exc:
                 logger.warning("Claims wait for Redis: %s", exc)
                 self._claiming.requests.ring()

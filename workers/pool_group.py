@@ -83,7 +83,7 @@ class PoolGroup:
         whose = (options.lease, context.pool_id, hostname)
         config = LoopConfig(*whose, context.result_ttl, options.alone, context.worker_type)
         self.loop = ClaimLoop(store, self._bell_store, config, self.table, self._hooks())
-        self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end)
+        self.runner = TaskRunner(context, logs=self.logs, events=self.events, end=self.loop.end_here)
         self.celery = CeleryTasks(self.table, pool_id=context.pool_id, result_ttl=context.result_ttl, end=self.loop.end)
         self._dispatcher = Dispatcher(context, self.loop, runner=self.runner, celery=self.celery)
         self._ready = self._lost = self._idle = False

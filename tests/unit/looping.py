@@ -60,7 +60,7 @@ class Looping:
 
     def finish(self, running: Running) -> None:
         self.loop.begin(running)
-        self.loop.end(running.held, self.world.finish_call(running.held))
+        self.loop.end_here(running.held, self.world.finish_call(running.held))
 
     def wait(self, count: int) -> list[Running]:
         return eventually(lambda: list(self.started), until=lambda found: len(found) == count)
