@@ -66,7 +66,7 @@ def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[st
     for spec, task_id in zip(linked(specs, ids), ids, strict=True):
         yield from chooser.validate(spec)
         made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, signer=sender.signer)
-        parcels.append(Parcel(Need.of(spec), spec.affinity, made))
+        parcels.append(Parcel(Need.of(spec), spec.affinity or spec.session, made))
     yield from _refuse_strangers(parcels)
     return parcels
 
