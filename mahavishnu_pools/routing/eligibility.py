@@ -152,7 +152,7 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
-    if need.worktree and pool.config.runs_elsewhere:
+    if need.worktree and (pool.config.runs_jobs or pool.config.pool_type in PROMPTS_ONLY):
         return "its tasks run elsewhere, where no worktree can be made"
     return _cannot_do(view, pool, need) or _cannot_give(view, pool, need.needs)
 
