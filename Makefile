@@ -31,11 +31,11 @@ unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 run: $(INSTALLED)
 	@$(PYTHON) -m mahavishnu_pools.demo "$(DIR)" $(if $(filter 1 yes true on,$(STAY)),--stay) $(if $(FORMAT),--format "$(FORMAT)")
 
-# Modules of tests run side by side; JOBS=0 runs them one after another in this process.
-JOBS ?= 3
+# Modules of tests run side by side, in the order of tests/conftest.py; JOBS=0 runs them one after another in this process.
+JOBS ?= 4
 
 test: $(INSTALLED)
-	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow

@@ -66,7 +66,7 @@ def line_of(event: AgentEvent) -> str:
 
 def _finished(event: AgentFinished) -> str:
     parts = (
-        f"{event.turns} turns" if event.turns is not None else "",
+        f"{event.turns} {'turn' if event.turns == 1 else 'turns'}" if event.turns is not None else "",
         _tokens(event),
         f"${event.cost_usd:.4f}" if event.cost_usd is not None else "",
         f"{event.seconds:.1f} s" if event.seconds is not None else "",

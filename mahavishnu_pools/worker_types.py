@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from mahavishnu_pools.yaml_file import read_yaml
 
 #: Stands for the prompt in the argv of a worker type that passes it as an argument.
 PROMPT = "{prompt}"
+
+#: Stands for the program's id of a session in the arguments with which a worker type goes on with one.
+SESSION = "{session}"
 
 #: The programs that can run a container, the preferred one first.
 CONTAINER_PROGRAMS = ("docker", "podman")
@@ -50,7 +54,9 @@ class WorkerType(Value):
     PATH; empty means ``argv[0]``. With a ``container`` the command runs in one, and ``program`` is what starts it
     (empty: docker, else podman). ``ai`` tells whether it understands prose, so that an unregistered task type can be
     sent to it as a prompt. ``experimental`` marks a command line nobody has observed yet. ``login`` names variables,
-    and files (from ``/`` or ``~/``), each of which shows that somebody has logged in; checks tell of it.
+    and files (from ``/`` or ``~/``), each of which shows that somebody has logged in; checks tell of it. ``resume``
+    are the arguments, put behind the program, that have it go on with a session; ``session_lost`` is an expression that
+    finds in its error that it does not know that session.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
@@ -64,6 +70,8 @@ class WorkerType(Value):
     experimental: bool = False
     login: tuple[str, ...] = ()
     container: WorkerContainer | None = None
+    resume: tuple[str, ...] = ()
+    session_lost: str = ""
 
     @field_validator("argv")
     @classmethod
@@ -72,6 +80,22 @@ class WorkerType(Value):
             raise ValueError("the first element must be the program")
         if any("\0" in part for part in value):
             raise ValueError("an element holds a NUL character")
+        return value
+
+    @field_validator("resume")
+    @classmethod
+    def _session_has_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and SESSION not in value:
+            raise ValueError("must hold the element '{session}'")
+        return value
+
+    @field_validator("session_lost")
+    @classmethod
+    def _session_lost_is_an_expression(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as exc:
+            raise ValueError(f"is no regular expression: {exc}") from exc
         return value
 
     @model_validator(mode="after")
@@ -92,11 +116,16 @@ class WorkerType(Value):
         """Return the program that must be on PATH, for people."""
         return " or ".join(self.programs)
 
-    def command(self, prompt: str) -> tuple[tuple[str, ...], bytes | None]:
-        """Return the argv and the standard input (None: nothing) that run this prompt."""
+    def command(self, prompt: str, *, session: str | None = None) -> tuple[tuple[str, ...], bytes | None]:
+        """Return the argv and the standard input (None: nothing) that run this prompt.
+
+        ``session`` is the program's id of the session it goes on with (None: a fresh one).
+        """
+        goes_on = () if session is None else tuple(session if part == SESSION else part for part in self.resume)
+        argv = (self.argv[0], *goes_on, *self.argv[1:])
         if self.prompt_via == "stdin":
-            return self.argv, prompt.encode("utf-8", "surrogateescape")
-        return tuple(prompt if part == PROMPT else part for part in self.argv), None
+            return argv, prompt.encode("utf-8", "surrogateescape")
+        return tuple(prompt if part == PROMPT else part for part in argv), None
 
 
 def _ai_types() -> tuple[WorkerType, ...]:
@@ -113,6 +142,8 @@ def _ai_types() -> tuple[WorkerType, ...]:
                 "CLAUDE_CODE_OAUTH_TOKEN",
                 "~/.claude/.credentials.json",
             ),
+            resume=("--resume", SESSION),
+            session_lost="No conversation found with session ID",
         ),
         WorkerType(
             name="terminal-qwen",
@@ -121,6 +152,8 @@ def _ai_types() -> tuple[WorkerType, ...]:
             env_pass=("OPENAI_*", "QWEN_*", "DASHSCOPE_*", *_NETWORK_ENV),
             install="npm install -g @qwen-code/qwen-code",
             login=("OPENAI_API_KEY", "DASHSCOPE_API_KEY", "~/.qwen/oauth_creds.json"),
+            resume=("--resume", SESSION),
+            session_lost="No saved session found",
         ),
         WorkerType(
             name="terminal-codex",

@@ -28,11 +28,13 @@ from mahavishnu_pools.store.pools import read_pools
 
 from . import celery_run_task, periodic
 from .delegation import Bridge, open_delegate, service_of
+from .executors.agent_session import SESSIONS
 from .executors.interface import Limits
 from .executors.workdir import IN_PODS
 from .pool_group import GroupOptions
 from .runner import GroupContext
 from .services import publish_tasks, services
+from .sessions import Sessions
 from .step import PoolStep, stop_worker
 
 #: The concurrency pool class, by this package's own name (it is installed under another one).
@@ -120,6 +122,7 @@ def group_context(app: Celery, settings: Settings, store: SyncStore, *, place: G
     """Return what all tasks of a group have in common; what it has loaded is told to the pool's record."""
     config = place.config
     found = services(settings, store, imports=(*settings.imports, *config.imports))
+    found[SESSIONS] = Sessions(store, node=place.node)
     found["container_image"] = config.extra_config.get("container_image")
     found["isolation"] = config.isolation
     found[IN_PODS] = config.is_deployment

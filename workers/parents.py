@@ -26,7 +26,7 @@ READ_CHUNK = 20
 BYTES_MOST = 96 * 1024
 
 #: Bytes of an error; and of what there is of a parent besides its output, value and error, at most.
-_ERROR_MOST, _HEAD = 500, 170
+_ERROR_MOST, _HEAD = 500, 220
 
 #: Reads what a task comes after; None: its record does not say so.
 ParentReader = Callable[[str], tuple[ParentResult, ...] | None]

@@ -41,6 +41,8 @@ def contested(result: ContestResult) -> Document:
     blocks: list[Block] = [Note(heads[result.status], good=good), Fields(None, tuple(rows), indented=True)]
     table = tuple(_row(place, one, result) for place, one in enumerate(result.candidates))
     blocks.append(Table("Candidates", _COLUMNS, table))
+    if result.status != "open" and not all(one.done for one in result.candidates):
+        blocks.append(Note("Those that still run are being stopped."))
     if result.answer is not None and (text := output_of(result.answer)):
         blocks.append(Text("Result", text))
     return Document(result.model_dump(mode="json"), tuple(blocks))

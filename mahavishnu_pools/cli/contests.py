@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,10 +12,10 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.cli import contest_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
+from mahavishnu_pools.cli.following import follow_contest
 from mahavishnu_pools.cli.options import filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
-from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
-from mahavishnu_pools.cli.progress import bar
+from mahavishnu_pools.cli.sending import sent_whole
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters, text_of
 
@@ -58,9 +57,10 @@ _OPTIONS = (
 
 
 def _contest_options(command: Command) -> Command:
+    command = tasks_options(filter_options(command))
     for option in reversed(_OPTIONS):
         command = option(command)
-    return filter_options(tasks_options(command))
+    return command
 
 
 @click.command()
@@ -133,29 +133,21 @@ def _run(session: Session, kind: str, rules: dict[str, Any], given: dict[str, An
     tasks = [work.task(directory=session.directory) for work in works]
 
     async def run(manager: PoolManager) -> ExitCode:
-        started = await manager.start_contest(kind, tasks, **how)
+        started = await sent_whole(
+            manager.start_contest(kind, tasks, **how),
+            interrupted=lambda sent: _interrupted(manager, sent, no_cancel=no_cancel, output=output),
+        )
         if works[0].no_wait:
             output.show(contest_documents.contest_accepted(started))
             return ExitCode.DONE
+        output.say(f"{len(started.task_ids)} candidates are batch {started.batch_id}.")
         try:
-            return await _decided(manager, started, output=output, wait_timeout=works[0].wait_timeout)
+            return await follow_contest(manager, started.batch_id, output=output, wait_timeout=works[0].wait_timeout)
         except asyncio.CancelledError:
             await _interrupted(manager, started, no_cancel=no_cancel, output=output)
             raise
 
     return session.run(run)
-
-
-async def _decided(
-    manager: PoolManager, started: StartedContest, *, output: Output, wait_timeout: float | None
-) -> ExitCode:
-    output.say(f"{len(started.task_ids)} candidates are batch {started.batch_id}.")
-    with bar("Waiting") if output.live else nullcontext() as advance:
-        result = await manager.contest(started.batch_id, wait_timeout=wait_timeout)
-        if advance is not None:
-            advance(1, 1)
-    output.show(with_pool_names(contest_documents.contested(result), await pool_names_for(manager, output)))
-    return ExitCode.DONE if result.ok else ExitCode.TASK_FAILED
 
 
 async def _interrupted(manager: PoolManager, started: StartedContest, *, no_cancel: bool, output: Output) -> None:

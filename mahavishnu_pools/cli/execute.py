@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,7 @@ from mahavishnu_pools.cli.following import follow_batch
 from mahavishnu_pools.cli.options import Selector, filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.progress import bar
+from mahavishnu_pools.cli.sending import sent_whole
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from mahavishnu_pools.schemas.routing import Routing
     from mahavishnu_pools.schemas.task import TaskResult
     from mahavishnu_pools.store.tasks import Submitted
-
-T = TypeVar("T")
-
 
 _FOLLOW = click.option("--follow", is_flag=True, help="Show its output on standard error while it runs.")
 
@@ -147,7 +145,7 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
     batch_id = names.new_batch_id()
 
     async def one(manager: PoolManager) -> ExitCode:
-        submitted = await _sent(
+        submitted = await sent_whole(
             manager.submit(tasks[0], batch_id=batch_id, **request.where),
             interrupted=lambda sent: _interrupted(manager, sent, request=request, output=output),
         )
@@ -161,7 +159,7 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
         return code_of_result(result)
 
     async def several(manager: PoolManager) -> ExitCode:
-        sent = await _sent(
+        sent = await sent_whole(
             manager.submit_many(tasks, batch_id=batch_id, **request.where),
             interrupted=lambda _: _batch_interrupted(manager, batch_id, request=request, output=output),
         )
@@ -176,18 +174,6 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             raise
 
     return session.run(one if len(tasks) == 1 else several)
-
-
-async def _sent(sending: Coroutine[Any, Any, T], *, interrupted: Callable[[T], Awaitable[None]]) -> T:
-    """Return what was sent; when the wait for it is cancelled, what was on its way is known first, and told."""
-    task = asyncio.create_task(sending)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled() and task.exception() is None:
-            await interrupted(task.result())
-        raise
 
 
 def _why_it_waits(submitted: Submitted) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from mahavishnu_pools.cli import task_lists
+from mahavishnu_pools.cli import contest_documents, task_lists
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.progress import bar
@@ -28,6 +28,8 @@ async def follow_batch(
         WaitTimeout: not all was there in time; the tasks go on.
     """
     batch = await manager.batch(batch_id)
+    if batch.contest is not None:
+        return await follow_contest(manager, batch_id, output=output, wait_timeout=wait_timeout)
     total = batch.total
     seen = 0
     step = max(1, total // MOST_LINES)
@@ -42,3 +44,15 @@ async def follow_batch(
         result = await manager.gather_batch(batch, wait_timeout=wait_timeout, on_progress=advance or tell)
     output.show(with_pool_names(task_lists.batch_gathered(result), await pool_names_for(manager, output)))
     return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
+
+
+async def follow_contest(
+    manager: PoolManager, batch_id: str, *, output: Output, wait_timeout: float | None = None
+) -> ExitCode:
+    """Wait for the decision of a contest and show it; raises like ``follow_batch``."""
+    with bar("Waiting") if output.live else nullcontext() as advance:
+        result = await manager.contest(batch_id, wait_timeout=wait_timeout)
+        if advance is not None:
+            advance(1, 1)
+    output.show(with_pool_names(contest_documents.contested(result), await pool_names_for(manager, output)))
+    return ExitCode.DONE if result.ok else ExitCode.TASK_FAILED

@@ -155,6 +155,7 @@ _TASK_OPTIONS = (
         type=click.Choice(["skip", "fail", "run"]),
         help="When one of --after does not complete: it is cancelled, fails, or runs all the same. [default: skip]",
     ),
+    click.option("--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it."),
     click.option("--approval", type=click.Choice(["required"]), help="Run it only when somebody has approved of it."),
     click.option(
         "--approval-timeout",

@@ -59,6 +59,7 @@ class _AfterDashes(click.Command):
 )
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
 @need_option
+@click.option("--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it.")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the task running.")
 @format_option
 @click.pass_context

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mahavishnu_pools.cli.conversations import conversation
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.json import json_text
 from mahavishnu_pools.schemas.needs import shown
@@ -51,7 +52,7 @@ def executed(result: TaskResult) -> Document:
     """Return the document of ``pools execute`` and ``pools route``."""
     verb = {"timeout": "timed out", "cancelled": "was cancelled", "refused": "was refused", "dead": "was given up"}
     head = Note(f"Task {verb.get(result.status.value, result.status.value)}", good=result.ok)
-    rows: list[tuple[str, Cell]] = [("Status", result.status.value)]
+    rows: list[tuple[str, Cell]] = [("Status", result.status.value), *conversation(result)]
     if result.error is not None:
         rows.append(("Error", result.error))
     if result.exit_code:
@@ -110,6 +111,7 @@ def task_details(result: TaskResult) -> Document:
         ("Needs", ", ".join(result.needs) or None),
         ("Waits for", result.waits_for),
         ("Got", _got(result)),
+        *conversation(result),
         *_changes(result),
         ("Attempts", result.attempts if result.attempts > 1 else None),
         ("Exit code", result.exit_code),

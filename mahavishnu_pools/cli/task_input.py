@@ -32,6 +32,7 @@ class TaskInput:
     worker_type: str | None
     wait_timeout: float | None
     no_wait: bool
+    session: str | None = None
     approval: str | None = None
     approval_timeout: float | None = None
     after: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class TaskInput:
             "worker_type": self.worker_type,
             "cwd": directory() if self.cwd is None else str(Path(self.cwd).expanduser().absolute()),
             "env": environment(self.env) or None,
+            "session": self.session,
             "approval": self.approval,
             "approval_timeout": self.approval_timeout,
             "after": list(self.after or ()) or None,

@@ -32,5 +32,5 @@ class RoutingVerbs(Connected):
         spec = task_spec(task)
         parts = await self._connected()
         await run_steps(parts.store, parts.chooser.validate(spec))
-        wish = Wish(pool, pool_selector, pool_affinity or spec.affinity, filters, explain=True)
+        wish = Wish(pool, pool_selector, pool_affinity or spec.affinity or spec.session, filters, explain=True)
         return await run_steps(parts.store, parts.chooser.choose(Need.of(spec), wish, explain_route))

@@ -65,6 +65,9 @@ def prepare(
         NoPoolAvailable: no pool can run the parts.
         InvalidField, UnknownChoice, PayloadTooLarge: the task cannot be split or a part cannot be used.
     """
+    if spec.session is not None:
+        remedy = "Send them as tasks of their own, or leave it out."
+        raise errors.InvalidField.of("session", "cannot be shared by the parts of a task", remedy)
     if how.reducer is not None:
         yield from check_reducer(chooser, how.reducer)
     parts = split(spec, how) if how.selector is not None else None

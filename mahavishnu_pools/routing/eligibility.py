@@ -45,11 +45,12 @@ class Need:
     worker_type: str | None = None
     celery: bool = False
     needs: Needs = NO_NEEDS
+    worktree: bool = False
 
     @classmethod
     def of(cls, spec: TaskSpec) -> Need:
         """Return what a specification asks for."""
-        return cls(spec.task_type, spec.worker_type, needs=spec.asks_for)
+        return cls(spec.task_type, spec.worker_type, needs=spec.asks_for, worktree=spec.isolation == "worktree")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ def misses(pool: PoolRecord, filters: PoolFilter | None) -> str | None:
 
 def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
+    if need.worktree and (pool.config.runs_jobs or pool.config.pool_type in PROMPTS_ONLY):
+        return "its tasks run elsewhere, where no worktree can be made"
     return _cannot_do(view, pool, need) or _cannot_give(view, pool, need.needs)
 
 

@@ -41,8 +41,9 @@ class Parcel:
 
     @property
     def size(self) -> int:
-        """Return the bytes it takes in a script call, nearly."""
-        return len(self.envelope.spec) + len(self.envelope.prefix) + 200
+        """Return the bytes it takes in a script call, nearly; a task it comes after is as much work as some of them."""
+        after = self.envelope.after or {}
+        return len(self.envelope.spec) + len(self.envelope.prefix) + 200 + 800 * len(after.get("ids", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[st
     for spec, task_id in zip(linked(specs, ids), ids, strict=True):
         yield from chooser.validate(spec)
         made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, signer=sender.signer)
-        parcels.append(Parcel(Need.of(spec), spec.affinity, made))
+        parcels.append(Parcel(Need.of(spec), spec.affinity or spec.session, made))
     yield from _refuse_strangers(parcels)
     return parcels
 

@@ -13,7 +13,7 @@ from mahavishnu_pools.schemas.base import MappingValue
 OnParentFailure = Literal["skip", "fail", "run"]
 
 #: Tasks that one task may come after.
-PARENTS_MOST = 500
+PARENTS_MOST = 400
 
 #: What a task may be called within its batch, and where its result is asked for.
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

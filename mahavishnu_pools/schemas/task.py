@@ -58,6 +58,7 @@ class TaskSpec(Value):
     ``priority`` goes from 0 to 9, 9 first. ``max_retries=None`` keeps the default of the cause (3 for rate limits,
     overload and connection errors, 0 for anything else). ``env`` is added to the worker's environment; ``secrets``
     names values that the worker reads from its own secrets file. ``worker_type`` overrides the pool's.
+    Tasks with the same ``session`` are turns of one conversation with an AI program, in the same pool and directory.
     ``approval="required"`` has it wait until somebody approves of it, ``approval_timeout`` seconds at most (None: seven
     days); it takes no worker meanwhile, and ``expires`` counts from then on. ``needs`` is what it asks of the node that
     runs it: ``("gpu=1", "memory=8GiB", "big")``, or ``{"gpu": 1, "memory": "8GiB", "big": True}``; without an amount a
@@ -78,6 +79,7 @@ class TaskSpec(Value):
     max_retries: int | None = Field(default=None, ge=0, le=100)
     on_worker_lost: Literal["requeue", "fail"] = "requeue"
     worker_type: str | None = None
+    session: str | None = Field(default=None, min_length=1, max_length=200)
     cwd: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     secrets: tuple[str, ...] = ()
@@ -124,6 +126,8 @@ class TaskSpec(Value):
     def _says_what_to_do(self) -> Self:
         if self.approval_timeout is not None and self.approval is None:
             raise ValueError("approval_timeout goes with approval alone")
+        if self.session is not None and self.task_type != "prompt":
+            raise ValueError("a session goes with a prompt alone")
         if self.task_type == "prompt" and self.prompt is None and "prompt" not in self.payload:
             raise ValueError("a task needs a prompt, or a task_type with its payload")
         if self.task_type != "prompt" and self.prompt is not None:

@@ -126,6 +126,9 @@ class Work(Value):
         default=None, description="fail: it does not run again when its worker is lost."
     )
     memory: bool | None = Field(default=None, description="false: nothing of it is kept in the memory.")
+    session: str | None = Field(
+        default=None, description="Tasks with the same key go on with one conversation of the AI program."
+    )
     approval: Literal["required"] | None = Field(
         default=None, description="required: it runs only when somebody has approved of it."
     )

@@ -147,6 +147,10 @@ KEYS: tuple[Key, ...] = (
         "Tasks that wait for nothing any more but a pool, by when one is chosen for them"),
     Key("release_turn", "mhv:release_turn", "string", "some seconds, refreshed", "release", "release",
         "Node whose agent tells tasks of the ends of those they come after"),
+    # ── sessions of AI programs ──
+    Key("agent_session", "mhv:agent_session:{}", "string", "30 days after its last turn", "session_keep",
+        "session_read",
+        "Session that tasks of a key go on with, by worker type and directory: the program's id of it, and its node"),
     # ── schedules ──
     Key("schedules", "mhv:schedules", "zset", "until removed", "schedule_*", "beat",
         "Names of schedules by their next planned time; paused ones at infinity"),

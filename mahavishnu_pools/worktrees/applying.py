@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.worktree import Applied
-from mahavishnu_pools.worktrees.git import Git, decoded, git_version, listed, shown
+from mahavishnu_pools.worktrees.git import Git, decoded, git_version, insist, listed, shown
 from mahavishnu_pools.worktrees.records import Place
 from mahavishnu_pools.worktrees.review import Review
 
-#: How often a command is tried while another program has the lock of the index, and the pause between in seconds.
-_TRIES, _PAUSE = 10, 0.2
+#: What git says while another program has the index.
+_BUSY = "index.lock"
 
 #: The oldest git that merges without a checkout, and how it says that there are conflicts.
 MERGES, _CONFLICTS = (2, 38), 1
@@ -95,14 +94,14 @@ def _as_commit(found: Review, head: str, wanted: str, patch: str) -> str:
     git = found.git
     made = _commit(found, head, wanted)
     with _explained(found):
-        _patiently(git, "update-index", "-q", "--refresh", fine=None)
+        insist(git, "update-index", "-q", "--refresh", when=_BUSY, fine=None)
         git.run("apply", "--index", "--check", patch)
-        _patiently(git, "apply", "--index", patch)
+        insist(git, "apply", "--index", patch, when=_BUSY)
     try:
         git.run("update-ref", "-m", f"mahavishnu: apply {found.changes.task_id}", "HEAD", made, head)
     except errors.GitFailed:
         # Somebody committed at this moment.
-        _patiently(git, "apply", "--index", "--reverse", patch)
+        insist(git, "apply", "--index", "--reverse", patch, when=_BUSY)
         raise
     return made
 
@@ -153,19 +152,6 @@ def _patch(git: Git, before: str, after: str, path: Path) -> str:
     with path.open("wb") as file:
         git.run(*_PATCH, before, after, "--", into=file)
     return str(path)
-
-
-def _patiently(git: Git, *arguments: str, fine: tuple[int, ...] | None = (0,)) -> None:
-    """Run a command that writes the index, again while another program has its lock."""
-    for number in range(1, _TRIES + 1):
-        try:
-            git.run(*arguments, fine=fine)
-        except errors.GitFailed as exc:
-            if number == _TRIES or "index.lock" not in str(exc.details().get("said", "")):
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import subprocess
@@ -26,6 +27,9 @@ _LOOK = 0.25
 
 #: Seconds a command gets to end after TERM; it removes its lock files then.
 _GRACE = 5.0
+
+#: How often a command is tried that others keep from its work, and the first pause between in seconds.
+TRIES, _PAUSE = 8, 0.1
 
 #: Characters of git's own words in a message.
 _QUOTED = 500
@@ -127,6 +131,20 @@ class Git:
         except BaseException:
             _end(process)
             raise
+
+
+def insist(
+    git: Git, *arguments: str, when: str, fine: Sequence[int] | None = (0,)
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command, again while it fails with words that match ``when``; raises like ``Git.run``."""
+    for number in range(1, TRIES + 1):
+        try:
+            return git.run(*arguments, fine=fine)
+        except errors.GitFailed as exc:
+            if number == TRIES or git.stopped() or not re.search(when, str(exc.details().get("said", ""))):
+                raise
+        time.sleep(_PAUSE * number * random.uniform(0.5, 1.5))
+    raise AssertionError("the last try returns or raises")
 
 
 def require_git(git: Git) -> None:

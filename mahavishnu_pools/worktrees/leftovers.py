@@ -93,8 +93,8 @@ def forget_done(place: Place, seen: Seen) -> bool:
             return record is None
         if Path(record.top).is_dir():
             git = Git(Path(record.top))
-            remove_tree(git, record)
-            if not delete_branch(git, record):
+            remove_tree(place, git, record)
+            if not delete_branch(place, git, record):
                 return False
         place.forget(seen.name)
         return True

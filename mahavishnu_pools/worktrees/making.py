@@ -16,6 +16,7 @@ from mahavishnu_pools.worktrees.git import Git, require_git
 from mahavishnu_pools.worktrees.records import Place, Record, branch_of
 from mahavishnu_pools.worktrees.removing import delete_branch, remove_directory, remove_tree
 from mahavishnu_pools.worktrees.repository import Repository, find_repository, uncommitted
+from mahavishnu_pools.worktrees.turns import turn
 
 #: How often a worktree is tried to be made while other processes have the repository's locks.
 TRIES = 8
@@ -27,7 +28,7 @@ _PAUSE = 0.1
 _FORMER = 30.0
 
 #: What git says when somebody else is just changing the repository.
-_CONTENTION = re.compile(r"lock|exists|unable to create|could not create|cannot fdopen", re.IGNORECASE)
+_CONTENTION = re.compile(r"lock|exists|commondir|unable to create|could not create|cannot fdopen", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +107,25 @@ def _made(place: Place, git: Git, found: Repository, wanted: Wanted, lock: FileL
         base=base,
         branch=branch_of(wanted.task_id),
         tree=str(path),
+        common=str(found.common),
         subject=wanted.subject,
         note=_note(top),
     )
     place.write(record)  # before there is anything, so that a crash leaves nothing nobody knows of
     try:
-        _add(top, record)
-        record = replace(record, git_dir=git.at(path).text("rev-parse", "--absolute-git-dir"))
+        _add(place, top, record)
+        there = git.at(path)
+        record = replace(record, git_dir=there.text("rev-parse", "--absolute-git-dir"))
+        there.run("reset", "--hard", "--quiet")  # outside of the turn: with many files it takes its time
         if (path / ".gitmodules").is_file():
             record = replace(record, note=_joined(record.note, "Submodules are empty in it."))
         place.write(record)
         return Tree(path, _inside(path, found.inside), record, lock)
     except BaseException:
         unstopped = Git(found.top, env=wanted.mark)
-        remove_tree(unstopped, record)
+        remove_tree(place, unstopped, record)
         with contextlib.suppress(errors.GitFailed):
-            delete_branch(unstopped, record)
+            delete_branch(place, unstopped, record)
         place.forget(record.task_id)
         raise
 
@@ -131,19 +135,22 @@ def _base(place: Place, git: Git, found: Repository, task_id: str) -> str:
     before = place.read(task_id)
     if before is None:
         return found.head
-    remove_tree(git, before)
+    remove_tree(place, git, before)
     same = before.top == str(found.top)
     known = same and git.run("cat-file", "-e", f"{before.base}^{{commit}}", fine=None).returncode == 0
     return before.base if known else found.head
 
 
-def _add(top: Git, record: Record) -> None:
+def _add(place: Place, top: Git, record: Record) -> None:
     path = Path(record.tree)
     for number in range(1, TRIES + 1):
         remove_directory(path)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            top.run("worktree", "add", "--lock", "-B", record.branch, "--", record.tree, record.base)
+            with turn(place, record.common):
+                top.run(
+                    "worktree", "add", "--no-checkout", "--lock", "-B", record.branch, "--", record.tree, record.base
+                )
         except errors.GitFailed as exc:
             said = str(exc.details().get("said", ""))
             if "refs/heads/mahavishnu' exists" in said:
@@ -152,7 +159,7 @@ def _add(top: Git, record: Record) -> None:
             if number == TRIES or top.stopped() or not _CONTENTION.search(said):
                 raise
             time.sleep(_PAUSE * number * random.uniform(0.5, 1.5))
-            remove_tree(top, record)
+            remove_tree(place, top, record)
         else:
             return
 

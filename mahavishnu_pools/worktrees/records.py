@@ -32,8 +32,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 class Record:
     """What is written down of a task's worktree.
 
-    ``top`` is the checkout, ``tree`` the worktree, ``git_dir`` what git keeps for it (empty: not known yet).
-    ``changes`` (JSON data) are known once an attempt has ended.
+    ``top`` is the checkout, ``common`` its repository, ``tree`` the worktree, ``git_dir`` what git keeps for it (empty:
+    not known yet). ``changes`` (JSON data) are known once an attempt has ended.
     """
 
     task_id: str
@@ -43,6 +43,7 @@ class Record:
     base: str
     branch: str
     tree: str
+    common: str = ""
     git_dir: str = ""
     subject: str = ""
     note: str | None = None
@@ -79,8 +80,11 @@ class Place:
 
     def checkout_lock(self, top: Path) -> FileLock:
         """Return the lock that keeps tasks from working in a checkout at the same time."""
-        digest = hashlib.sha256(os.fsencode(top)).hexdigest()[:32]
-        return FileLock(self.data_dir / "locks" / digest)
+        return FileLock(self.data_dir / "locks" / _digest(top))
+
+    def repository_lock(self, common: Path) -> FileLock:
+        """Return the lock of who changes the list of a repository's worktrees; ``common`` is what they share."""
+        return FileLock(self.data_dir / "locks" / f"{_digest(common)}.git")
 
     def read(self, task_id: str) -> Record | None:
         """Return what is written down of a task, None when there is nothing that can be read."""
@@ -122,6 +126,10 @@ class Place:
             yield from sorted(entry.name for entry in os.scandir(self.trees) if entry.is_dir(follow_symlinks=False))
         except OSError:
             return
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
 
 
 def plain(task_id: str) -> str:

@@ -8,8 +8,9 @@ import shutil
 import stat
 from pathlib import Path
 
-from mahavishnu_pools.worktrees.git import Git, decoded, listed
-from mahavishnu_pools.worktrees.records import Record
+from mahavishnu_pools.worktrees.git import Git, decoded, insist, listed
+from mahavishnu_pools.worktrees.records import Place, Record
+from mahavishnu_pools.worktrees.turns import turn
 
 
 def remove_directory(directory: Path) -> bool:
@@ -27,7 +28,7 @@ def remove_directory(directory: Path) -> bool:
     return not os.path.lexists(directory)
 
 
-def remove_tree(git: Git, record: Record) -> bool:
+def remove_tree(place: Place, git: Git, record: Record) -> bool:
     """Remove a worktree and what its repository keeps of it; tell whether its directory is gone.
 
     The repository, or any part of the worktree, may be gone already.
@@ -38,14 +39,15 @@ def remove_tree(git: Git, record: Record) -> bool:
         # Git looks for the worktree by the real path of its parent.
         with contextlib.suppress(OSError):
             tree.parent.mkdir(parents=True, exist_ok=True)
-        git.at(Path(record.top)).run("worktree", "remove", "--force", "--force", record.tree, fine=None)
+        with turn(place, record.common):
+            git.at(Path(record.top)).run("worktree", "remove", "--force", "--force", record.tree, fine=None)
     _remove_rest(record)
     with contextlib.suppress(OSError):
         tree.parent.rmdir()
     return gone
 
 
-def delete_branch(git: Git, record: Record) -> bool:
+def delete_branch(place: Place, git: Git, record: Record) -> bool:
     """Delete the branch of a task and tell whether it is gone; one that is checked out somewhere stays.
 
     Raises:
@@ -54,11 +56,14 @@ def delete_branch(git: Git, record: Record) -> bool:
     top = git.at(Path(record.top))
     if tip_of(top, record.branch) is None:
         return True
-    used = listed(top.run("worktree", "list", "--porcelain").stdout.replace(b"\n", b"\0"))
+    with turn(place, record.common):
+        used = listed(
+            insist(top, "worktree", "list", "--porcelain", when="commondir|lock").stdout.replace(b"\n", b"\0")
+        )
     if f"branch refs/heads/{record.branch}" in used:
         return False
     # Not "git branch -D", which rewrites the repository's configuration as well.
-    top.run("update-ref", "-d", f"refs/heads/{record.branch}")
+    insist(top, "update-ref", "-d", f"refs/heads/{record.branch}", when="lock")
     return True
 
 

@@ -16,11 +16,15 @@ _NOTHING = "it has no commit yet"
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A checkout: its directory, the commit it is at, and the directory inside of it that was asked for."""
+    """A checkout: its directory, the commit it is at, the directory inside of it that was asked for.
+
+    ``common`` is what git keeps for it and for all other checkouts of the repository.
+    """
 
     top: Path
     head: str
     inside: Path
+    common: Path
 
 
 def checkout_of(directory: Path) -> Path | None:
@@ -51,7 +55,9 @@ def find_repository(git: Git, *, roots: Iterable[Path]) -> Repository:
     found = git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", fine=None)
     if found.returncode != 0:
         raise _refused(here, _NOTHING, "Commit something first.")
-    return Repository(top, decoded(found.stdout).strip(), here.relative_to(top))
+    printed = git.run("rev-parse", "--git-common-dir").stdout
+    common = (here / decoded(printed.removesuffix(b"\n"))).resolve()
+    return Repository(top, decoded(found.stdout).strip(), here.relative_to(top), common)
 
 
 def _top(git: Git) -> Path:

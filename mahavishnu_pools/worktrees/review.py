@@ -112,9 +112,9 @@ def _discarded(place: Place, record: Record, changes: Changes | None) -> Discard
         raise _not_ours(record, "has commits that are not the task's")
     if tip is None and changes is not None and changes.commit is not None and not there:
         raise _elsewhere(changes)
-    if record.tree and not remove_tree(git, record):
+    if record.tree and not remove_tree(place, git, record):
         raise errors.GitFailed(f"The worktree {record.tree} cannot be removed. Remove it by hand.")
-    if tip is not None and not delete_branch(git, record):
+    if tip is not None and not delete_branch(place, git, record):
         raise _not_ours(record, "is checked out")
     place.forget(record.task_id)
     return Discarded(

@@ -46,9 +46,9 @@ def settle(place: Place, record: Record, *, status: str, mark: dict[str, str] | 
 def drop(place: Place, record: Record, *, mark: dict[str, str] | None = None) -> None:
     """Remove a worktree and its branch with all that was changed there."""
     git = Git(Path(record.top), env=mark or {})
-    remove_tree(git, record)
+    remove_tree(place, git, record)
     if Path(record.top).is_dir():
-        delete_branch(git, record)
+        delete_branch(place, git, record)
     place.forget(record.task_id)
 
 
@@ -111,10 +111,10 @@ def _finished(place: Place, git: Git, record: Record, changes: Changes, *, whole
     """Move the branch, remove the worktree, and write down what is left to be looked at."""
     if changes.commit is not None:
         git.run("update-ref", "-m", "mahavishnu: changes of a task", f"refs/heads/{record.branch}", changes.commit)
-    if not whole or changes.kept is not None or not remove_tree(git, record):
+    if not whole or changes.kept is not None or not remove_tree(place, git, record):
         changes = changes.model_copy(update={"kept": shown(record.tree)})
     if changes.commit is None and changes.kept is None:
-        delete_branch(git, record)
+        delete_branch(place, git, record)
         place.forget(record.task_id)
     else:
         place.write(replace(record, changes=changes.model_dump(mode="json")))

@@ -12,6 +12,7 @@ import pytest
 from mahavishnu_pools.embedded.state import read_state
 from tests.docs import blocks
 from tests.docs.conftest import surroundings
+from tests.fixtures import warm
 
 
 class Extended:
@@ -27,22 +28,15 @@ class Extended:
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run ``mahavishnu`` and check its exit code."""
-        return self._run("mahavishnu", *arguments, code=code)
+        options = {"env": self._environment, "cwd": self._directory, "text": True, "timeout": 60}
+        return self._checked(warm.run([*warm.MAHAVISHNU, *arguments], **options), code=code)
 
     def python(self, text: str) -> subprocess.CompletedProcess[str]:
         """Run a Python program."""
-        return self._run("python", "-c", text, code=0)
+        options = {"env": self._environment, "cwd": self._directory, "text": True, "timeout": 60}
+        return self._checked(subprocess.run(["python", "-c", text], capture_output=True, **options), code=0)
 
-    def _run(self, *command: str, code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command,
-            env=self._environment,
-            cwd=self._directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    def _checked(self, done: subprocess.CompletedProcess[str], *, code: int) -> subprocess.CompletedProcess[str]:
         assert done.returncode == code, done.stderr + done.stdout
         return done
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.docs import blocks, reference
+from tests.fixtures import warm
 
 
 def documented(pattern: str) -> set[str]:
@@ -27,15 +27,8 @@ def example(first: str) -> set[str]:
 
 def test_commands_print_what_the_document_says(tmp_path: Path, environment: dict[str, str]) -> None:
     def call(*arguments: str) -> dict[str, Any]:
-        done = subprocess.run(
-            ["mahavishnu", *arguments, "--format", "json"],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        argv = [*warm.MAHAVISHNU, *arguments, "--format", "json"]
+        done = warm.run(argv, env=environment, cwd=tmp_path, text=True, timeout=60, check=True)
         printed: dict[str, Any] = json.loads(done.stdout)
         return printed
 

@@ -126,20 +126,19 @@ def test_a_prompt_is_fanned_out_over_worktrees(examples: Examples, tmp_path: Pat
     prompt = "case $(cat notes.txt) in good) echo done >> notes.txt;; bad) echo no >&2; exit 3;; esac"
 
     # What goes wrong before anything ran leaves nothing in the way of the next try.
-    examples.run("worktrees", f"python fan_out.py --worker-type shell --branch try x {good} {tmp_path}/none", code=1)
-    printed = examples.run(
-        "worktrees", f"python fan_out.py --worker-type shell --branch try '{prompt}' {good} {same} {bad}", code=1
-    )
+    examples.run("worktrees", f"python fan_out.py --worker-type shell x {good} {tmp_path}/none", code=1)
+    printed = examples.run("worktrees", f"python fan_out.py --worker-type shell '{prompt}' {good} {same} {bad}", code=1)
 
     def git(where: Path, *words: str) -> str:
         return subprocess.run(["git", "-C", where, *words], check=True, capture_output=True, text=True).stdout
 
-    assert f"{good}: completed: 1 file changed, 1 insertion(+), on branch try" in printed
+    branches = git(good, "branch", "--list", "mahavishnu/*").split()
+    assert f"{good}: completed: 1 files, +1 −0, on branch {branches[0]}" in printed
     assert f"{same}: completed: no change" in printed
     assert f"{bad}: failed (no): no change" in printed or "exit code 3: no): no change" in printed
-    assert git(good, "show", "try:notes.txt") == "good\ndone\n"
+    assert git(good, "show", f"{branches[0]}:notes.txt") == "good\ndone\n"
     assert (good / "notes.txt").read_text() == "good\n"
-    assert [git(one, "branch", "--list", "try") for one in (same, bad)] == ["", ""]
+    assert [git(one, "branch", "--list", "mahavishnu/*") for one in (same, bad)] == ["", ""]
     assert git(good, "worktree", "list").count("\n") == 1
 
 

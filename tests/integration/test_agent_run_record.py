@@ -130,6 +130,13 @@ def test_memory_keeps_tools_files_and_cost_also_of_a_long_answer(programs: Progr
     assert records[short.task_id].metadata["cost_usd"] == short.metadata["cost_usd"]
 
 
+def test_a_group_goes_on_with_the_session_of_a_task_before(programs: Programs, tmp_path: Path) -> None:
+    turns = [programs.run("claude", session="fix", cwd=str(programs.site.directory)) for _ in range(2)]
+
+    told = [turn.metadata["session"] for turn in turns]
+    assert [one["state"] for one in told] == ["fresh", "resumed"]  # type: ignore[index, call-overload]
+
+
 async def test_the_page_and_assistants_are_shown_what_the_program_does(server: str, manager: PoolManager) -> None:
     task = (await manager.submit({"prompt": "hold"}, pool="local")).task_id
     store = await manager.memory_store()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mahavishnu_pools.store import keys
+from tests.fixtures import warm
 from tests.fixtures.agents import Farm
 from tests.fixtures.valkey import free_port
 
@@ -29,10 +29,7 @@ class Shell:
         }
 
     def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from mahavishnu_pools.cli.main import main; raise SystemExit(main())"]
-        return subprocess.run(
-            [*command, *arguments], env={**self._env, **env}, capture_output=True, text=True, timeout=60, check=False
-        )
+        return warm.run([*warm.MAHAVISHNU, *arguments], env={**self._env, **env}, text=True, timeout=60)
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from tests.fixtures.command_line import Cli
 from tests.fixtures.terminal import CTRL_C, Terminal
+from tests.fixtures.warm import MAHAVISHNU
 from tests.waiting import eventually
 
 Start = Callable[..., Terminal]
@@ -18,9 +18,8 @@ Start = Callable[..., Terminal]
 @pytest.fixture
 def start(cli: Cli) -> Start:
     def started(*arguments: str, **variables: str) -> Terminal:
-        argv = [sys.executable, "-P", "-m", "mahavishnu_pools.cli.main", *arguments]
         environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-        return Terminal(argv, env={**environment, **variables})
+        return Terminal([*MAHAVISHNU, *arguments], env={**environment, **variables})
 
     return started
 

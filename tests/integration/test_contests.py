@@ -216,6 +216,7 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     )
     assert told["contest"]["reason"] == "No candidate succeeded."
     assert "Kind" in cli("pools", "task", "--batch", won["batch_id"])
+    assert "The race is decided" in cli("pools", "task", "--batch", won["batch_id"], "--follow")
     for wrong in (["race"], ["quorum"], ["best-of", "--prompt", "x", *work], ["race", "--prompt", "x"]):
         cli("pools", *wrong, code=2)
 

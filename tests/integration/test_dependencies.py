@@ -12,6 +12,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.checks.run import check
 from mahavishnu_pools.manager import PoolManager
+from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.settings import Settings
 from tests.fakes.worker import FakeNode
@@ -84,6 +85,22 @@ def test_a_file_that_is_no_graph_is_refused_and_nothing_of_it_is_sent(cli: Cli, 
     assert "a after b after a" in cli.json("pools", "submit", "--file", file, code=2)["error"]["message"]
 
     assert cli.json("pools", "tasks", "--pool", pool)["tasks"] == []
+
+
+async def test_an_mcp_client_sends_a_graph(server: str, manager: PoolManager) -> None:
+    async with McpClient(server) as client:
+        tasks = [{"prompt": "second", "after": ["a"]}, {"prompt": "first", "name": "a"}]
+        sent = await client.call("pool_submit_many", {"pool_id": "local", "tasks": tasks})
+        ids = sent.value["task_ids"]
+        third = await client.call("pool_submit", {"prompt": "third", "after": [ids[0]], "pool_id": "local"})
+        told = await client.call("pool_task", {"task_id": third.value["task_id"], "wait_seconds": 60})
+        cycle = await client.call("pool_submit_many", {"tasks": [{"prompt": "x", "after": [0]}]})
+
+    assert third.value["status"] == "waiting"
+    found = told.value["task"]
+    assert (found["status"], found["output"]) == ("completed", "third")
+    assert found["dependencies"]["parents"] == [{"task_id": ids[0], "status": "completed"}]
+    assert "comes after itself" in cycle.text
 
 
 async def test_a_check_finds_who_was_forgotten_and_has_it_go_on(

@@ -93,7 +93,7 @@ def test_without_fail_over_and_while_it_is_paused_a_pools_tasks_wait(farm: Farm)
     eventually(lambda: {farm.task(one).pool_id for one in ids[dead]}, until=lambda pools: pools == {heir}, within=20)
     assert {farm.task(one).pool_id for one in ids[sober]} == {sober}
     assert {farm.task(one).pool_id for one in ids[paused]} == {paused}
-    assert "waiting tasks went to heir" in plain.log()
+    eventually(lambda: "waiting tasks went to heir" in plain.log())
 
 
 def test_a_pool_that_moves_to_another_node_keeps_its_tasks(farm: Farm) -> None:

@@ -6,16 +6,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mahavishnu_pools.schemas.agent_event import AGENT, read_events
 from mahavishnu_pools.schemas.task import Outcome
+from mahavishnu_pools.store.client import SyncStore
 from tests.fakes.model_server import FakeModel, serve_model
 from tests.fakes.run_context import RecordingLog, left_running, make_context
 from workers.executors.interface import RunContext
 from workers.executors.registry import execute
+from workers.sessions import Sessions
 
 pytestmark = [pytest.mark.slow, pytest.mark.cli_real, pytest.mark.timeout(400)]
 
@@ -119,6 +122,40 @@ def test_a_tool_the_model_calls_and_the_file_it_writes_are_in_the_record(
     kinds = [event.kind for event in read_events(context.log.text(AGENT)) if event.kind != "usage"]
     assert kinds == ["started", "tool_call", "tool_result", "file", "text", "finished"]
     assert context.log.text("stdout") == ""
+
+
+def test_two_turns_of_a_session_keep_their_context(
+    program: str, programs: Path, model: FakeModel, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    (tmp_path / "repo").mkdir()
+    turn = {"session": "fix", "cwd": str(tmp_path / "repo")}
+    with SyncStore(redis_url, namespace=namespace) as store:
+        services = {"sessions": Sessions(store, node="node1")}
+
+        def say(prompt: str) -> Outcome:
+            context = _context(program, programs, model, tmp_path, prompt=prompt, **turn)
+            return execute(replace(context, services=services))
+
+        first = say("the word is Zanzibar")
+        model.requests.clear()
+        second = say("which word was it?")
+        asked = model.asked()
+        for name in ("projects", "tmp", "chats"):  # wherever it keeps them: the session's files are gone
+            for found in list(tmp_path.rglob(name)):
+                shutil.rmtree(found, ignore_errors=True)
+        model.requests.clear()
+        third = say("and now?")
+
+    assert "the word is Zanzibar" in asked
+    assert "which word was it?" in asked
+    assert second.metadata["session"] == {"key": "fix", "state": "resumed"}
+    assert second.metadata["session_id"] == first.metadata["session_id"]
+    assert third.status == "completed"
+    assert "Zanzibar" not in model.asked()
+    told = third.metadata["session"]
+    assert isinstance(told, dict)
+    assert "does not know the one before" in str(told["why"])
+    assert third.metadata["session_id"] != first.metadata["session_id"]
 
 
 def test_a_wrong_request_fails_and_is_not_worth_another_attempt(

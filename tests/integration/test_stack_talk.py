@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +15,7 @@ from mahavishnu_pools.embedded.planning import differing, digests
 from mahavishnu_pools.embedded.state import PartState, read_state
 from mahavishnu_pools.embedded.supervisor import Supervisor
 from mahavishnu_pools.settings import Settings
+from tests.fixtures import warm
 from tests.fixtures.local_stack import kill
 from tests.waiting import eventually
 
@@ -31,8 +30,8 @@ def run(tmp_path: Path, valkey_binary: Path) -> Iterator[Run]:
 
     def to_the_end(*arguments: str, **settings: str) -> tuple[int, str, str]:
         given = {f"MAHAVISHNU_{name.upper()}": value for name, value in settings.items()}
-        argv = [sys.executable, "-P", "-m", "mahavishnu_pools.cli.main", *arguments]
-        done = subprocess.run(argv, env={**base, **given}, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        argv = [*warm.MAHAVISHNU, *arguments]
+        done = warm.run(argv, env={**base, **given}, cwd=tmp_path, text=True, timeout=60)
         return done.returncode, done.stdout, done.stderr
 
     yield to_the_end

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mahavishnu_pools.cli.execute import _sent
+from mahavishnu_pools.cli.sending import sent_whole
 
 
 async def test_what_arrives_after_the_interruption_is_known_to_who_takes_it_back() -> None:
@@ -20,7 +20,7 @@ async def test_what_arrives_after_the_interruption_is_known_to_who_takes_it_back
     async def interrupted(sent: str) -> None:
         taken_back.append(sent)
 
-    waiting = asyncio.create_task(_sent(sending(), interrupted=interrupted))
+    waiting = asyncio.create_task(sent_whole(sending(), interrupted=interrupted))
     await begun.wait()
     waiting.cancel()
     arrived.set()
@@ -41,7 +41,7 @@ async def test_what_never_arrived_is_not_taken_back() -> None:
     async def interrupted(sent: str) -> None:
         raise AssertionError(f"{sent} was never there")
 
-    waiting = asyncio.create_task(_sent(sending(), interrupted=interrupted))
+    waiting = asyncio.create_task(sent_whole(sending(), interrupted=interrupted))
     await begun.wait()
     waiting.cancel()
     refused.set()

@@ -96,8 +96,8 @@ class RunContext:
     ``batch_reader`` (batch id to list of TaskResult), ``secrets_file`` (path), ``worker_types`` (mapping of names),
     ``task_types`` (a TaskTypeRegistry), ``namespace`` (text), ``container_image`` (of the pool, for worker types that
     run in a container), ``delegate`` (runs its prompts elsewhere), ``far`` (another instance runs its tasks), ``jobs``
-    (runs its tasks in a cluster). ``got`` is what the node gives it of what it needs, ``parents`` how the tasks ended
-    that it comes after.
+    (runs its tasks in a cluster), ``sessions`` (of AI programs). ``got`` is what the node gives it of what it needs,
+    ``parents`` how the tasks ended that it comes after.
     """
 
     task_id: str

@@ -16,6 +16,7 @@ from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.task_types import Mode, TaskType
 
 from ..task_types.registry import TaskTypeRegistry, default_registry
+from .agent_session import noted
 from .calls import call_handler
 from .informed import with_payload, with_prompt, with_spec
 from .interface import Refused, RunContext
@@ -75,7 +76,8 @@ def _perform(context: RunContext) -> Outcome:
         return _perform_far(context, task_type)
     if DELEGATE in context.services or JOBS in context.services:
         refuse_elsewhere(context)
-        return (_perform_elsewhere if DELEGATE in context.services else _perform_in_cluster)(context, task_type)
+        outcome = (_perform_elsewhere if DELEGATE in context.services else _perform_in_cluster)(context, task_type)
+        return outcome if spec.session is None else noted(outcome, context, why="this pool runs its tasks elsewhere")
     if task_type is None:
         return run_isolated(context, lambda there: _perform_unregistered(there, registry), ai=True)
     given = with_payload(context, task_type.payload, task_types.payload_of(spec))

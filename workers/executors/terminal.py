@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from mahavishnu_pools import worker_types
 from mahavishnu_pools.schemas.task import Outcome
@@ -11,6 +12,7 @@ from mahavishnu_pools.worker_types import WorkerType
 
 from .agent_log import AgentLog
 from .agent_record import UNDERSTOOD
+from .agent_session import run_in_session
 from .capture import cut_text
 from .cli_output import Answer, AnswerReader, cause_of
 from .container import boxed
@@ -63,18 +65,26 @@ def run_prompt(context: RunContext, prompt: str) -> Outcome:
         worker_types.require_program(worker_type, path=path)
     with open_workspace(context, env_pass=worker_type.env_pass) as workspace:
         run = workspace.run if worker_type.container is None else boxed(workspace, worker_type)
-        return prompt_outcome(workspace, run, prompt, worker_type=worker_type)
+        once = partial(prompt_outcome, workspace, run, prompt, worker_type=worker_type)
+        return once() if context.spec.session is None else run_in_session(workspace, once, worker_type=worker_type)
 
 
 def prompt_outcome(
-    workspace: Workspace, run: Callable[[Plan], Finished], prompt: str, *, worker_type: WorkerType
+    workspace: Workspace,
+    run: Callable[[Plan], Finished],
+    prompt: str,
+    session: str | None = None,
+    *,
+    worker_type: WorkerType,
 ) -> Outcome:
     """Run a prompt's plan with ``run`` and return the outcome, as the worker type's output is read.
+
+    ``session`` is the program's id of the one it goes on with (None: a fresh one).
 
     Raises:
         Refused: it could not be run.
     """
-    argv, stdin = worker_type.command(prompt)
+    argv, stdin = worker_type.command(prompt, session=session)
     if worker_type.output == "text":
         return _text_outcome(workspace, run(Plan(argv, stdin=stdin)), worker_type=worker_type)
     reader = AnswerReader(worker_type.output)

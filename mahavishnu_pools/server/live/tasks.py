@@ -17,7 +17,7 @@ ASKED, RESULT = 20_000, 100_000
 
 #: What is told of a specification beside what was asked, when it was given.
 _OPTIONS = (
-    *("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "needs", "cwd"),
+    *("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "session", "needs", "cwd"),
     "idempotency_key",
 )
 

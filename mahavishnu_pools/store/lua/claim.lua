@@ -146,18 +146,20 @@ local number
 -- First starts by bucket of their wait, and their seconds in all.
 local waits, wait_sum = {}, 0
 
--- What the node has; looked up when the first task needs something. false: the tasks run in a cluster, which sees to it.
-local stock
+-- What is about needs, made when the first task has some; and what the node has. false: the tasks run in a cluster, which sees to it.
+local kit, stock
 
 -- Whether a task can have what it needs now; if not, the node may begin to keep it for it.
-local function can_start(id, text, needs)
+local function can_start(id, text)
+  local needs = cjson.decode(text)
   if stock == nil then
+    kit = kit or needs_kit()
     local c = cjson.decode(call('HGET', k_pool(pool), 'config') or '{}')
     local jobs = c.pool_type == 'kubernetes' and not (type(c.kubernetes) == 'table' and c.kubernetes.mode == 'deployment')
-    stock = not jobs and stock_of(cjson.decode(call('HGET', k_leases(), lease)).node)
+    stock = not jobs and kit.stock_of(cjson.decode(call('HGET', k_leases(), lease)).node)
   end
-  if not stock or fits(stock, pool, text, needs) then return true end
-  keep_for(stock, id, pool, text, needs, now)
+  if not stock or kit.fits(stock, pool, text, needs) then return true end
+  kit.keep_for(stock, id, pool, text, needs, now)
   return false
 end
 
@@ -219,8 +221,7 @@ local function take(bucket, message)
     call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
     return
   end
-  local needs = h[10] and cjson.decode(h[10])
-  if needs and not can_start(id, h[10], needs) then return park(pool, id, bucket, message, h[10]) end
+  if h[10] and not can_start(id, h[10]) then return kit.park(pool, id, bucket, message, h[10]) end
   number = (number or call('HINCRBY', k_reply(lease), 'counter', most) - most) + 1
   local attempt = (tonumber(h[7]) or 0) + 1
   call('HSET', k_claims(lease), number, value_of(id, bucket, message))
@@ -233,19 +234,20 @@ local function take(bucket, message)
     waits[edge], wait_sum = (waits[edge] or 0) + 1, wait_sum + waited
   end
   numbers[#numbers + 1] = number
-  local got = needs and stock and give(stock, pool, id, lease .. ':' .. number, needs, h[10]) or ''
+  local got = h[10] and stock and kit.give(stock, pool, id, lease .. ':' .. number, h[10]) or ''
   claims[#claims + 1] = { tostring(number), tostring(attempt), id, message, h[3] or '0', got }
 end
 
 -- Whether there is nothing for a task to wait for: it can start, needs nothing, has its outcome or waits no longer.
 local function is_ready(id)
   local h = call('HMGET', k_task(id), 'needs', 'status', 'expires_at')
-  return not h[1] or STAT[h[2] or ''] or (h[3] and tonumber(h[3]) <= now) or can_start(id, h[1], cjson.decode(h[1]))
+  return not h[1] or STAT[h[2] or ''] or (h[3] and tonumber(h[3]) <= now) or can_start(id, h[1])
 end
 
 -- Takes what can start now of what is parked in a bucket, in the order of their turns.
 local function take_parked(bucket)
-  local heads = parked_heads(pool, bucket, now)
+  kit = kit or needs_kit()
+  local heads = kit.parked_heads(pool, bucket, now)
   while #heads > 0 and #claims < math.min(most, free) and more() do
     local at = 1
     for i, head in ipairs(heads) do
@@ -257,7 +259,7 @@ local function take_parked(bucket)
     if is_ready(head.id) then
       call('ZREM', k_delayed(pool), head.value)
       take(head.bucket, head.message)
-      heads[#heads + 1] = parked_head(pool, class_start(bucket, head.class), class_start(bucket, head.class + 1))
+      heads[#heads + 1] = kit.parked_head(pool, kit.class_start(bucket, head.class), kit.class_start(bucket, head.class + 1))
     end
   end
 end

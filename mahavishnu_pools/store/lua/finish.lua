@@ -150,7 +150,7 @@ local function finish(at, value, sum)
   local message = string.sub(value, from)
   local got = record[#record]
   if got then
-    take_back(own, got)
+    needs_kit().take_back(own, got)
     if action ~= 'outcome' then call('HDEL', key, 'got') end
   end
   local cool_until = ARGV[at + 7] ~= '' and count_besides(ARGV[at + 7])

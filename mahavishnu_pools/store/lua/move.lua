@@ -75,7 +75,7 @@ if place == 'delayed' then
     local value = found[1]
     local function put(id, message)
       if tonumber(found[2]) < PARKED then return call('ZADD', k_delayed(target), found[2], with_head(value, message)) end
-      park(target, id, string.match(value, '^[^\n]*\n(%d+)'), message, call('HGET', k_task(id), 'needs') or '{}')
+      needs_kit().park(target, id, string.match(value, '^[^\n]*\n(%d+)'), message, call('HGET', k_task(id), 'needs') or '{}')
     end
     if decide(after_head(value), put) then
       call('ZREM', k_delayed(source), value)

@@ -38,7 +38,7 @@ for i = 1, math.min(most, #numbers) do
   local h = call('HMGET', key, 'status', 'lost', 'cancel', 'losses', 'got')
   local losses = tonumber(h[4] or 0)
   if h[5] then
-    take_back(lease .. ':' .. n, h[5])
+    needs_kit().take_back(lease .. ':' .. n, h[5])
     if not STAT[h[1] or ''] then call('HDEL', key, 'got') end
   end
   if cause ~= 'node' and alone then

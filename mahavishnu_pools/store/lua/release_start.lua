@@ -2,6 +2,7 @@
 -- Reply: 'ok' and how many; or why they cannot be routed, as of submit
 local o, refused = options(ARGV[2])
 if refused then return refused end
+even_when_full()
 local now, done, touched = clock(), 0, {}
 for i = 3, #ARGV do
   local id = ARGV[i]

@@ -7,7 +7,7 @@ local function nodes_of(pool)
   local nodes = {}
   for _, node in ipairs(call('HKEYS', k_groups(pool))) do
     local about = call('EXISTS', k_node(node)) == 1 and call('HGET', k_nodes(), node)
-    if about then nodes[#nodes + 1] = { about, cjson.encode(stock_of(node).used) } end
+    if about then nodes[#nodes + 1] = { about, cjson.encode(needs_kit().stock_of(node).used) } end
   end
   known[pool] = nodes
   return nodes
