@@ -150,6 +150,8 @@ class Claiming:
             if running is not None:
                 running.reason = "It was cancelled."
                 running.cancellation.cancel()
+        # What no worker has begun ends in the store.
+        self._return([running for running in self._table.not_begun() if running.held.task_id in task_ids])
 
     def pause(self) -> float:
         """Return for how many seconds there is nothing to do."""

@@ -13,6 +13,21 @@ from tests.waiting import eventually
 from workers.claim_loop import ClaimLoop
 from workers.claiming import LoopConfig, LoopHooks
 from workers.claims import ClaimTable, Running
+from workers.read_ahead import ReadAhead
+
+
+class FixedAhead(ReadAhead):
+    """Reads so many tasks ahead until the first stall, however long ago a task has ended."""
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+    def stalled(self) -> None:
+        self.tasks = 0
+
+    def size(self, workers: int) -> int:
+        return self.tasks
 
 
 class Looping:
@@ -52,6 +67,9 @@ class Looping:
     def _start(self, running: Running) -> bool:
         self.started.append(running)
         return self.direct
+
+    def read_ahead(self, tasks: int) -> None:
+        self.loop._claiming.ahead = FixedAhead(tasks)
 
     def begin(self) -> list[Running]:
         """Begin as many of the claims that wait as there are workers, in their order, and return them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from tests.unit.looping import Make, making
 from tests.waiting import eventually
 from workers.concurrency import SlotThreads
 from workers.endings import ENOUGH
-from workers.read_ahead import MOST, SPAN, ReadAhead
+from workers.read_ahead import FRESH, MOST, SPAN, ReadAhead
 
 
 @pytest.fixture
@@ -43,9 +44,23 @@ def test_nothing_is_read_ahead_after_a_stall_until_a_task_has_ended() -> None:
     assert ahead.size(10) == 10
 
 
+def test_what_was_learned_is_forgotten_when_no_task_has_ended_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    ahead = ReadAhead()
+    ahead.ran(SPAN)
+    assert ahead.size(10) == 10
+
+    now += FRESH * SPAN + 0.01
+    assert ahead.size(10) == 0
+
+    ahead.ran(SPAN)
+    assert ahead.size(10) == 10
+
+
 def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, make: Make) -> None:
     looping = make(slots=2)
-    looping.loop.ahead.ran(SPAN / 2)
+    looping.read_ahead(4)
     sent = world.to(looping.pool_id, 9)
 
     looping.loop.start()
@@ -58,7 +73,7 @@ def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, ma
 
 def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(world: World, make: Make) -> None:
     looping = make(slots=2)
-    looping.loop.ahead.ran(SPAN / 2)
+    looping.read_ahead(4)
     sent = world.to(looping.pool_id, 9)
     looping.loop.start()
     looping.wait(6)
@@ -74,7 +89,7 @@ def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_i
 
 def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, make: Make) -> None:
     looping = make(slots=1)
-    looping.loop.ahead.ran(SPAN / 4)
+    looping.read_ahead(4)
     world.to(looping.pool_id, 3)
     looping.loop.start()
     looping.wait(3)
@@ -88,7 +103,7 @@ def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, 
 
 def test_a_group_that_stops_hands_back_what_it_read_ahead_at_once(world: World, make: Make) -> None:
     looping = make(slots=1)
-    looping.loop.ahead.ran(SPAN / 4)
+    looping.read_ahead(4)
     world.to(looping.pool_id, 3)
     looping.loop.start()
     [first, *_] = looping.wait(3)
@@ -104,7 +119,7 @@ def test_a_group_that_stops_hands_back_what_it_read_ahead_at_once(world: World, 
 
 def test_a_task_that_was_read_ahead_can_be_cancelled_before_it_begins(world: World, make: Make) -> None:
     looping = make(slots=1)
-    looping.loop.ahead.ran(SPAN / 4)
+    looping.read_ahead(4)
     _, second = world.to(looping.pool_id, 2)
     looping.loop.start()
     claims = looping.wait(2)
@@ -112,13 +127,15 @@ def test_a_task_that_was_read_ahead_can_be_cancelled_before_it_begins(world: Wor
 
     world.run(tasks.cancel(second, reason="Enough.", result_ttl=60))
 
-    eventually(lambda: claims[1].cancellation.requested or world.task(second).status == "queued")
+    ended = eventually(lambda: world.task(second), until=lambda task: task.done)
+    assert (ended.status, ended.attempts) == ("cancelled", 0)
+    assert not looping.loop.begin(claims[1])
 
 
 def test_tasks_that_celery_hands_over_have_nothing_before_them_that_came_later(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.direct = False
-    looping.loop.ahead.ran(SPAN / 4)
+    looping.read_ahead(4)
     first, *others = world.to(looping.pool_id, 3)
 
     looping.loop.start()
@@ -131,7 +148,7 @@ def test_tasks_that_celery_hands_over_have_nothing_before_them_that_came_later(w
 
 def test_ends_wait_for_others_only_while_workers_have_something_to_do(world: World, make: Make) -> None:
     looping = make(slots=1)
-    looping.loop.ahead.ran(SPAN / MOST)
+    looping.read_ahead(MOST)
     sent = world.to(looping.pool_id, ENOUGH)
     looping.loop.start()
     for running in looping.wait(ENOUGH):

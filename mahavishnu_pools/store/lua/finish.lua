@@ -173,6 +173,7 @@ local function finish(at, value, sum)
   local cancelled = call('HGET', key, 'cancel')
   if cancelled then
     -- It was to run again, and somebody asked for its end meanwhile.
+    if action == 'handback' then call('HINCRBY', key, 'attempts', -1) end
     revoke(id, cancelled, message, sum)
   elseif action == 'retry' then
     retry(id, o.outcome, math.max(now + tonumber(ARGV[at + 6]), cool_until or 0), bucket, message)
