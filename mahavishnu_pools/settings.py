@@ -56,6 +56,9 @@ Switch = Annotated[
 #: Servers, the name they know the primary by, and its database.
 _SENTINEL_URL = re.compile(r"sentinel://([^@/]*@)?[^/@,?]+(,[^/@,?]+)*/[^/?]+(/\d+)?(\?.*)?")
 
+#: The author of commits in worktrees, and how one is written.
+_AUTHOR, _NAMED = "Mahavishnu <mahavishnu@localhost>", r"^[^<>\x00-\x1f]*[^<>\s\x00] <[^<>\s\x00]+>$"
+
 
 def user_data_dir() -> Path:
     """Return where this user's local stack keeps its state when nothing else is configured."""
@@ -126,11 +129,7 @@ class Settings(BaseSettings):
         default=(), description="What task type `python` may call: module:function or module:*."
     )
     worker_types_file: Path | None = Field(default=None, description="YAML with more worker types.")
-    worktree_author: str = Field(
-        default="Mahavishnu <mahavishnu@localhost>",
-        pattern=r"^[^<>\x00-\x1f]*[^<>\s\x00] <[^<>\s\x00]+>$",
-        description="Author of the commits that hold what tasks changed in their worktrees.",
-    )
+    worktree_author: str = Field(default=_AUTHOR, pattern=_NAMED, description="Author of commits in worktrees.")
 
     # tasks
     max_payload_bytes: int = Field(default=1024 * 1024, ge=1024, le=VALUE_BYTES)

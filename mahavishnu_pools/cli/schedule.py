@@ -53,6 +53,7 @@ def schedule() -> None:
 @click.option("--cwd", type=click.Path(), help="Directory to run in. [default: this one]")
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
 @click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's.")
+@click.option("--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it.")
 @need_option
 @filter_options
 @format_option

@@ -94,10 +94,15 @@ def _row(task: TaskBrief) -> tuple[Cell, ...]:
         task.pool_id,
         State(task.status.value),
         task.task_type,
-        task.summary,
+        _what(task),
         _moment(task.created_at),
         duration,
     )
+
+
+def _what(task: TaskBrief) -> str | None:
+    named = f"{task.name}: {task.summary or ''}" if task.name else task.summary
+    return named if not task.waits else f"(waits for {task.waits}) {named or ''}"
 
 
 def _moment(moment: datetime | None) -> str | None:

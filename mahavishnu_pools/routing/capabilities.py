@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mahavishnu_pools.schemas.needs import CPU, GPU, MEMORY, Needs, shown
-from mahavishnu_pools.store.node_stock import NAMED_MOST, missing
+from mahavishnu_pools.schemas.needs import CPU, GPU, MEMORY, NAMED_MOST, Needs, missing, shown
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
@@ -23,7 +22,7 @@ def lacking(pool: PoolRecord, needs: Needs, *, own: Sequence[NodeInfo], living: 
     if pool.config.runs_elsewhere:
         return "it hands tasks over to another server, which cannot be asked for resources"
     nodes = own or living
-    if not nodes or any(missing(node, needs) is None for node in nodes):
+    if not nodes or any(_missing(node, needs) is None for node in nodes):
         return None
     return _best_reason(nodes, needs, whose="no node of it has" if own else "no node has")
 
@@ -45,5 +44,9 @@ def _best_reason(nodes: Sequence[NodeInfo], needs: Needs, *, whose: str) -> str:
         if amount > most:
             than = f"more than {shown(name, most)}" if most else "any"
             return f"{name}: {shown(name, amount)} asked, {whose} {than}"
-    said = "; ".join(f"{node.name}: {missing(node, needs)}" for node in nodes[:NAMED_MOST])
+    said = "; ".join(f"{node.name}: {_missing(node, needs)}" for node in nodes[:NAMED_MOST])
     return f"{whose} all of {needs} ({said})"
+
+
+def _missing(node: NodeInfo, needs: Needs) -> str | None:
+    return missing(needs, tags=node.tags, resources=node.resources)

@@ -71,11 +71,13 @@ def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
     """Return a candidate for each task with each worker type on each pool, so often as copies are wanted.
 
     Raises:
-        InvalidField: they are fewer than two or too many, come after others, or as many as are needed cannot succeed.
+        InvalidField: they are fewer than two or too many, come after others, share a session, or as many as are needed
+            cannot succeed.
     """
-    if any(task.after for task in tasks):
-        remedy = "Submit it when the others have ended."
-        raise errors.InvalidField.of("after", "is nothing that a candidate can have", remedy)
+    remedies = {"after": "Submit it when the others have ended.", "session": "Leave it out: each has its own."}
+    for name, remedy in remedies.items():
+        if any(getattr(task, name) for task in tasks):
+            raise errors.InvalidField.of(name, "is nothing that a candidate can have", remedy)
     if rules.copies < 1:
         raise errors.InvalidField.of("copies", f"is {rules.copies}", "Give a whole number from 1 on.")
     worker_types, pools = rules.worker_types or (None,), rules.pools or (None,)

@@ -17,6 +17,7 @@ from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.routing.wishes import kept
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.store.batches import sort_batch
 from mahavishnu_pools.store.dependencies import unknown_tasks
 from mahavishnu_pools.store.tasks import Envelope, Submitted, no_such_parent, submit
 
@@ -100,7 +101,10 @@ def send(
             found.update(zip(chunk, sent, strict=True))
             before = ((index, one.task_id) for index, one in zip(chunk, sent, strict=True) if not one.new)
             known |= {parcels[index].envelope.task_id: task_id for index, task_id in before}
-    return [found[index] for index in range(len(parcels))]
+    sent_in_order = [found[index] for index in range(len(parcels))]
+    if batch is not None and list(found) != sorted(found):
+        yield sort_batch(batch, [one.task_id for one in sent_in_order])
+    return sent_in_order
 
 
 def grouped(parcels: Sequence[Parcel]) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,9 @@ CPU, MEMORY, GPU = "cpu", "memory", "gpu"
 
 #: So many things may be asked for at once.
 MOST = 20
+
+#: Nodes that are named when something is said of each.
+NAMED_MOST = 5
 
 #: The largest amount; larger ones would not be exact in the store.
 LARGEST = 1e14
@@ -142,6 +145,22 @@ def shown(name: str, amount: float) -> str:
         return f"{amount:g}"
     power = min(len(_UNITS) - 1, int(math.log(max(1.0, amount), 1024)))
     return f"{round(amount / 1024**power, 1):g} {_UNITS[power]}"
+
+
+def missing(needs: Needs, *, tags: Collection[str], resources: Mapping[str, float]) -> str | None:
+    """Return what a node with these tags and resources does not have of what is asked for, or None."""
+    for tag in needs.tags:
+        if tag not in tags:
+            return f"it has no tag {tag}"
+    for name, amount in needs.resources:
+        if amount > resources.get(name, 0):
+            return f"{name}: {shown(name, amount)} asked, it has {shown_of(name, resources)}"
+    return None
+
+
+def shown_of(name: str, resources: Mapping[str, float]) -> str:
+    """Return how much there is of a resource, for people."""
+    return shown(name, resources[name]) if resources.get(name) else "none"
 
 
 def _name(text: str) -> str:

@@ -9,7 +9,10 @@ from mahavishnu_pools.schemas.task import TaskStatus
 
 
 class TaskBrief(MappingValue):
-    """A task without what may be long. ``summary`` is the beginning of what is to be done, ``duration`` in seconds."""
+    """A task without what may be long. ``summary`` is the beginning of what is to be done, ``duration`` in seconds.
+
+    ``waits`` counts the tasks that it waits for.
+    """
 
     task_id: str
     pool_id: str | None = None
@@ -23,3 +26,5 @@ class TaskBrief(MappingValue):
     finished_at: datetime | None = None
     duration: float | None = None
     batch_id: str | None = None
+    name: str | None = None
+    waits: int | None = None

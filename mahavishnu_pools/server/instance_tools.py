@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from pydantic import Field
 
+from mahavishnu_pools.agent_lines import shown
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_tools import Answer, Tool
 from mahavishnu_pools.schemas.base import Value
@@ -60,7 +61,9 @@ class FollowTask(Value):
 class Piece(Value):
     """A piece of output."""
 
-    stream: str = Field(description="stdout, stderr or system (a remark).")
+    stream: str = Field(
+        description="stdout, stderr, system (a remark); of AI programs agent (events), raw (own lines)."
+    )
     text: str
     after_cut: bool = Field(default=False, description="Whether output was left out before it.")
 
@@ -121,7 +124,7 @@ class InstanceTools:
             pieces=[Piece(stream=one.stream, text=one.text, after_cut=one.after_cut) for one in some],
             after=some[-1].entry if some else given.after,
         )
-        printed = "".join(one.text for one in some)[-SHOWN:]
+        printed = "".join(shown(one.stream, one.text) for one in some)[-SHOWN:]
         if result is None or not result.done:
             return Answer(printed or f"Task {given.task_id} goes on.", value.model_dump(mode="json"))
         end = told(result)

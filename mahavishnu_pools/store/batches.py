@@ -1,7 +1,8 @@
-"""Calls that read batches."""
+"""Calls about batches: reading one, putting its members in order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,3 +34,8 @@ def read_batch(batch: str, *, first: int = 0, last: int = -1) -> Call[Batch | No
         return Batch(total, successful, failed, h.get("follower"), tuple(reply[1]), Contest.of_batch(h))
 
     return Call("batch_read", (batch, first, last), parse)
+
+
+def sort_batch(batch: str, task_ids: Sequence[str]) -> Call[bool]:
+    """Put the last members of a batch into this order; False when these are not its last members."""
+    return Call("batch_sort", (batch, *task_ids), bool)

@@ -40,7 +40,7 @@ def summary_of(spec: str, *, complete: bool) -> str | None:
 
 
 def _brief(task_id: str, status: str, pool: str, worker: str, kind: str, *rest: Any) -> TaskBrief:
-    created, started, finished, attempts, batch, head, complete = rest
+    created, started, finished, attempts, batch, head, complete, name, waits = rest
     return TaskBrief(
         task_id=task_id,
         pool_id=pool or None,
@@ -54,6 +54,8 @@ def _brief(task_id: str, status: str, pool: str, worker: str, kind: str, *rest: 
         finished_at=_moment(finished),
         duration=max(0.0, float(finished) - float(started)) if started and finished else None,
         batch_id=batch or None,
+        name=name or None,
+        waits=int(waits) if waits else None,
     )
 
 

@@ -42,7 +42,8 @@ def text() -> str:
 def uncommented() -> dict[str, Any]:
     """Return the settings of the file as it stands, as if all of them were taken."""
     lines = FILE.read_text(encoding="utf-8").splitlines()
-    found = [line.removeprefix("# ") for line in lines if re.match(r"# [a-z_]+: ?\S*$|# [a-z_]+: ['\"\[h]", line)]
+    one = re.compile(r"# [a-z_]+: ?\S*$|# [a-z_]+: (['\"\[h]|\w+ <)")
+    found = [line.removeprefix("# ") for line in lines if one.match(line)]
     settings: dict[str, Any] = yaml.safe_load("\n".join(found))
     return settings
 

@@ -29,10 +29,10 @@ def _run(directory: Path, *arguments: str, cwd: Path) -> tuple[int, str, str]:
         return process.returncode, out, err
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with good files and three that cannot be analysed."""
-    root = tmp_path / "project"
+    root = tmp_path_factory.mktemp("demo") / "project"
     (root / "package").mkdir(parents=True)
     (root / "clean.py").write_text("x = 1\n", encoding="utf-8")
     (root / "package" / "unused.py").write_text("import os\nimport re\n", encoding="utf-8")
@@ -61,28 +61,31 @@ def test_the_main_job_analyses_every_file_and_lists_the_failed_ones(
     assert all(item["worker"] and item["duration"] is not None for item in report["items"])
 
 
-def test_the_report_for_people_has_tables_totals_and_what_to_type_next(
-    project: Path, tmp_path: Path, valkey_binary: Path
-) -> None:
-    code, out, err = _run(project, cwd=tmp_path)
-
+@pytest.fixture(scope="module")
+def printed(project: Path, tmp_path_factory: pytest.TempPathFactory, valkey_binary: Path) -> tuple[str, Path]:
+    """Return what a run prints for people, and its directory for temporary files."""
+    base = tmp_path_factory.mktemp("printed")
+    temporary = base / "tmp"
+    temporary.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        code, out, err = _run(project, cwd=base)
     assert code == 0, err
+    return out, temporary
+
+
+def test_the_report_for_people_has_tables_totals_and_what_to_type_next(printed: tuple[str, Path]) -> None:
+    out, _ = printed
+
     titles = ["Findings per file", "Failed items", "Totals by pool", "Totals by rule", "What to type next:"]
     assert [title for title in titles if title in out] == titles
     assert re.search(r"✓ 5 files of \S+/project: 2 issues, 3 failed, in [\d.]+ s on 3 pools", out)
     assert "pools execute" in out
 
 
-def test_the_stack_is_gone_afterwards(
-    project: Path, tmp_path: Path, valkey_binary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+def test_the_stack_is_gone_afterwards(printed: tuple[str, Path]) -> None:
+    _, temporary = printed
 
-    code, _, err = _run(project, cwd=tmp_path)
-
-    assert code == 0, err
     assert [*temporary.iterdir()] == []
     assert _processes_with(str(temporary)) == []
 

@@ -47,6 +47,21 @@ async def test_a_command_has_no_session(manager: PoolManager, pools: list[str], 
         await manager.submit(task)
 
 
+async def test_a_turn_that_comes_after_another_goes_to_its_pool(manager: PoolManager, pools: list[str]) -> None:
+    first = await manager.submit({"prompt": "x", "session": "fix"})
+    later = await manager.submit({"prompt": "y", "session": "fix", "after": [first.task_id]})
+
+    results = [await manager.result(one.task_id, wait_timeout=60) for one in (first, later)]
+
+    assert [one.status for one in results] == ["completed"] * 2
+    assert results[0].pool_id == results[1].pool_id
+
+
+async def test_candidates_share_no_session(manager: PoolManager, pools: list[str]) -> None:
+    with pytest.raises(errors.InvalidField, match="session"):
+        await manager.race([{"prompt": "x", "session": "s"}], copies=2)
+
+
 async def test_parts_of_a_task_share_no_session(manager: PoolManager, pools: list[str]) -> None:
     with pytest.raises(errors.InvalidField, match="session"):
         await manager.distribute({"prompt": "Fix {item}", "payload": {"items": ["a"]}, "session": "s"})

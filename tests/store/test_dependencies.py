@@ -17,7 +17,9 @@ from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskStatus
 from mahavishnu_pools.store import approvals, dead, dependencies, pools, tasks
 from mahavishnu_pools.store.approvals import Word
+from mahavishnu_pools.store.batches import sort_batch
 from mahavishnu_pools.store.steps import run_steps_sync
+from mahavishnu_pools.store.task_briefs import read_briefs
 from tests.store.world import RESULT_TTL, World
 
 
@@ -29,7 +31,9 @@ def pool(world: World) -> str:
 def graph(world: World, *items: dict[str, Any], batch: str | None = None, wish: Wish = Wish()) -> list[str]:  # noqa: B008
     """Send tasks as a manager does, and return their ids."""
     chooser, sender = Chooser(default=PoolSelector.LEAST_LOADED), Sender("c", 100_000)
-    parcels = run_steps_sync(world.store, pack(chooser, sender, [{"prompt": "x", **item} for item in items]))
+    parcels = run_steps_sync(
+        world.store, pack(chooser, sender, [item if "task_type" in item else {"prompt": "x", **item} for item in items])
+    )
     sent = run_steps_sync(world.store, send(chooser, sender, parcels, wish, batch=batch))
     return [one.task_id for one in sent]
 
@@ -118,6 +122,37 @@ def test_when_one_does_not_complete_the_policy_says_what_becomes_of_the_others(
     states = [json.loads(world.redis.get(world.key("meta", task_id)))["status"] for task_id in ids[1:3]]
     assert states == ["REVOKED", "FAILURE"]
     assert world.redis.hmget(world.key("batch", "g"), "total", "successful", "failed") == ["6", "2", "4"]
+    leaves_nothing(world)
+
+
+def test_a_batch_keeps_the_order_in_which_it_was_written(world: World, pool: str) -> None:
+    one = graph(world, {"name": "a"}, batch="g")
+    some = graph(world, {"after": ["c"], "name": "b"}, {"name": "c", "task_type": "http", "payload": URL}, batch="g")
+    found = world.run(tasks.read_batch("g"))
+    assert found is not None
+    assert found.task_ids == (*one, *some)
+    brief = world.run(read_briefs([some[0]]))[0]
+    assert (brief.name, brief.waits) == ("b", 1)
+
+    assert not world.run(sort_batch("g", [one[0], some[0]]))
+    assert world.redis.ttl(world.key("batch_tasks", "g")) == -1
+    work_off(world, pool)
+    assert world.run(sort_batch("g", [*some, *one]))
+    assert world.redis.ttl(world.key("batch_tasks", "g")) > 0
+
+
+URL = {"url": "http://127.0.0.1:9/"}
+
+
+def test_one_that_died_and_was_replayed_before_the_others_were_told_is_waited_for(world: World, pool: str) -> None:
+    a, b = graph(world, {"name": "a"}, {"name": "b", "after": ["a"]})
+    (claim,) = world.claim(lease := world.lease(pool), pool, 1)
+    world.run(world.finish_call(world.held(lease, pool, claim), status="dead"))
+    world.run(dead.replay_letters([a], pool_id=None, request="r"))
+    release(world)
+
+    assert statuses(world, [a, b]) == ["queued", "waiting"]
+    assert work_off(world, pool) == [a, b]
     leaves_nothing(world)
 
 

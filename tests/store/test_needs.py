@@ -179,7 +179,7 @@ def test_a_reservation_that_did_not_help_ends_and_others_have_their_turn(world: 
     lifetime = world.redis.pttl(world.key("reserved", "n"))
     assert 0 < lifetime <= 1_200_000
 
-    held = json.loads(world.redis.get(world.key("reserved", "n")))
+    held = json.loads(world.redis.get(world.key("reserved", "n")) or "")
     world.redis.set(world.key("reserved", "n"), json.dumps({**held, "ends": held["ends"] - 601}))
     (small,) = world.to(pool, needs=["gpu=1"])
 

@@ -220,13 +220,18 @@ def test_a_task_without_a_directory_gets_a_fresh_one_that_goes_afterwards(runner
 
 
 def test_sixty_four_tasks_run_at_once_in_one_process(runner: Runner, tmp_path: Path) -> None:
-    # Each waits until all have begun, so they can only complete together.
-    script = f"touch {tmp_path}/$MAHAVISHNU_TASK_ID; until [ $(ls {tmp_path} | wc -l) -ge 64 ]; do sleep 0.3; done"
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    begun.mkdir()
+    script = f"touch {begun}/$MAHAVISHNU_TASK_ID; until [ -e {go} ]; do sleep 0.3; done"
     contexts = [runner(script, timeout=60.0) for _ in range(64)]
     before = _open_descriptors()
 
     with ThreadPoolExecutor(64) as pool:
-        outcomes = list(pool.map(execute, contexts))
+        outcomes = pool.map(execute, contexts)
+        try:
+            eventually(lambda: len(list(begun.iterdir())) == 64, within=60)
+        finally:
+            go.touch()
 
     assert [outcome.status for outcome in outcomes] == ["completed"] * 64
     # Connections to a cluster are kept for a while, for the next task.

@@ -198,5 +198,5 @@ def test_an_unregistered_task_type_reaches_an_ai_program_as_json(tmp_path: Path)
 def test_an_unregistered_task_type_elsewhere_fails_naming_the_registered_ones(worker_type: str | None) -> None:
     outcome = run({"task_type": "compute", "payload": {}}, worker_type=worker_type)
 
-    names = "analyze, container, http, prompt, python, reduce, shell"
+    names = "analyze, container, http, judge, judge:python, prompt, python, reduce, shell"
     assert outcome.error == f"Unknown task type 'compute'. Use one of: {names}."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.schemas.worktree import Changes
 from mahavishnu_pools.worktrees.records import Place, branch_of
+from tests.fakes.at_once import all_at_once, started
 from tests.fakes.repository import Repository
 from tests.fakes.run_context import RecordingLog, install_program, make_context, shell_task
 from tests.waiting import eventually
@@ -348,99 +347,6 @@ def test_a_cancelled_attempt_that_somebody_else_takes_over_leaves_nothing(place:
     thread.join()
 
     assert (repository.branches(), leftovers(place)) == ([], [])
-
-
-# ── locks ──
-
-
-def robot(tmp_path: Path, script: str) -> dict[str, str]:
-    """Return an environment in which ``claude`` is a script."""
-    directory = install_program(tmp_path / "bin", "claude", f"cat > /dev/null\n{script}")
-    return {"PATH": f"{directory}{os.pathsep}{os.environ['PATH']}"}
-
-
-SCRIPT = """\
-[ -e busy ] && echo both >> disturbed
-touch busy; sleep 0.05; rm busy
-echo '{"type": "result", "result": "done"}'
-"""
-
-
-def ai_task(place: Place, cwd: Path, env: dict[str, str], **fields: Any) -> RunContext:
-    spec = {"prompt": "work", "cwd": str(cwd), **fields}
-    return make_context(spec, services={"worktrees": place}, env=env, worker_type="terminal-claude")
-
-
-def started(contexts: list[RunContext]) -> tuple[list[threading.Thread], list[Outcome]]:
-    outcomes: list[Outcome] = []
-    threads = [threading.Thread(target=lambda one=one: outcomes.append(execute(one))) for one in contexts]
-    for thread in threads:
-        thread.start()
-    return threads, outcomes
-
-
-def all_at_once(contexts: list[RunContext]) -> list[Outcome]:
-    threads, outcomes = started(contexts)
-    for thread in threads:
-        thread.join()
-    return outcomes
-
-
-def waits(given: RunContext) -> bool:
-    assert isinstance(given.log, RecordingLog)
-    return "Waiting until somebody has ended" in given.log.text("stderr")
-
-
-def test_one_ai_task_at_a_time_works_in_a_checkout_and_others_say_that_they_wait(
-    place: Place, repository: Repository, tmp_path: Path
-) -> None:
-    env = robot(tmp_path, SCRIPT)
-    contexts = [ai_task(place, where, env) for where in (repository.top, repository.top / "sub", repository.top)]
-    lock = place.checkout_lock(repository.top)
-    assert lock.take("somebody")
-
-    threads, outcomes = started(contexts)
-    eventually(lambda: all(waits(one) for one in contexts), within=30)
-    lock.release()
-    for thread in threads:
-        thread.join()
-
-    assert [one.status for one in outcomes] == ["completed"] * 3, outcomes
-    assert not (repository.top / "disturbed").exists()
-
-
-def test_nobody_waits_outside_of_repositories_or_with_isolation_none(place: Place, tmp_path: Path) -> None:
-    script = """
-touch $MAHAVISHNU_TASK_ID.here
-for _ in $(seq 600); do [ $(ls *.here | wc -l) = 2 ] && break; sleep 0.1; done
-ls *.here | wc -l
-"""
-    env = robot(tmp_path, f'{script}echo \'{{"type": "result", "result": "done"}}\'')
-    plain = _plain(tmp_path)
-    repository = Repository(tmp_path / "repo")
-
-    outcomes = all_at_once([ai_task(place, plain, env) for _ in range(2)])
-    outcomes += all_at_once([ai_task(place, repository.top, env, isolation="none") for _ in range(2)])
-
-    assert [one.status for one in outcomes] == ["completed"] * 4, outcomes
-    assert len(list(plain.glob("*.here"))) == len(list(repository.top.glob("*.here"))) == 2
-
-
-def test_a_task_that_waits_for_a_checkout_can_be_cancelled(
-    place: Place, repository: Repository, tmp_path: Path
-) -> None:
-    lock = place.checkout_lock(repository.top)
-    assert lock.take("somebody")
-    given = context(place, "touch ran", repository.top, isolation="lock")
-    (thread,), outcomes = started([given])
-    eventually(lambda: waits(given), within=30)
-
-    given.cancellation.cancel()
-    thread.join()
-    lock.release()
-
-    assert outcomes[0].status == "cancelled"
-    assert not (repository.top / "ran").exists()
 
 
 def test_pools_that_cannot_isolate_are_refused_when_they_are_made() -> None:

@@ -12,7 +12,7 @@ import pytest
 from mahavishnu_pools.schemas.task import Outcome, TaskResult, TaskStatus
 from mahavishnu_pools.worker_types import BUILT_IN, WorkerType
 from tests.fakes.run_context import install_program, run
-from workers.task_types.judge import ANSWER_CHARACTERS, judged, question, said_in
+from workers.task_types.judge import ALL_CHARACTERS, ANSWER_CHARACTERS, judged, question, said_in
 
 
 def answers(*outputs: str | None) -> list[TaskResult]:
@@ -41,6 +41,7 @@ def test_a_long_answer_is_cut_with_a_mark() -> None:
 
     assert "x" * ANSWER_CHARACTERS + "\n[… 7 more characters were left out]" in asked
     assert "x" * (ANSWER_CHARACTERS + 1) not in asked
+    assert len(question("Which?", answers(*["x" * ANSWER_CHARACTERS] * 32))) < ALL_CHARACTERS + 4000
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ ANSWERS_VARIABLE = "MAHAVISHNU_ANSWERS"
 #: Where a judge's prompt wants the answers; without it they come behind it.
 ANSWERS = "{answers}"
 
-#: Characters of an answer that a judge's prompt has; the file and functions get all of it.
-ANSWER_CHARACTERS = 16_000
+#: Characters that a judge's prompt has of one answer, and of all; the file and functions get all of them. Some programs
+#: take no prompt of more than 128 KiB.
+ANSWER_CHARACTERS, ALL_CHARACTERS = 16_000, 96_000
 
 #: Characters of what a judge said that an error quotes.
 _QUOTED = 200
@@ -70,7 +71,8 @@ def judge_call(payload: JudgeCallPayload, context: RunContext) -> Outcome:
 
 def question(prompt: str, candidates: Sequence[TaskResult]) -> str:
     """Return what an AI program is asked: the prompt, the answers by number, and how to name the best."""
-    shown = [f"--- Answer {place} ---\n{_cut(_text(one))}" for place, one in enumerate(candidates) if one.ok]
+    most = min(ANSWER_CHARACTERS, ALL_CHARACTERS // max(1, sum(one.ok for one in candidates)))
+    shown = [f"--- Answer {place} ---\n{_cut(_text(one), most)}" for place, one in enumerate(candidates) if one.ok]
     answers = "\n\n".join([*shown, "--- End of the answers ---"])
     asked = prompt.replace(ANSWERS, answers) if ANSWERS in prompt else f"{prompt}\n\n{answers}"
     return f"{asked}\n\n{_QUESTION}"
@@ -132,7 +134,7 @@ def _text(candidate: TaskResult) -> str:
     return candidate.output or ("" if candidate.value is None else json.dumps(candidate.value, ensure_ascii=False))
 
 
-def _cut(text: str) -> str:
-    if len(text) <= ANSWER_CHARACTERS:
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
         return text
-    return f"{text[:ANSWER_CHARACTERS]}\n[… {len(text) - ANSWER_CHARACTERS} more characters were left out]"
+    return f"{text[:most]}\n[… {len(text) - most} more characters were left out]"
