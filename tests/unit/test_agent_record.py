@@ -14,7 +14,7 @@ from mahavishnu_pools.agent_lines import event_lines, line_of, shown
 from mahavishnu_pools.schemas.agent_event import AGENT, RAW, AgentEvent, read_events
 from mahavishnu_pools.store.logs import LogPiece
 from tests.fakes.run_context import RecordingLog
-from workers.executors.agent_log import AgentLog
+from workers.executors.agent_log import LINE_MOST, AgentLog
 from workers.executors.agent_record import FILES_MOST, TEXT_MOST, AgentRecord
 from workers.executors.cli_output import AnswerReader
 from workers.logs import PIECE_BYTES
@@ -125,6 +125,23 @@ def test_a_long_text_comes_in_pieces_each_of_which_fits_into_an_entry_of_a_log()
     assert max(len(line.encode()) for line in lines) < PIECE_BYTES
     said = [event.text for event in read_events(log.text(AGENT)) if event.kind == "text"]
     assert "".join(said) == text.replace("\n", "")
+
+
+def test_a_very_long_line_is_cut_behind_its_events() -> None:
+    log, _ = _log([json.dumps(_answers(text="x" * 2_000_000))])
+
+    assert [stream for stream, _ in log._pieces] == [AGENT, RAW]
+    assert read_events(log.text(AGENT))[0].size == 2_000_000  # type: ignore[union-attr]
+    assert len(log.text(RAW)) <= LINE_MOST + 1
+    assert "bytes cut] …" in log.text(RAW)
+
+
+def test_tokens_of_a_very_long_run_are_all_counted() -> None:
+    said = [{**_says("x"), "message": {"id": f"m{n}", "content": [], "usage": {"input_tokens": 2}}} for n in range(500)]
+
+    _, record = _read(*said)
+
+    assert record.summary()["tokens"] == {"input": 1_000, "output": 0}
 
 
 def test_what_is_remembered_of_a_run_is_bounded() -> None:

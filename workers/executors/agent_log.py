@@ -10,8 +10,12 @@ from pydantic import JsonValue
 from mahavishnu_pools.schemas.agent_event import AGENT, RAW, AgentEvent
 
 from .agent_record import AgentRecord
+from .capture import cut_text
 from .cli_output import AnswerReader, read_event
 from .interface import LogSink
+
+#: A program's own line is cut in its middle beyond this (bytes): what tools answered may be as long as files are.
+LINE_MOST = 256 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +35,13 @@ class AgentLog:
         if event is not None:
             self._reader.take(event)
             events = self._events(event)
-        self._log.write("stdout" if events is None else RAW, f"{line}\n".encode("utf-8", "replace"))
-        for one in events or ():
+        if events is None:
+            self._log.write("stdout", f"{line}\n".encode("utf-8", "replace"))
+            return
+        # The events first: a log that has much to write takes no more for a moment, and they say what matters.
+        for one in events:
             self._log.write(AGENT, f"{one.model_dump_json(exclude_none=True)}\n".encode())
+        self._log.write(RAW, f"{cut_text(line, limit=LINE_MOST)}\n".encode())
 
     def summary(self) -> dict[str, JsonValue]:
         """Return what the run did, for the result's metadata."""

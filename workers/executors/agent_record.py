@@ -41,6 +41,9 @@ NAME_MOST, PATH_MOST = 100, 300
 #: So many different tools, files, and calls whose answer is awaited are remembered of a run.
 TOOLS_MOST, FILES_MOST, OPEN_MOST = 50, 100, 1_000
 
+#: Messages that may still come again, with other parts.
+MESSAGES_MOST = 100
+
 #: What says best what a tool was called for, the best one first.
 _TELLING = ("command", "file_path", "notebook_path", "absolute_path", "path", "pattern", "url", "query", "description")
 
@@ -58,6 +61,7 @@ class AgentRecord:
         self._tools: dict[str, int] = {}
         self._files: dict[str, None] = {}
         self._usage: dict[str, tuple[int, int]] = {}
+        self._used_before = (0, 0)
         self._ended: AgentFinished | None = None
         self._about: dict[str, JsonValue] = {}
 
@@ -148,14 +152,18 @@ class AgentRecord:
         known = usage_of({"usage": usage}) if isinstance(usage, dict) else {}
         name = _name(message.get("id"))
         now = (int(known.get("input", 0)), int(known.get("output", 0)))
-        if not known or self._usage.get(name) == now or (name not in self._usage and len(self._usage) >= OPEN_MOST):
+        if not known or self._usage.get(name) == now:
             return None
         self._usage[name] = now
+        if len(self._usage) > MESSAGES_MOST:
+            before = self._usage.pop(next(iter(self._usage)))
+            self._used_before = (self._used_before[0] + before[0], self._used_before[1] + before[1])
         read, written = self._tokens()
         return AgentUsage(input_tokens=read, output_tokens=written)
 
     def _tokens(self) -> tuple[int, int]:
-        return sum(one[0] for one in self._usage.values()), sum(one[1] for one in self._usage.values())
+        used = (self._used_before, *self._usage.values())
+        return sum(one[0] for one in used), sum(one[1] for one in used)
 
     def _finished(self, event: dict[str, Any]) -> AgentFinished:
         used = usage_of(event)

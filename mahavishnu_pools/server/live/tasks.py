@@ -22,7 +22,7 @@ _OPTIONS = (
 )
 
 #: What is told of an AI program's run.
-_AGENT = ("model", "turns", "tokens", "cost_usd", "tools", "files")
+_AGENT = ("model", "turns", "tokens", "cost_usd", "tools", "files", "session")
 
 
 def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mapping[str, Any]) -> TaskView:

@@ -114,7 +114,8 @@ class TaskView(Value):
     """One task. ``asked`` is its prompt, or its payload as JSON; ``result`` its output, or its value as JSON.
 
     Both are cut when they are long (``asked_cut``, ``result_cut``). ``pool`` is the name, None when it is gone.
-    ``agent`` is what an AI program did: ``model``, ``turns``, ``tokens``, ``cost_usd``, ``tools`` and ``files``.
+    ``agent`` is what an AI program did: ``model``, ``turns``, ``tokens``, ``cost_usd``, ``tools``, ``files``, and
+    ``session`` (whether it went on with a conversation).
     """
 
     at: float
