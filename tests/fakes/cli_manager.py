@@ -92,7 +92,7 @@ class FakeManager:
         spec = TaskSpec(**task)
         self.calls.append(("submit", {"task": task, "spec": spec, **where}))
         pool = self._find(where["pool"]) if where.get("pool") else self.pools[0]
-        return SimpleNamespace(task_id="task_abc123", pool_id=pool.pool_id, new=True, held=False)
+        return SimpleNamespace(task_id="task_abc123", pool_id=pool.pool_id, new=True, held=False, waiting=False)
 
     async def result(self, task_id: str, *, wait_timeout: float | None = None) -> TaskResult:
         self.calls.append(("result", {"task_id": task_id, "wait_timeout": wait_timeout}))
