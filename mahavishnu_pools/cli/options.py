@@ -126,6 +126,12 @@ _PROMPT = click.option("--prompt", metavar="TEXT|-|@FILE", help=f"{_WORDS}.")
 _PROMPTS = click.option(
     "--prompt", "prompts", multiple=True, metavar="TEXT|-|@FILE", help=f"{_WORDS}. May be repeated: a task each."
 )
+#: ``--isolation``: how a task is kept from disturbing others.
+isolation_option = click.option(
+    "--isolation",
+    type=click.Choice(["none", "lock", "worktree"]),
+    help="Share its directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
+)
 _TASK_OPTIONS = (
     click.option("--task-type", "-t", metavar="TYPE", help="A registered kind of task; its input is the payload."),
     click.option("--payload", metavar="JSON|-|@FILE", help="The input of the task type: a JSON object."),
@@ -142,11 +148,7 @@ _TASK_OPTIONS = (
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment."),
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
     need_option,
-    click.option(
-        "--isolation",
-        type=click.Choice(["none", "lock", "worktree"]),
-        help="Share its directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
-    ),
+    isolation_option,
     click.option(
         "--after", multiple=True, metavar="TASK", help="Run it when this task (its id) has ended (may be repeated)."
     ),

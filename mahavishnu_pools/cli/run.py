@@ -10,9 +10,10 @@ import click
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli.change_documents import changes_of
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
-from mahavishnu_pools.cli.options import Seconds, format_option, need_option
+from mahavishnu_pools.cli.options import Seconds, format_option, isolation_option, need_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput
@@ -52,11 +53,7 @@ class _AfterDashes(click.Command):
 @click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's.")
 @click.option("--timeout", "-T", type=Seconds(), metavar="SECONDS", help="It may run this long. [default: 300]")
 @click.option("--cwd", type=click.Path(), help="Directory to run in. [default: this one]")
-@click.option(
-    "--isolation",
-    type=click.Choice(["none", "lock", "worktree"]),
-    help="Share the directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
-)
+@isolation_option
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
 @need_option
 @click.option("--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it.")
@@ -143,6 +140,8 @@ async def _show(manager: PoolManager, submitted: Submitted, *, output: Output, r
         output.show(task_documents.executed(result))
     elif not raw and not _seen(task_documents.output_of(result), shown):
         click.echo(task_documents.output_of(result))
+    for label, value in changes_of(result):
+        output.say(f"{label}: {value}")
     if not result.ok and output.for_people:
         click.echo(f"✗ Task {result.status.value}: {result.error or 'see its output'}", err=True)
     sys.stdout.flush()

@@ -9,7 +9,7 @@ import click
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli import schedule_documents
 from mahavishnu_pools.cli.completion import pool_names
-from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, format_option, need_option
+from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, format_option, isolation_option, need_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
@@ -54,6 +54,7 @@ def schedule() -> None:
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Add a variable to the task's environment.")
 @click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's.")
 @click.option("--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it.")
+@isolation_option
 @need_option
 @filter_options
 @format_option

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mahavishnu_pools.cli.change_documents import changes_of
 from mahavishnu_pools.cli.conversations import conversation
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.json import json_text
@@ -57,6 +58,7 @@ def executed(result: TaskResult) -> Document:
         rows.append(("Error", result.error))
     if result.exit_code:
         rows.append(("Exit code", result.exit_code))
+    rows += changes_of(result)
     output = output_of(result)
     if output or result.ok:  # that a task which failed has printed nothing says nothing
         rows.append(("Output", output))
@@ -112,7 +114,7 @@ def task_details(result: TaskResult) -> Document:
         ("Waits for", result.waits_for),
         ("Got", _got(result)),
         *conversation(result),
-        *_changes(result),
+        *changes_of(result),
         ("Attempts", result.attempts if result.attempts > 1 else None),
         ("Exit code", result.exit_code),
         ("Error", result.error),
@@ -251,18 +253,6 @@ def _got(result: TaskResult) -> str | None:
     counted = sorted(got.resources.items() - {(name, got.resources.get(name)) for name in got.devices})
     amounts = [f"{name} {shown(name, amount)}" for name, amount in counted]
     return f"{', '.join([*devices, *amounts]) or 'a place'} on {got.node}"
-
-
-def _changes(result: TaskResult) -> tuple[tuple[str, Cell], ...]:
-    """Return what a task changed in its worktree, and how that is looked at."""
-    found = result.metadata.get("worktree")
-    if not isinstance(found, dict):
-        return ()
-    branch = found.get("branch")
-    counts = f"{found.get('files')} files, +{found.get('insertions')} −{found.get('deletions')}"
-    how = f"{counts}; mahavishnu pools diff {result.task_id}, apply, or discard" if branch else "none"
-    rows = (("Branch", branch), ("Changes", how), ("Worktree", found.get("kept")), ("Note", found.get("note")))
-    return tuple((label, str(value)) for label, value in rows if value is not None)
 
 
 def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:

@@ -66,6 +66,8 @@ class ChangeVerbs(Connected):
 
     async def _told(self, task_id: str) -> tuple[Place, Changes | None]:
         """Return where this machine's worktrees are, and the changes that the task's result tells of."""
+        from pydantic import ValidationError
+
         from mahavishnu_pools.schemas.worktree import Changes
         from mahavishnu_pools.worktrees.records import Place
 
@@ -74,5 +76,7 @@ class ChangeVerbs(Connected):
         result = (await store.run(read_tasks([task_id])))[0]
         if result is None and place.read(task_id) is None:
             raise errors.TaskNotFound.of(task_id)
-        told = None if result is None else result.metadata.get("worktree")
-        return place, Changes.model_validate(told, extra="ignore") if isinstance(told, dict) else None
+        try:
+            return place, Changes.model_validate((result.metadata if result else {})["worktree"], extra="ignore")
+        except (KeyError, ValidationError):  # a handler, or another instance, may have put anything there
+            return place, None

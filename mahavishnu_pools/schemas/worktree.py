@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from mahavishnu_pools.schemas.base import Value
 
 #: How tasks are kept from disturbing each other in a directory: not at all, one after the other, or each in a worktree.
 Isolation = Literal["none", "lock", "worktree"]
+
+#: A commit's full name. What a result tells may come from another instance, and becomes an argument of git.
+_COMMIT = r"^[0-9a-f]{40,64}$"
 
 
 class FileChange(Value):
@@ -29,9 +34,9 @@ class Changes(Value):
     task_id: str
     repository: str
     node: str
-    base: str
-    branch: str | None = None
-    commit: str | None = None
+    base: str = Field(pattern=_COMMIT)
+    branch: str | None = Field(default=None, pattern=r"^mahavishnu/[A-Za-z0-9][A-Za-z0-9_-]*$")
+    commit: str | None = Field(default=None, pattern=_COMMIT)
     files: int = 0
     insertions: int = 0
     deletions: int = 0

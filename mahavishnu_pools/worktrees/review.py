@@ -54,7 +54,8 @@ def find_review(place: Place, task_id: str, told: Changes | None) -> Review:
         raise _elsewhere(changes)
     tip = tip_of(git, changes.branch)
     if tip is None:
-        raise _not_found(f"The branch {changes.branch} is gone from {top}: the changes were discarded.", changes)
+        where = "" if record else f", or they are on node {changes.node} alone"
+        raise _not_found(f"There is no branch {changes.branch} in {top}: the changes were discarded{where}.", changes)
     return Review(changes, top, tip)
 
 

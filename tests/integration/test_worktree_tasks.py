@@ -88,7 +88,7 @@ def test_changes_are_looked_at_applied_and_discarded_at_the_command_line(
 
     shown = cli("pools", "task", one)
     assert branch_of(one) in shown
-    assert f"1 files, +1 −1; mahavishnu pools diff {one}, apply, or discard" in " ".join(shown.split())
+    assert f"1 file, +1 −1; mahavishnu pools diff {one}, apply, or discard" in " ".join(shown.split())
     assert "-two\n+2\n" in cli("pools", "diff", one)
     assert "a.txt | 2 +-" in cli("pools", "diff", one, "--stat")
     assert cli.json("pools", "diff", task_id)["changed"][0]["path"] == "sub/ü n.txt"

@@ -123,8 +123,13 @@ def _in_worktree(context: RunContext, run: Callable[[RunContext], Outcome]) -> O
         )
         raise Refused(f"isolation: no worktree can be made: {problem}. Name a cwd, or use another isolation.")
     cwd = checked_directory(given, roots=context.allowed_roots)
-    with _os_errors():
-        tree = make_tree(place, _wanted(context, cwd))
+    try:
+        with _os_errors():
+            tree = make_tree(place, _wanted(context, cwd))
+    except errors.GitFailed:
+        if context.cancellation.requested:
+            return cancelled()
+        raise
     try:
         outcome = _run_there(place, tree, context, run)
     finally:
@@ -139,10 +144,12 @@ def _run_there(place: Place, tree: Tree, context: RunContext, run: Callable[[Run
     try:
         outcome = run(replace(context, spec=spec, allowed_roots=roots))
     except BaseException:
-        drop(place, tree.record, mark=mark)  # it was refused, so it has changed nothing
+        with contextlib.suppress(errors.GitFailed, OSError):  # a check finds what is left
+            drop(place, tree.record, mark=mark)  # it was refused, so it has changed nothing
         raise
     if context.cancellation.leave:  # somebody else has the task by now, and begins anew
-        drop(place, tree.record, mark=mark)
+        with contextlib.suppress(errors.GitFailed, OSError):
+            drop(place, tree.record, mark=mark)
         return outcome
     settled = settle(place, tree.record, status=outcome.status, mark=mark)
     metadata = {**outcome.metadata, CHANGES: settled.changes.model_dump(mode="json", exclude_none=True)}
