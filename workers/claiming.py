@@ -123,7 +123,9 @@ class Claiming:
         if reply.pool_status in _HALTED:
             self._return(self._table.not_begun())
         self._cancel(reply.cancels)
-        if not reply.claims and not len(self._table):
+        # The group of a suspect that waits for what it needs is told when to look again: it has something to do.
+        waits = self._config.alone and reply.due_in is not None
+        if not (reply.claims or len(self._table) or waits):
             self._hooks.idle()
         if reply.more or not asked.most:
             # The queue may hold more than fitted: look again as soon as a worker is free.

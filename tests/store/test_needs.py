@@ -253,6 +253,21 @@ def test_many_that_wait_for_the_same_do_not_hide_one_that_can_start(world: World
     assert world.read_pool(pool).queued == 599
 
 
+def test_large_messages_that_wait_are_looked_at_a_few_at_a_time_and_do_not_keep_the_group_busy(
+    world: World, pool: str
+) -> None:
+    group = Node(world, "n", [pool], gpu=1).group(pool)
+    for number in range(60):
+        world.to(pool, needs=[f"gpu={number + 2}"], prompt="x" * 80_000)
+
+    for _ in range(4):
+        assert group.claim(9) == []
+    assert group.reply is not None
+    assert not group.reply.more
+    (small,) = world.to(pool, needs=["gpu=1"])
+    assert group.claim(9) == [small]
+
+
 def test_the_least_loaded_pool_that_has_room_is_preferred(world: World) -> None:
     full, free = world.pool("full"), world.pool("free")
     node = Node(world, "a", [full], gpu=1)

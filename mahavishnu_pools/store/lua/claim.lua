@@ -69,7 +69,7 @@ local function reply_with(claims)
   -- What is due already waits for a free worker, or for the end of a pause, not for its time; what is parked has none.
   if due[2] and (tonumber(due[2]) <= now or tonumber(due[2]) >= PARKED) then due[2] = nil end
   if waits_alone then due[2] = stamp(now + 1) end
-  if token_at and messages_of(pool) > 0 then due[2] = stamp(math.min(token_at, tonumber(due[2]) or token_at)) end
+  if token_at and not alone and messages_of(pool) > 0 then due[2] = stamp(math.min(token_at, tonumber(due[2]) or token_at)) end
   if p[1] == 'draining' then
     local _, over, deadline = drained()
     if over then p[1] = 'handback' elseif deadline and not alone then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
@@ -255,7 +255,6 @@ local function take_parked(bucket)
     end
     local head = heads[at]
     table.remove(heads, at)
-    bytes = bytes + #head.value
     if is_ready(head.id) then
       call('ZREM', k_delayed(pool), head.value)
       take(head.bucket, head.message)

@@ -13,7 +13,7 @@ local function renew(id, pool)
   local key = k_task(id)
   local h = call('HMGET', key, 'batch', 'idem', 'bucket', 'also')
   call('HDEL', key, 'outcome', 'finished', 'finished_by', 'started', 'worker', 'claim', 'losses', 'kills', 'retries', 'again', 'cancel',
-    'suspect', 'expires_at')
+    'suspect', 'expires_at', 'got', 'parked_at')
   call('HSET', key, 'status', 'queued', 'pool', pool, 'attempts', '0', 'replayed', request)
   call('PERSIST', key)
   call('DEL', k_meta(id))

@@ -35,16 +35,16 @@ function needs_kit()
     call('SADD', k_needing(), pool)
   end
 
-  -- The heads of all classes of a bucket; of very many classes some, others the next time.
-  local HEADS_MOST = 64
+  -- The heads of all classes of a bucket; of very many classes, or very large messages, some, others the next time.
+  local HEADS_MOST, BYTES_MOST = 64, 4 * 1024 * 1024
   local function parked_heads(pool, bucket, now)
-    local heads, first = {}, math.floor(now * 1000) % CLASSES
+    local heads, first, bytes = {}, math.floor(now * 1000) % CLASSES, 0
     for _, range in ipairs({ { first, CLASSES }, { 0, first } }) do
       local from, to = class_start(bucket, range[1]), class_start(bucket, range[2])
-      while #heads < HEADS_MOST do
+      while #heads < HEADS_MOST and bytes < BYTES_MOST do
         local head = parked_head(pool, from, to)
         if not head then break end
-        heads[#heads + 1] = head
+        heads[#heads + 1], bytes = head, bytes + #head.value
         from = class_start(bucket, head.class + 1)
       end
     end

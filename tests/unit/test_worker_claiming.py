@@ -1,0 +1,36 @@
+"""What a claim loop makes of answers, without a server."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mahavishnu_pools.store.leases import Claimed
+from workers.claiming import Claiming, LoopConfig, LoopHooks
+from workers.claims import ClaimTable
+
+
+def answered(*, alone: bool, due_in: float | None) -> int:
+    """Return how often a loop without claims is called idle by an answer without claims."""
+    idle: list[bool] = []
+
+    def nothing(*_: Any) -> bool:
+        return True
+
+    hooks = LoopHooks(lambda: 1, nothing, nothing, nothing, lambda: idle.append(True), nothing, nothing)
+    bell: Any = SimpleNamespace(known="")
+    config = LoopConfig("lease", "pool", "pool@n", 60.0, alone=alone)
+    claiming = Claiming(config, ClaimTable(), hooks, bell=bell, end=nothing)
+    claiming.requests.ring()
+    assert claiming.next(ending=0) is not None
+    claiming.answered(Claimed("0-0", None, "running", 1, frozenset(), (), due_in=due_in))
+    return len(idle)
+
+
+@pytest.mark.parametrize(("alone", "due_in", "times"), [(True, None, 1), (True, 1.0, 0), (False, 1.0, 1)])
+def test_the_group_of_a_suspect_that_waits_for_what_it_needs_is_not_idle(
+    alone: bool, due_in: float | None, times: int
+) -> None:
+    assert answered(alone=alone, due_in=due_in) == times
