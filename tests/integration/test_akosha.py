@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,23 +17,15 @@ import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_client import McpClient
+from tests.fixtures.warm import MAHAVISHNU, Program
 
 
 class Akosha:
     """One server process; started again it has the same memories and another port."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "mahavishnu_pools.cli.main",
-            "akosha",
-            "--port",
-            "0",
-            "--data-dir",
-            str(directory),
-        ]
-        self.process = subprocess.Popen(
+        command = [*MAHAVISHNU, "akosha", "--port", "0", "--data-dir", str(directory)]
+        self.process = Program(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | environment
         )
         assert self.process.stdout is not None

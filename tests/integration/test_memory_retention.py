@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from mahavishnu_pools.memory.retention import prune_when_due
 from mahavishnu_pools.memory.search import index_of
 from mahavishnu_pools.schemas.memory import MemoryRecord
 from mahavishnu_pools.settings import Settings
+from tests.fixtures.warm import MAHAVISHNU, Program
 from tests.waiting import eventually
 
 NOW = datetime.now(UTC)
@@ -43,8 +43,8 @@ def ages(index: MemoryIndex) -> list[str]:
 @contextmanager
 def serving(program: str, directory: Path, *arguments: str) -> Iterator[str]:
     """Start an embedded server and give its URL."""
-    command = [sys.executable, "-m", "mahavishnu_pools.cli.main", program, "--port", "0", "--data-dir", str(directory)]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True, cwd=directory) as process:
+    command = [*MAHAVISHNU, program, "--port", "0", "--data-dir", str(directory)]
+    with Program([*command, *arguments], stdout=subprocess.PIPE, text=True, cwd=directory) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().strip()

@@ -20,9 +20,9 @@ from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.settings import Settings
 from tests.fakes.worker import FakeNode
+from tests.fixtures.warm import MAHAVISHNU, Program
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "mcp"
-MAHAVISHNU = (sys.executable, "-m", "mahavishnu_pools.cli.main")
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -46,7 +46,7 @@ def variables(quick_settings: Settings) -> dict[str, str]:
 def talking(variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     pipe = subprocess.PIPE
     command = [*MAHAVISHNU, "server", "--stdio"]
-    with subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+    with Program(command, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         yield process
         process.kill()
 

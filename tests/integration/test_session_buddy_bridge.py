@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.store.tasks import cancel
 from tests.fixtures.groups import Site
 from tests.fixtures.proxies import Proxy
+from tests.fixtures.warm import MAHAVISHNU, Program
 from tests.waiting import eventually
 
 
@@ -33,9 +33,9 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mahavishnu_pools.cli.main", "session-buddy", "--port", str(self.port)]
+        command = [*MAHAVISHNU, "session-buddy", "--port", str(self.port)]
         env = {**os.environ, "MAHAVISHNU_KILL_GRACE": "1"}
-        self.process = subprocess.Popen(
+        self.process = Program(
             [*command, "--data-dir", str(self._data_dir)],
             stdout=subprocess.PIPE,
             text=True,

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,10 @@ import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.mcp_client import McpClient
+from tests.fixtures.warm import MAHAVISHNU, Program
 from tests.waiting import eventually
 
-PROGRAM = (sys.executable, "-m", "mahavishnu_pools.cli.main", "session-buddy", "--port", "0")
+PROGRAM = (*MAHAVISHNU, "session-buddy", "--port", "0")
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def server(data_dir: Path, *arguments: str, **variables: str) -> Iterator[tuple[
     """Start the server and give its process and URL; it is stopped in order, and must end with code 0."""
     command = [*PROGRAM, "--data-dir", str(data_dir), *arguments]
     environment = {**os.environ, "MAHAVISHNU_KILL_GRACE": "1", **variables}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=data_dir) as process:
+    with Program(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=data_dir) as process:
         assert process.stdout is not None
         try:
             yield process, process.stdout.readline().strip()
