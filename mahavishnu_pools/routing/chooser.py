@@ -131,7 +131,8 @@ class Chooser:
                 reply: T = yield make(planned)
             except StaleRegistry:
                 continue
-            except errors.NoPoolAvailable:
+            except (errors.NoPoolAvailable, errors.PoolNotFound, errors.PoolGone):
+                # Of a name, the view may have a pool that is not there any more.
                 if tries:
                     raise
             else:
@@ -153,6 +154,8 @@ class Chooser:
     ) -> Steps[Choice]:
         """Return the choice for so many tasks; ``versioned``: the scripts refuse it when pools have changed since."""
         if wish.pool is not None:
+            if fresh:
+                yield from self.view(fresh=True)
             return explained((yield from self._strict(need, wish.pool)), {}, wanted=wish.explain)
         view = yield from self.view(fresh=fresh)
         selector, key = self._selector(wish)

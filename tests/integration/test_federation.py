@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,14 +14,17 @@ from typing import Any
 import psutil
 import pytest
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names
+from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.task import TaskResult
+from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.delegated import read_delegated, read_instance_id
 from mahavishnu_pools.store.leases import reap
 from mahavishnu_pools.store.logs import read_log
 from mahavishnu_pools.store.tasks import cancel
 from tests.fixtures.groups import GroupProcess, Site, lines, site_on
 from tests.fixtures.proxies import Proxy
+from tests.fixtures.secured import Authority, TlsFront
 from tests.fixtures.valkey import PrivateValkey
 from tests.waiting import eventually
 
@@ -77,10 +81,9 @@ def secret(site: Site) -> None:
     file.chmod(0o600)
 
 
-def bridge(site: Site, port: int, **extra: Any) -> GroupProcess:
-    """Start a bridge, of a new pool, to the instance at a port."""
+def bridge(site: Site, endpoint: str, **extra: Any) -> GroupProcess:
+    """Start a bridge, of a new pool, to an instance."""
     config = {"token_secret": "FAR_TOKEN", "remote_pool": "work", **extra}
-    endpoint = f"http://127.0.0.1:{port}/mcp"
     return site.group(site.pool(workers=3, pool_type="mahavishnu-remote", endpoint=endpoint, extra_config=config))
 
 
@@ -93,9 +96,17 @@ def proxy(server: FarServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def pool(site: Site, proxy: Proxy, secret: None) -> Iterator[str]:
+def url(proxy: Proxy, authority: Authority) -> Iterator[str]:
+    """Return the address of the far server behind TLS."""
+    front = TlsFront(proxy.port, authority)
+    yield f"https://127.0.0.1:{front.port}/mcp"
+    front.close()
+
+
+@pytest.fixture(scope="module")
+def pool(site: Site, url: str, authority: Authority, secret: None) -> Iterator[str]:
     """Return the pool of a bridge that the tests of the module share."""
-    group = bridge(site, proxy.port)
+    group = bridge(site, url, ca_file=str(authority.ca))
     yield group.pool_id
     group.end()
 
@@ -123,7 +134,7 @@ def lose_bridge(site: Site, group: GroupProcess) -> None:
         continue
 
 
-def test_a_task_runs_there_and_its_outcome_and_output_come_back(site: Site, far: Site, proxy: Proxy, pool: str) -> None:
+def test_a_task_runs_there_and_its_outcome_and_output_come_back(site: Site, far: Site, url: str, pool: str) -> None:
     prompt = send(site, pool, prompt="echo $WORD; echo oops >&2; exit 3", env={"WORD": "ünï"}, metadata={"a": 1})
     command = send(site, pool, task_type="shell", payload={"command": ["pwd"]}, cwd=str(far.directory), priority=8)
     strange = send(site, pool, task_type="no_such_type")
@@ -133,7 +144,7 @@ def test_a_task_runs_there_and_its_outcome_and_output_come_back(site: Site, far:
     assert (failed.status, failed.exit_code, failed.output, failed.attempts) == ("failed", 3, "ünï\n", 1)
     assert (printed(site, prompt), printed(site, prompt, "stderr")) == ("ünï\n", "oops\n")
     assert (done.status, done.output) == ("completed", f"{far.directory}\n")
-    there, url = far_task(far, done), f"http://127.0.0.1:{proxy.port}/mcp"
+    there = far_task(far, done)
     assert (there.status, there.pool_id) == ("completed", far.groups[0].pool_id)
     assert done.metadata["remote"] == {
         "url": url,
@@ -168,7 +179,7 @@ def test_a_task_whose_acceptance_got_lost_is_not_run_again(site: Site, proxy: Pr
 def test_after_the_loss_of_a_bridge_the_next_one_waits_for_the_same_task_and_doubles_no_output(
     site: Site, server: FarServer, tmp_path: Path
 ) -> None:
-    group, marks = bridge(site, server.port), tmp_path / "marks"
+    group, marks = bridge(site, server.url), tmp_path / "marks"
     loop = f"echo begun >> {marks}; echo first; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo last"
     task = send(site, group.pool_id, prompt=loop)
     eventually(lambda: printed(site, task), until=lambda text: text == "first\n", within=60)
@@ -207,7 +218,7 @@ def test_a_cancel_ends_what_runs_there(site: Site, far: Site, pool: str, tmp_pat
 def test_what_was_cancelled_while_no_bridge_was_there_is_ended_by_the_next_one(
     site: Site, server: FarServer, tmp_path: Path
 ) -> None:
-    group = bridge(site, server.port)
+    group = bridge(site, server.url)
     left = sleeper(site, group.pool_id, tmp_path / "pid")
     eventually(lambda: left in site.run(read_delegated(group.pool_id)))
     lose_bridge(site, group)
@@ -234,7 +245,7 @@ def test_a_pool_is_degraded_while_its_instance_is_away_and_its_tasks_wait(
     site: Site, far: Site, tmp_path: Path
 ) -> None:
     server, marks = FarServer(far), tmp_path / "marks"
-    group = bridge(site, server.port)
+    group = bridge(site, server.url)
     begun = send(site, group.pool_id, prompt=f"echo one >> {marks}; until [ -e {tmp_path}/go ]; do sleep 0.05; done")
     eventually(lambda: lines(marks), within=60)
     server.end(signal.SIGKILL)
@@ -249,6 +260,52 @@ def test_a_pool_is_degraded_while_its_instance_is_away_and_its_tasks_wait(
     assert sorted(lines(marks)) == ["one", "two"]
     group.end()
     server.end()
+
+
+@pytest.mark.slow
+def test_a_task_that_is_lost_there_is_sent_again(
+    site: Site, valkey_binary: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    valkey = PrivateValkey(valkey_binary, tmp_path_factory.mktemp("lost-valkey"))
+    with site_on(valkey, tmp_path_factory.mktemp("lost")) as far:
+        server, marks = FarServer(far), tmp_path / "marks"
+        first = far.group(far.pool("work"))
+        group = bridge(site, server.url)
+        wait = f"until [ -e {tmp_path}/go ]; do sleep 0.1; done"
+        task = send(site, group.pool_id, prompt=f"echo begun >> {marks}; echo out; {wait}")
+        gone = send(site, group.pool_id, prompt=f"echo begun >> {marks}; sleep 600", on_worker_lost="fail")
+        eventually(lambda: len(lines(marks)) == 2, within=60)
+        first.end()
+        far.redis.flushall()
+        far.group(far.pool("work"))
+        (tmp_path / "go").touch()
+
+        done, lost = site.outcome(task, within=90), site.outcome(gone, within=90)
+        assert (done.status, done.output) == ("completed", "out\n")
+        assert (lost.status, lost.attempts, lost.metadata["remote_lost"]) == ("failed", 1, True)
+        assert "Whether it ran cannot be known" in str(lost.error)
+        assert lines(marks) == ["begun"] * 3
+        group.end()
+        server.end()
+    valkey.stop()
+
+
+@pytest.mark.slow
+async def test_closing_a_pool_ends_what_it_has_there(
+    server: FarServer, far: Site, valkey_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_FAR", TOKEN)
+    pid = tmp_path / "pid"
+    async with PoolManager(settings=Settings(data_dir=tmp_path)) as manager:
+        extra: dict[str, Any] = {"token_env": "TOKEN_OF_FAR", "remote_tags": ["no such tag"]}
+        with pytest.raises(errors.PoolNotReady, match="a pool with the tag no such tag"):
+            await manager.spawn_pool("mahavishnu-remote", name="far", endpoint=server.url, extra_config=extra)
+        extra = {"token_env": "TOKEN_OF_FAR", "remote_pool": "work"}
+        pool_id = await manager.spawn_pool("mahavishnu-remote", name="far", endpoint=server.url, extra_config=extra)
+        await manager.submit({"prompt": f"echo $$ > {pid}; exec sleep 600"}, pool=pool_id)
+        await asyncio.to_thread(eventually, lambda: _runs(pid), within=60)
+        await manager.close_pool(pool_id)
+        await asyncio.to_thread(eventually, lambda: not _runs(pid), within=60)
 
 
 def _runs(file: Path) -> bool:

@@ -21,7 +21,8 @@ from tests.fixtures.groups import lines
 from tests.fixtures.local_stack import healthy, kill, marked, part, process
 from tests.waiting import eventually, eventually_async
 
-pytestmark = pytest.mark.slow
+#: A connection that Redis breaks while it is made is one that its client does not close.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 #: Tasks of one run, how many run there at once, and how many there may be on the way.
 TASKS, WORKERS, ON_THE_WAY = 60, 6, 20

@@ -33,6 +33,17 @@ def test_all_spawn_options_reach_the_configuration(shell: Shell) -> None:
     assert call["wait"] is False
 
 
+def test_options_of_pools_that_delegate_reach_what_their_type_uses(shell: Shell) -> None:
+    options = "--name far -t mahavishnu-remote --endpoint https://h/mcp --token-secret T --ca-file /etc/ca.pem"
+
+    assert shell("spawn", *options.split(), "--remote-tag", "gpu", "--remote-tag", "big") == 0
+    given = shell.manager.called("spawn_pool")["config"].extra_config
+    assert given == {"token_secret": "T", "ca_file": "/etc/ca.pem", "remote_tags": ["gpu", "big"]}
+
+    assert shell("spawn", "--name", "new", "--remote-tag", "gpu") == 2
+    assert "--remote-tag: is for pools that delegate" in shell.err
+
+
 def test_spawn_takes_its_defaults_from_the_settings(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAHAVISHNU_POOL_DEFAULT_MAX_WORKERS", "3")
 
