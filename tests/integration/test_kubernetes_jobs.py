@@ -13,7 +13,7 @@ import pytest
 from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
 from mahavishnu_pools.schemas.task import Outcome
 from tests.fakes.kube_api import KubeApi
-from tests.fakes.run_context import RecordingLog, make_context
+from tests.fakes.run_context import RecordingLog, make_context, shell_task
 from tests.fixtures.clusters import bridge_to, job_context
 from tests.waiting import eventually
 from workers.executors.interface import RunContext
@@ -183,6 +183,17 @@ def test_a_container_task_names_its_own_image_and_limits(kube: KubeApi, jobs: Jo
     assert found.output == "hi\n"
     assert (made["image"], made["resources"]) == ("tools:1", {"limits": {"memory": "64Mi"}})
     assert "command" not in made
+
+
+def test_what_a_task_needs_is_asked_of_the_cluster(kube: KubeApi, jobs: JobBridge) -> None:
+    spec = shell_task("echo hi", needs=["gpu=1", "memory=64MiB", "cpu=0.25"])
+
+    found = execute(make_context(spec, services={"jobs": jobs}))
+
+    asked = {"cpu": "250m", "memory": "67108864", "nvidia.com/gpu": "1"}
+    [made] = kube.objects("jobs")[0]["spec"]["template"]["spec"]["containers"]
+    assert found.output == "hi\n"
+    assert made["resources"] == {"requests": asked, "limits": asked}
 
 
 @pytest.mark.parametrize(
