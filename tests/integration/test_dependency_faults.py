@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.task import TaskResult
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.agents import Farm, kill
+from tests.fixtures.valkey import PrivateValkey
 from tests.waiting import eventually_async
 
 REAL_GROUP = "workers.group_worker:run_group"
@@ -35,8 +37,10 @@ def graph(count: int, file: Path, chance: random.Random) -> list[dict[str, Any]]
     return tasks
 
 
-async def run_killed(farm: Farm, file: Path, count: int, kills: int) -> list[TaskResult]:
-    """Run a graph, whose tasks write to the file, while groups and agents are killed."""
+async def run_killed(
+    farm: Farm, file: Path, count: int, kills: int, server: PrivateValkey | None = None
+) -> list[TaskResult]:
+    """Run a graph, whose tasks write to the file, while groups and agents are killed, or the server."""
     chance = random.Random(count)
     agents = [farm.agent(f"node{number}", group=REAL_GROUP).wait_ready() for number in (1, 2)]
     pools = [farm.create(name, worker_type="shell", min_workers=4, prefer=node) for name, node in PLACES]
@@ -57,7 +61,10 @@ async def run_killed(farm: Farm, file: Path, count: int, kills: int) -> list[Tas
                 return batch.successful + batch.failed >= share
 
             await eventually_async(enough, within=240)
-            if number % 3 == 2:
+            if server is not None:
+                server.kill()
+                server.start()
+            elif number % 3 == 2:
                 kill(agents[0].process.pid)
                 agents[0].process.wait(timeout=10)
                 agents[0] = farm.agent("node1", group=REAL_GROUP)
@@ -105,6 +112,17 @@ async def test_a_graph_of_a_thousand_tasks_runs_in_order_and_once_whoever_is_kil
 
     in_order_and_once(results, tmp_path / "lines")
     assert any(result.attempts > 1 for result in results)
+
+
+@pytest.mark.slow
+async def test_a_graph_goes_on_when_redis_is_killed_and_starts_again(
+    own_valkey_server: PrivateValkey, make_farm: Callable[[str], Farm], tmp_path: Path
+) -> None:
+    farm = make_farm(own_valkey_server.url)
+
+    results = await run_killed(farm, tmp_path / "lines", count=400, kills=3, server=own_valkey_server)
+
+    in_order_and_once(results, tmp_path / "lines")
 
 
 async def test_a_graph_runs_in_order_when_a_worker_group_is_killed(farm: Farm, tmp_path: Path) -> None:
