@@ -10,7 +10,7 @@ from mahavishnu_pools import task_types, worker_types
 from mahavishnu_pools.routing.capabilities import lacking
 from mahavishnu_pools.routing.distribution import REDUCERS
 from mahavishnu_pools.schemas.base import Value
-from mahavishnu_pools.schemas.batch_payloads import JUDGE
+from mahavishnu_pools.schemas.batch_payloads import JUDGE, READ_A_BATCH
 from mahavishnu_pools.schemas.needs import NO_NEEDS, Needs
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, REMOTE, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -170,8 +170,7 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
     if pool.config.pool_type in PROMPTS_ONLY:
         return None if _is_prompt(need, pool) else "it runs prompts only"
     if pool.config.pool_type == REMOTE:
-        # What else it can run only the other instance knows.
-        return "it delegates to another instance, which has no Celery tasks of this one" if need.celery else None
+        return _cannot_delegate(need)
     if pool.config.runs_jobs:
         return _cannot_be_job(view, pool, need)
     if need.celery:
@@ -188,6 +187,12 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
     if view.is_ai(need.worker_type or pool.worker_type):
         return None
     return f"it does not know the task type {need.task_type!r}"
+
+
+def _cannot_delegate(need: Need) -> str | None:
+    # What else the pool can run only the other instance knows.
+    unknown = "Celery tasks" if need.celery else "batches" if need.task_type in READ_A_BATCH else None
+    return unknown and f"it delegates to another instance, which has no {unknown} of this one"
 
 
 def _cannot_reduce(pool: PoolRecord, task_type: str) -> str | None:

@@ -9,6 +9,9 @@ from mahavishnu_pools.schemas.base import Value
 #: Task types that name the best answer of a contest: a prompt, and a Python function.
 JUDGE, JUDGE_CALL = "judge", "judge:python"
 
+#: Built-in task types that read a batch: only the instance that has it can run them.
+READ_A_BATCH = frozenset({"reduce", JUDGE, JUDGE_CALL})
+
 
 class ReducePayload(Value):
     """The batch whose results are reduced, and the name of the reducer."""
