@@ -184,7 +184,7 @@ def test_a_program_that_waits_for_the_model_is_ended_at_the_timeout(
 ) -> None:
     # Both try again by themselves, with growing pauses.
     model.status = 429
-    context = _context(program, programs, model, tmp_path, timeout=3.0)
+    context = _context(program, programs, model, tmp_path, timeout=12.0)
     context.spec.env.update({"CLAUDE_CODE_MAX_RETRIES": "10"})
 
     outcome = execute(context)
