@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from mahavishnu_pools.store import logs, pools
 from tests.fixtures.valkey import free_port
+from tests.fixtures.warm import MAHAVISHNU, Program
 from tests.store.world import World
 from tests.waiting import eventually
 
@@ -32,9 +32,9 @@ class Site:
 
     def start(self) -> None:
         port = self.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "mahavishnu_pools.cli.main", "server", "--port", port]
+        command = [*MAHAVISHNU, "server", "--port", port]
         with self._log.open("ab") as out:
-            self._process = subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self._process = Program(command, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         eventually(self._answers, within=60)
 
     def kill(self) -> None:
