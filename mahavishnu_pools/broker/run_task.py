@@ -45,7 +45,8 @@ def _check(spec: Mapping[str, Any]) -> None:
         found = TaskSpec.model_validate(dict(spec))
     except ValidationError as exc:
         raise invalid_field(exc, remedy="Correct it and try again.") from exc
-    for field, until in (("approval", "it is approved"), ("after", "those have ended")):
+    fields = {"approval": "it is approved", "after": "those have ended", "needs": "a node has it free"}
+    for field, until in fields.items():
         if getattr(found, field):
             remedy = f"Submit it with PoolManager, the command line or MCP, where it waits until {until}."
             raise errors.InvalidField.of(field, "cannot be asked for by way of Celery", remedy)

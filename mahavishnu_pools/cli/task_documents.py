@@ -92,6 +92,8 @@ def _figure(value: float | None) -> str | None:
 
 def _marks(one: RoutedCandidate, routing: Routing) -> str | None:
     marks = [*(["chosen"] if one.pool_id == routing.pool_id else []), *(["degraded"] if one.degraded else [])]
+    if one.room is not None:
+        marks.append(f"room for {one.room}")
     return ", ".join(marks) or None
 
 
