@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 
 import pytest
 
@@ -326,14 +327,15 @@ def test_never_more_is_in_use_than_there_is_whatever_happens(world: World, seed:
         _happen(world, dice, groups, sent, wishes)
         for node in nodes:
             node.used()
+    suspects = [node.group(pool_id) for node in nodes for pool_id in pool_ids]
     for _ in range(400):
-        for group in groups:
-            group.claim(5)
+        for group in (*groups, *suspects):
+            group.claim(5, alone=group in suspects)
             for one in list(group.held):
                 group.finish(one)
         if not world.places(pool_ids, [group.lease for group in groups]):
             break
-    assert {world.task(one).status.value for one in sent} <= {"completed", "cancelled"}
+    assert {world.task(one).status.value for one in sent} <= {"completed", "cancelled", "dead"}
     assert all(node.used() == {} for node in nodes)
     assert world.index_is_true()
 
@@ -342,7 +344,7 @@ def _happen(world: World, dice: random.Random, groups: list[Group], sent: list[s
     at = dice.randrange(len(groups))
     group = groups[at]
     mine = sorted(group.held)
-    often, seldom = ["submit", "claim", "claim", "finish"], ["retry", "back", "die", "cancel"]
+    often, seldom = ["submit", "claim", "claim", "finish"], ["retry", "back", "die", "cancel", "move"]
     match dice.choice(often + often + seldom):
         case "submit":
             sent += world.to(group.pool_id, dice.randint(1, 3), needs=dice.choice(wishes), priority=dice.randint(4, 6))
@@ -355,10 +357,19 @@ def _happen(world: World, dice: random.Random, groups: list[Group], sent: list[s
         case "back" if mine:
             world.run(leases.hand_back(group.holder(dice.choice(mine)), result_ttl=RESULT_TTL))
         case "die":
-            group.die("node")
+            group.die(dice.choice(["node", "kill", "loss"]))
             groups[at] = group.node.group(group.pool_id)
         case "cancel" if sent:
             world.run(tasks.cancel(dice.choice(sent), reason="no", result_ttl=RESULT_TTL))
+        case "move":
+            _move(world, group.pool_id, groups[at - 1].pool_id, place=dice.choice(["delayed", "suspects"]))
+
+
+def _move(world: World, source: str, target: str, *, place: str) -> None:
+    quotas = {lot: 2 for lot in world.run(moves.count_waiting(source, place)).lots if lot is not None}
+    if quotas and source != target:
+        order = moves.MoveOrder(source, target, place, -1, quotas)
+        world.run(moves.move(order, request=secrets.token_hex(4)))
 
 
 def test_a_node_that_has_more_than_before_has_choices_made_anew(world: World, pool: str) -> None:
