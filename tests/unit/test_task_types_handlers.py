@@ -184,7 +184,9 @@ def test_a_payload_that_does_not_fit_the_users_model_fails_naming_the_field(regi
 def test_the_registry_knows_all_types_and_their_schemas(registry: TaskTypeRegistry) -> None:
     assert {"greet", "shell", "prompt"} <= set(registry.names())
     assert "name" in registry.schemas()["greet"]["properties"]
-    assert default_registry().names() == ["analyze", "container", "http", "prompt", "python", "reduce", "shell"]
+    judges = ["judge", "judge:python"]
+    built_in = ["analyze", "container", "http", *judges, "prompt", "python", "reduce", "shell"]
+    assert default_registry().names() == built_in
 
 
 def test_a_module_that_cannot_be_imported_is_an_error_naming_it() -> None:
