@@ -132,5 +132,6 @@ class TerminalManager:
                 "worker_types": self.worker_types,
                 "task_types": self.task_types,
                 "worktrees": Place(settings.data_dir.absolute(), settings.worktree_author),
+                "isolation": "none",  # several workers in one directory are what its programs asked for
             },
         )

@@ -14,6 +14,12 @@ from mahavishnu_pools.worktrees.removing import delete_branch, remove_tree, tip_
 #: Files that a result lists, and characters their paths may have together.
 LISTED_FILES, LISTED_CHARACTERS = 100, 8000
 
+#: How often a commit is tried.
+TRIES = 3
+
+#: The exit code of "git add" that has left out what it could not read.
+_NOT_ALL = 1
+
 #: The mode of what is a repository of its own.
 _REPOSITORY = "160000"
 
@@ -34,7 +40,7 @@ def settle(place: Place, record: Record, *, status: str, mark: dict[str, str] | 
     """
     git = Git(Path(record.top), env=mark or {})
     try:
-        commit, notes, whole = _commit(git, place, record, status=status)
+        commit, notes, whole = _committed(git, place, record, status=status)
         changes = _changes(git, record, commit, notes)
         return Settled(_finished(place, git, record, changes, whole=whole))
     except (errors.GitFailed, OSError) as exc:
@@ -52,12 +58,28 @@ def drop(place: Place, record: Record, *, mark: dict[str, str] | None = None) ->
     place.forget(record.task_id)
 
 
+def _committed(git: Git, place: Place, record: Record, *, status: str) -> tuple[str | None, list[str], bool]:
+    """Do what ``_commit`` does and move the branch; a "git gc --prune=now" of somebody may take away what was made."""
+    for number in range(1, TRIES + 1):
+        try:
+            found = _commit(git, place, record, status=status)
+            if found[0] is not None:
+                branch = f"refs/heads/{record.branch}"
+                git.run("update-ref", "-m", "mahavishnu: changes of a task", branch, found[0])
+        except errors.GitFailed:
+            if number == TRIES:
+                raise
+        else:
+            return found
+    raise AssertionError("the last try returns or raises")
+
+
 def _commit(git: Git, place: Place, record: Record, *, status: str) -> tuple[str | None, list[str], bool]:
     """Return the commit with all changes (None: there are none), what to note, and whether nothing was left out."""
     # Not by the worktree's own .git, which the task may have removed or replaced.
     tree = git.at(Path(record.tree), GIT_DIR=record.git_dir, GIT_WORK_TREE=record.tree)
     notes: list[str] = []
-    added = tree.run("add", "--all", "--ignore-errors", fine=None)
+    added = tree.run("add", "--all", "--ignore-errors", fine=(0, _NOT_ALL))
     if added.returncode != 0:
         said = shown(decoded(added.stderr)).strip().splitlines()
         notes.append(f"Not all could be added: {' '.join(said[:3])[:500]} The worktree is kept.")
@@ -108,9 +130,7 @@ def _changes(git: Git, record: Record, commit: str | None, notes: list[str]) -> 
 
 
 def _finished(place: Place, git: Git, record: Record, changes: Changes, *, whole: bool) -> Changes:
-    """Move the branch, remove the worktree, and write down what is left to be looked at."""
-    if changes.commit is not None:
-        git.run("update-ref", "-m", "mahavishnu: changes of a task", f"refs/heads/{record.branch}", changes.commit)
+    """Remove the worktree, and write down what is left to be looked at."""
     if not whole or changes.kept is not None or not remove_tree(place, git, record):
         changes = changes.model_copy(update={"kept": shown(record.tree)})
     if changes.commit is None and changes.kept is None:

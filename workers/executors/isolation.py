@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.schemas.worktree import Isolation
 from mahavishnu_pools.task_types import REDUCER_PREFIX
@@ -166,7 +166,7 @@ def _wanted(context: RunContext, cwd: Path) -> Wanted:
     return Wanted(
         task_id=context.task_id,
         attempt=context.attempt,
-        node=context.env.get("MAHAVISHNU_NODE_NAME", ""),
+        node=context.env.get("MAHAVISHNU_NODE_NAME") or names.default_node_name(),
         cwd=cwd,
         roots=context.allowed_roots,
         mark=_mark(context),
