@@ -270,17 +270,24 @@ def test_large_messages_that_wait_are_looked_at_a_few_at_a_time_and_do_not_keep_
 
 
 def test_the_least_loaded_pool_that_has_room_is_preferred(world: World) -> None:
-    full, free = world.pool("full"), world.pool("free")
-    node = Node(world, "a", [full], gpu=1)
-    Node(world, "b", [free], gpu=1)
+    full, free = world.pool("full", workers=10), world.pool("free", workers=4)
+    nodes = Node(world, "a", [full], gpu=1), Node(world, "b", [free], gpu=5)
     world.to(full, needs=["gpu=1"])
-    node.group(full).claim()
-    world.to(free, 3)
-    (envelope,) = world.envelopes(needs=["gpu=1"])
+    world.to(free, 2)
+    nodes[0].group(full).claim(5)
+    nodes[1].group(free).claim(5)
+    (needs,) = {one.needs for one in world.envelopes(needs=["gpu=1"])}
 
-    sent = world.run(tasks.submit([envelope], Choice("least_loaded", needs=envelope.needs)))
+    def chosen(count: int) -> list[str]:
+        call = tasks.submit(world.envelopes(count, needs=["gpu=1"]), Choice("least_loaded", needs=needs))
+        return [one.pool_id for one in world.run(call)]
 
-    assert [one.pool_id for one in sent] == [free]
+    # Two workers of the fuller pool are idle; then none is, and the load alone decides.
+    assert chosen(3) == [free, free, full]
+    assert chosen(1) == [full]
+    nodes[1].group(free).claim(5)
+    world.run(pools.change_pool(free, status="degraded"))
+    assert chosen(1) == [full]
 
 
 async def test_a_check_has_nothing_to_say_of_what_waits(world: World, pool: str, look: Check) -> None:

@@ -177,7 +177,8 @@ function needs_kit()
     if good and type(g) == 'table' and type(g.node) == 'string' and call('HDEL', k_used(g.node), own) == 1 then freed(g.node) end
   end
 
-  -- How many more tasks with the needs of o a pool's living nodes can start now; counted once a script, placed ones are taken off.
+  -- How many more tasks with the needs of o a pool can start now, on its living nodes with workers that are idle; counted once a script,
+  -- placed ones are taken off.
   local function room_of(o, pool)
     o.rooms = o.rooms or {}
     if o.rooms[pool] then return o.rooms[pool] end
@@ -190,20 +191,23 @@ function needs_kit()
         room = room + most
       end
     end
-    o.rooms[pool] = room
-    return room
+    local idle = (tonumber(call('HGET', k_pool(pool), 'workers')) or 0) - running_of(pool) - queued_of(pool)
+    o.rooms[pool] = math.max(0, math.min(room, idle))
+    return o.rooms[pool]
   end
 
-  -- The least loaded candidate that can start it now, else the least loaded one.
+  -- The least loaded candidate that is healthy and can start it now, else the least loaded one.
   local function roomy(o)
-    local all = indexed(o.set, true)
-    for _, entry in ipairs(all) do
-      if entry[2] < DEGRADED_PENALTY and room_of(o, entry[1]) > 0 then
-        o.rooms[entry[1]] = o.rooms[entry[1]] - 1
-        return entry[1]
-      end
+    local with_room = setmetatable({}, { __index = function(_, id)
+      return (not o.set or o.set[id]) and room_of(o, id) > 0 and call('HGET', k_pool(id), 'status') == 'running'
+    end })
+    local found = not o.full and indexed(with_room, false)
+    if not found then
+      o.full = true
+      return indexed(o.set, false)
     end
-    return all[1] and all[1][1]
+    o.rooms[found] = o.rooms[found] - 1
+    return found
   end
 
   return { class_start = class_start, parked_head = parked_head, parked_heads = parked_heads, park = park, stock_of = stock_of, fits = fits,
