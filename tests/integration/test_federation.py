@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from tests.fixtures.groups import GroupProcess, Site, lines, site_on
 from tests.fixtures.proxies import Proxy
 from tests.fixtures.secured import Authority, TlsFront
 from tests.fixtures.valkey import PrivateValkey
+from tests.fixtures.warm import MAHAVISHNU, Program
 from tests.waiting import eventually
 
 TOKEN = "far-and-away-9f3a6c"
@@ -43,9 +43,9 @@ class FarServer:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mahavishnu_pools.cli.main", "server", "--port", str(self.port)]
+        command = [*MAHAVISHNU, "server", "--port", str(self.port)]
         env = {**os.environ, "MAHAVISHNU_REDIS_URL": self._site.url, "MAHAVISHNU_DATA_DIR": str(self._site.directory)}
-        self.process = subprocess.Popen(
+        self.process = Program(
             [*command, "--token-file", str(self._tokens)], stdout=subprocess.PIPE, text=True, env=env
         )
         assert self.process.stdout is not None
