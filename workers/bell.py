@@ -29,12 +29,13 @@ class Bell:
         self._stream = keys.key("bell", prefix=store.prefix, of=pool_id)
         self._ring = ring
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="bell", daemon=True)
         #: The entry that the last claim has seen.
         self.known = "0-0"
 
     def start(self) -> None:
         """Start the thread."""
-        threading.Thread(target=self._listen, name="bell", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Have the thread end after its wait."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,8 @@ class ClaimLoop:
             self._wake.set()
             return
         try:
+            if self._given_up.is_set():
+                return  # the lease is closed, or about to be
             again = self._step()
         except errors.RedisUnavailable:
             again = True
@@ -121,12 +124,16 @@ class ClaimLoop:
 
     def stop(self, timeout: float) -> None:
         """Send what is finished and end the threads; gives up after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
         self._claiming.halt()
         self._stop.set()
         self._bell.stop()
         self._wake.set()
         self._thread.join(timeout)
         self._given_up.set()
+        # Neither the bell nor a worker asks for anything under a lease that is closed next.
+        if self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            self._turn.release()
 
     def _loop(self) -> None:
         while True:

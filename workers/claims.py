@@ -72,7 +72,10 @@ class ClaimTable:
     def begin(self, running: Running) -> bool:
         """Note that a worker begins; False when the claim has ended, or is on its way to, and is not to be run."""
         with self._lock:
-            return self._waiting.pop(running.held.task_id, None) is running and not running.ending
+            if self._waiting.get(running.held.task_id) is not running:
+                return False  # ended, and perhaps claimed again: that claim waits for its own turn
+            del self._waiting[running.held.task_id]
+            return not running.ending
 
     def get(self, task_id: str) -> Running | None:
         """Return the claim of a task, None when this process has none (any more)."""

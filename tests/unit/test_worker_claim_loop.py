@@ -153,6 +153,19 @@ def test_stopping_sends_what_is_finished(world: World, make: Make) -> None:
     assert world.task(task_id).ok
 
 
+def test_a_bell_that_rings_after_the_stop_asks_for_nothing(world: World, make: Make) -> None:
+    """Closing the lease rings; an answer to who asked then would say that it was lost."""
+    looping = make()
+    looping.loop.start()
+    assert looping.loop.wait_ready(5)
+    looping.loop.stop(timeout=5)
+
+    world.reap(looping.lease, cause="node")
+
+    eventually(lambda: not looping.loop._bell._thread.is_alive(), within=30)
+    assert not looping.lost.is_set()
+
+
 def test_a_lease_of_its_own_is_refreshed_until_it_is_reaped(world: World) -> None:
     pool_id = world.pool("p")
     lease, lost = Lease(world.store, "l1", pool_id=pool_id, node="n", ttl=0.4), threading.Event()

@@ -49,6 +49,22 @@ def test_an_older_claim_of_a_task_neither_ends_nor_removes_the_newer() -> None:
     assert table.get("t") is not None
 
 
+def test_an_older_claim_whose_turn_comes_late_leaves_the_newer_to_begin() -> None:
+    """What was handed back and claimed again is still among a worker's work, with both claims."""
+    table = ClaimTable()
+    before, now = _running("1"), _running("2")
+    table.add(before)
+    table.end(before.held)
+    table.remove(before.held)
+    table.add(now)
+
+    assert not table.begin(before)
+
+    assert table.waiting == 1
+    assert table.begin(now)
+    assert not table.begin(now)
+
+
 def test_a_lost_lease_empties_the_table_so_that_late_results_find_nothing() -> None:
     table = ClaimTable()
     table.add(_running())
