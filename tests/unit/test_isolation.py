@@ -144,6 +144,7 @@ def test_a_checkout_with_changes_is_begun_at_its_commit_and_that_is_said(place: 
     assert repository.state() == before
 
 
+@pytest.mark.slow
 def test_a_detached_head_and_a_worktree_of_the_user_can_be_begun_at(
     place: Place, repository: Repository, tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_worktree_whose_git_file_is_gone_or_replaced_is_committed_all_the_same
     assert repository.git("worktree", "list").count("\n") == 0
 
 
+@pytest.mark.slow
 def test_a_repository_inside_is_kept_with_the_worktree(place: Place, repository: Repository) -> None:
     who = "-c user.name=x -c user.email=y@z"
     command = f"git init -q in; cd in; echo x > x; git add x; git {who} commit -qm x"
@@ -200,6 +202,7 @@ def test_what_cannot_be_committed_is_kept_and_the_task_has_failed(place: Place, 
     assert (Path(str(found.kept)) / "x").exists()
 
 
+@pytest.mark.slow
 def test_submodules_are_empty_and_that_is_said(place: Place, repository: Repository, tmp_path: Path) -> None:
     inner = Repository(tmp_path / "inner")
     repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.top), "lib")
@@ -212,6 +215,7 @@ def test_submodules_are_empty_and_that_is_said(place: Place, repository: Reposit
     assert changes(outcome).files == 1
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_in_no_commit_is_there(place: Place, repository: Repository) -> None:
     (repository.top / "fresh" / "deep").mkdir(parents=True)
 
@@ -291,6 +295,7 @@ def test_without_git_or_with_an_old_one_the_task_fails_with_a_sentence(
     assert "git 2.25 or newer, and this machine has: git version 1.8.5" in str(old.error)
 
 
+@pytest.mark.slow
 def test_a_branch_that_is_in_the_way_is_named(place: Place, repository: Repository) -> None:
     repository.git("branch", "mahavishnu")
 
@@ -326,6 +331,7 @@ def test_a_pools_isolation_is_for_what_changes_files_and_a_task_may_have_another
     assert "worktree" not in execute(make_context(spec, services=of_pool)).metadata
 
 
+@pytest.mark.slow
 def test_ten_worktrees_can_be_made_at_once(place: Place, repository: Repository) -> None:
     before = repository.state()
 

@@ -108,7 +108,7 @@ def test_commits_the_checkout_got_meanwhile_are_merged_with_the_changes(site: Si
     assert (site.top / "a.txt").read_text() == "zero\none\ntwo\nTHREE\n"
 
 
-@pytest.mark.parametrize("commit", [False, True])
+@pytest.mark.parametrize("commit", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("before", "sentence", "files"),
     [
@@ -146,6 +146,7 @@ def test_an_ignored_file_in_the_way_is_not_overwritten(site: Site) -> None:
     assert (site.top / "x.txt").read_text() == "mine\n"
 
 
+@pytest.mark.slow
 def test_nothing_is_committed_in_the_middle_of_a_merge(site: Site) -> None:
     task_id = site.ran(EDIT)
     (site.top / ".git" / "MERGE_HEAD").write_text(site.told[task_id].base + "\n")
@@ -220,7 +221,9 @@ def test_an_attempt_that_was_broken_off_is_found_and_its_work_is_saved(site: Sit
     assert [one.broken_off for one in leftovers.look(site.place)] == [False]
 
 
-@pytest.mark.parametrize("gone", ["tree", "git_dir", "repository", "record"])
+@pytest.mark.parametrize(
+    "gone", ["tree", *(pytest.param(one, marks=pytest.mark.slow) for one in ("git_dir", "repository", "record"))]
+)
 def test_whatever_is_left_of_an_attempt_can_be_mended(site: Site, gone: str, tmp_path: Path) -> None:
     import shutil
 
@@ -262,6 +265,7 @@ def test_a_task_that_runs_is_no_leftover(site: Site) -> None:
     lock.release()
 
 
+@pytest.mark.slow
 def test_merged_changes_are_done_with_and_others_stay(site: Site) -> None:
     merged, other = site.ran("echo 1 > 1"), site.ran("echo 2 > 2")
     site.repository.git("merge", "-q", f"mahavishnu/{merged}")
