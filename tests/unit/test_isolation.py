@@ -14,6 +14,7 @@ from mahavishnu_pools.worktrees.records import Place, branch_of
 from tests.fakes.at_once import all_at_once, started
 from tests.fakes.repository import Repository
 from tests.fakes.run_context import RecordingLog, install_program, make_context, shell_task
+from tests.fixtures.containers import StandIn
 from tests.waiting import eventually
 from workers.executors.interface import RunContext
 from workers.executors.registry import execute
@@ -353,6 +354,21 @@ def test_a_cancelled_attempt_that_somebody_else_takes_over_leaves_nothing(place:
     thread.join()
 
     assert (repository.branches(), leftovers(place)) == ([], [])
+
+
+def test_a_container_gets_the_worktree(place: Place, tmp_path: Path, engine: StandIn) -> None:
+    plain = Repository(tmp_path / "plain")
+    spec = {"prompt": "echo x > made", "cwd": str(plain.top), "isolation": "worktree"}
+    services = {"worktrees": place, "container_image": "example/tool:1"}
+
+    outcome = execute(
+        make_context(spec, services=services, env=engine.env, worker_type="container", allowed_roots=(plain.top,))
+    )
+
+    tree = f"{place.trees}/{changes(outcome).task_id}/1/plain"
+    (call,) = engine.calls("run")
+    assert f"--mount=type=bind,source={tree},target={tree}" in call
+    assert [one.path for one in changes(outcome).changed] == ["made"]
 
 
 def test_pools_that_cannot_isolate_are_refused_when_they_are_made() -> None:
