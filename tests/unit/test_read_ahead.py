@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mahavishnu_pools.store import leases, pools, tasks
+from tests.store.nodes import Node
 from tests.store.world import World
 from tests.unit.looping import Make, making
 from tests.waiting import eventually
@@ -192,6 +194,28 @@ def test_a_rate_limit_lets_nothing_be_read_ahead(world: World) -> None:
     assert found is not None
     assert len(found.claims) == 2
     assert found.more
+
+
+def test_what_waits_for_its_resources_is_not_passed_over_when_it_can_start(world: World) -> None:
+    """Groups that read ahead have hardly ever a free worker when they ask."""
+    pool_id = world.pool("p", workers=1)
+    group = Node(world, "n", [pool_id], gpu=1).group(pool_id)
+    first, second = world.to(pool_id, 2, needs=["gpu=1"])
+    assert group.claim(5) == [first]
+    world.to(pool_id, 2)
+    by = leases.Claimant(group.lease, pool_id, "w@n")
+
+    def claim(free: int) -> leases.Claimed:
+        found = world.run(leases.claim(by, most=3, free=free, request=secrets.token_hex(8), result_ttl=60))
+        assert found is not None
+        return found
+
+    assert len(claim(free=0).claims) == 2
+    group.finish(first)
+    others = world.to(pool_id, 2)
+    again = claim(free=0)
+    assert (again.claims, again.more) == ((), True)
+    assert [one.task_id for one in claim(free=1).claims] == [second, *others]
 
 
 def test_periodic_work_is_not_read_ahead(world: World) -> None:

@@ -146,21 +146,53 @@ local number
 -- First starts by bucket of their wait, and their seconds in all.
 local waits, wait_sum = {}, 0
 
--- What is about needs, made when the first task has some; and what the node has. false: the tasks run in a cluster, which sees to it.
-local kit, stock
+-- What is about needs; made when the first task has some, or some are parked.
+local kit
+local function with_needs()
+  if kit then return kit end
+  kit = needs_kit()
+  -- What the node has. false: the pool's tasks run in a cluster, which sees to it.
+  local stock
 
--- Whether a task can have what it needs now; if not, the node may begin to keep it for it.
-local function can_start(id, text)
-  local needs = cjson.decode(text)
-  if stock == nil then
-    kit = kit or needs_kit()
-    local c = cjson.decode(call('HGET', k_pool(pool), 'config') or '{}')
-    local jobs = c.pool_type == 'kubernetes' and not (type(c.kubernetes) == 'table' and c.kubernetes.mode == 'deployment')
-    stock = not jobs and kit.stock_of(cjson.decode(call('HGET', k_leases(), lease)).node)
+  -- Whether a task can have what it needs now; if not, the node may begin to keep it for it.
+  function kit.can_start(id, text)
+    local needs = cjson.decode(text)
+    if stock == nil then
+      local c = cjson.decode(call('HGET', k_pool(pool), 'config') or '{}')
+      local jobs = c.pool_type == 'kubernetes' and not (type(c.kubernetes) == 'table' and c.kubernetes.mode == 'deployment')
+      stock = not jobs and kit.stock_of(cjson.decode(call('HGET', k_leases(), lease)).node)
+    end
+    if not stock or kit.fits(stock, pool, text, needs) then return true end
+    kit.keep_for(stock, id, pool, text, needs, now)
+    return false
   end
-  if not stock or kit.fits(stock, pool, text, needs) then return true end
-  kit.keep_for(stock, id, pool, text, needs, now)
-  return false
+
+  -- Gives a claim what its task needs, and returns it as JSON.
+  function kit.grant(id, number, text) return stock and kit.give(stock, pool, id, lease .. ':' .. number, text) or '' end
+
+  -- Whether there is nothing for a task to wait for: it can start, needs nothing, has its outcome or waits no longer.
+  function kit.is_ready(id)
+    local h = call('HMGET', k_task(id), 'needs', 'status', 'expires_at')
+    return not h[1] or STAT[h[2] or ''] or (h[3] and tonumber(h[3]) <= now) or kit.can_start(id, h[1])
+  end
+
+  -- Takes what can start now of what is parked in a bucket, in the order of their turns.
+  function kit.take_parked(bucket, take)
+    local heads = kit.parked_heads(pool, bucket, now)
+    while #heads > 0 and #claims < math.min(most, free) and more() do
+      local at = 1
+      for i, head in ipairs(heads) do
+        if head.turn < heads[at].turn then at = i end
+      end
+      local head = table.remove(heads, at)
+      if kit.is_ready(head.id) then
+        call('ZREM', k_delayed(pool), head.value)
+        take(head.bucket, head.message)
+        heads[#heads + 1] = kit.parked_head(pool, kit.class_start(bucket, head.class), kit.class_start(bucket, head.class + 1))
+      end
+    end
+  end
+  return kit
 end
 
 local function take(bucket, message)
@@ -221,7 +253,7 @@ local function take(bucket, message)
     call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
     return
   end
-  if h[10] and not can_start(id, h[10]) then return kit.park(pool, id, bucket, message, h[10]) end
+  if h[10] and not with_needs().can_start(id, h[10]) then return kit.park(pool, id, bucket, message, h[10]) end
   number = (number or call('HINCRBY', k_reply(lease), 'counter', most) - most) + 1
   local attempt = (tonumber(h[7]) or 0) + 1
   call('HSET', k_claims(lease), number, value_of(id, bucket, message))
@@ -234,33 +266,8 @@ local function take(bucket, message)
     waits[edge], wait_sum = (waits[edge] or 0) + 1, wait_sum + waited
   end
   numbers[#numbers + 1] = number
-  local got = h[10] and stock and kit.give(stock, pool, id, lease .. ':' .. number, h[10]) or ''
+  local got = h[10] and kit.grant(id, number, h[10]) or ''
   claims[#claims + 1] = { tostring(number), tostring(attempt), id, message, h[3] or '0', got }
-end
-
--- Whether there is nothing for a task to wait for: it can start, needs nothing, has its outcome or waits no longer.
-local function is_ready(id)
-  local h = call('HMGET', k_task(id), 'needs', 'status', 'expires_at')
-  return not h[1] or STAT[h[2] or ''] or (h[3] and tonumber(h[3]) <= now) or can_start(id, h[1])
-end
-
--- Takes what can start now of what is parked in a bucket, in the order of their turns.
-local function take_parked(bucket)
-  kit = kit or needs_kit()
-  local heads = kit.parked_heads(pool, bucket, now)
-  while #heads > 0 and #claims < math.min(most, free) and more() do
-    local at = 1
-    for i, head in ipairs(heads) do
-      if head.turn < heads[at].turn then at = i end
-    end
-    local head = heads[at]
-    table.remove(heads, at)
-    if is_ready(head.id) then
-      call('ZREM', k_delayed(pool), head.value)
-      take(head.bucket, head.message)
-      heads[#heads + 1] = kit.parked_head(pool, kit.class_start(bucket, head.class), kit.class_start(bucket, head.class + 1))
-    end
-  end
 end
 
 if alone then
@@ -269,7 +276,7 @@ if alone then
     local value = call('LINDEX', k_suspects(pool), -1)
     if not value then break end
     local id, bucket, message = split(value)
-    if not is_ready(id) then
+    if not with_needs().is_ready(id) then
       call('HSETNX', k_task(id), 'parked_at', stamp(now))
       waits_alone = true
       break
@@ -284,9 +291,9 @@ local lists = buckets_of(pool)
 local filled = most > 0 and call('EXISTS', unpack(lists)) or 0
 for b = 0, BUCKETS - 1 do
   if filled == 0 and not p[5] then break end
-  if p[5] and #claims < most then take_parked(b) end
+  if p[5] and #claims < most then with_needs().take_parked(b, take) end
   local list, read = lists[b + 1], 0
-  while #claims < most and more() do
+  while not stays and #claims < most and more() do
     -- Read, understand and record first; the messages leave the queue in the same script.
     local message = call('LINDEX', list, -1 - read)
     if not message then break end
