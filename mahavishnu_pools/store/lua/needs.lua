@@ -177,6 +177,14 @@ function needs_kit()
     if good and type(g) == 'table' and type(g.node) == 'string' and call('HDEL', k_used(g.node), own) == 1 then freed(g.node) end
   end
 
+  return { class_start = class_start, parked_head = parked_head, parked_heads = parked_heads, park = park, stock_of = stock_of, suits = suits,
+    free_of = free_of, fits = fits, give = give, keep_for = keep_for, take_back = take_back }
+end
+
+-- Functions about the room that pools have for tasks with needs.
+function rooms_kit()
+  local kit = needs_kit()
+
   -- How many more tasks with the needs of o a pool can start now, on its living nodes with workers that are idle; counted once a script,
   -- placed ones are taken off.
   local function room_of(o, pool)
@@ -184,10 +192,10 @@ function needs_kit()
     if o.rooms[pool] then return o.rooms[pool] end
     local needs, room = cjson.decode(o.needs), 0
     for _, node in ipairs(call('HKEYS', k_groups(pool))) do
-      local s = call('EXISTS', k_node(node)) == 1 and stock_of(node)
-      if s and suits(s, needs) then
+      local s = call('EXISTS', k_node(node)) == 1 and kit.stock_of(node)
+      if s and kit.suits(s, needs) then
         local most = 1000
-        for name, amount in pairs(needs.resources or {}) do most = math.min(most, math.max(0, math.floor(free_of(s, name, pool, o.needs) / amount))) end
+        for name, amount in pairs(needs.resources or {}) do most = math.min(most, math.max(0, math.floor(kit.free_of(s, name, pool, o.needs) / amount))) end
         room = room + most
       end
     end
@@ -210,6 +218,5 @@ function needs_kit()
     return found
   end
 
-  return { class_start = class_start, parked_head = parked_head, parked_heads = parked_heads, park = park, stock_of = stock_of, fits = fits,
-    give = give, keep_for = keep_for, take_back = take_back, room_of = room_of, roomy = roomy }
+  return { room_of = room_of, roomy = roomy }
 end

@@ -98,7 +98,7 @@ end
 
 local function next_turn() return call('INCR', k_seq()) end
 
-local needs_kit -- see needs.lua
+local needs_kit, rooms_kit -- see needs.lua
 
 -- Writes the pool's place in the load index from the truth, which the caller may know (total: running and queued), and returns that.
 -- With turn=true the pool goes behind its equals.
@@ -205,7 +205,7 @@ end
 local function pick(o)
   local s = o.strategy
   if s == 'pool' then return o.pool end
-  if s == 'least_loaded' then return o.needs and needs_kit().roomy(o) or indexed(o.set, false) end
+  if s == 'least_loaded' then return o.needs and rooms_kit().roomy(o) or indexed(o.set, false) end
   if s == 'round_robin' then return by_turn(k_turns(), o) end
   if s == 'affinity' then return by_affinity(o) end
   o.class = o.class or best_class(o.set)
@@ -223,7 +223,7 @@ local function explained(o, chosen, now)
       if not load then load = (queued_of(id) + running_of(id)) / math.max(1, tonumber(h[2]) or 1) end
       local one = { pool_id = id, name = h[1] or nil, load = load, degraded = load >= DEGRADED_PENALTY }
       if one.degraded then one.load = load - DEGRADED_PENALTY end
-      if o.needs then one.room = needs_kit().room_of({ needs = o.needs }, id) end
+      if o.needs then one.room = rooms_kit().room_of({ needs = o.needs }, id) end
       for name, value in pairs(o.explain.figures and o.explain.figures[id] or {}) do one[name] = value end
       candidates[#candidates + 1] = one
     else
