@@ -179,13 +179,18 @@ local function with_needs()
   -- Takes what can start now of what is parked in a bucket, in the order of their turns.
   function kit.take_parked(bucket, take)
     local heads = kit.parked_heads(pool, bucket, now)
-    while #heads > 0 and #claims < math.min(most, free) and more() do
+    while #heads > 0 and #claims < most and more() do
       local at = 1
       for i, head in ipairs(heads) do
         if head.turn < heads[at].turn then at = i end
       end
       local head = table.remove(heads, at)
       if kit.is_ready(head.id) then
+        -- Nothing is read ahead past one that has no worker.
+        if #claims >= free then
+          stays = true
+          return
+        end
         call('ZREM', k_delayed(pool), head.value)
         take(head.bucket, head.message)
         heads[#heads + 1] = kit.parked_head(pool, kit.class_start(bucket, head.class), kit.class_start(bucket, head.class + 1))
