@@ -142,7 +142,9 @@ class Claiming:
             if direct or not running.ahead:
                 direct = self._hooks.start(running) and direct
         if not direct:
-            # Celery's consumer hands its tasks over in its own time: nothing may be in their way.
+            # Celery's consumer hands its tasks over in its own time: nothing may be in their way. What goes back would
+            # be read ahead at once again.
+            self.ahead.stalled()
             self._return([running for running in self._table.not_begun() if running.ahead])
         self._low = self._table.waiting // 2
 

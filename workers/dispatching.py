@@ -76,9 +76,7 @@ class Dispatcher:
                 self._runner.received(running, message["headers"])
                 threads.submit(lambda: self._run(running, body.spec, message["headers"]))
                 return True
-        if running.ahead:
-            self._hand_back(running)
-        else:
+        if not running.ahead:  # else it goes back, with what came behind it
             self._loop.begin(running)
             self._celery.take(running, message)
         return False

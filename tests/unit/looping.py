@@ -38,6 +38,8 @@ class Looping:
         self.started: list[Running] = []
         #: What ``start`` answers: whether a worker of ours has the claim.
         self.direct = True
+        #: Called with each claim instead, if anything.
+        self.deliver: Callable[[Running], bool] | None = None
         self.verdicts: list[str] = []
         self.lost = threading.Event()
         self.ticks = 0
@@ -66,7 +68,7 @@ class Looping:
 
     def _start(self, running: Running) -> bool:
         self.started.append(running)
-        return self.direct
+        return self.deliver(running) if self.deliver else self.direct
 
     def read_ahead(self, tasks: int) -> None:
         self.loop._claiming.ahead = FixedAhead(tasks)

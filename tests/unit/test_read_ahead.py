@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from mahavishnu_pools.names import RUN_TASK
 from mahavishnu_pools.store import leases, pools, tasks
 from tests.store.nodes import Node
 from tests.store.world import World
 from tests.unit.looping import Make, making
 from tests.waiting import eventually
 from workers.concurrency import SlotThreads
+from workers.dispatching import Dispatcher
 from workers.endings import ENOUGH
 from workers.read_ahead import FRESH, MOST, SPAN, ReadAhead
 
@@ -146,6 +152,33 @@ def test_tasks_that_celery_hands_over_have_nothing_before_them_that_came_later(w
     assert [one.held.task_id for one in looping.started] == [first]
     assert world.read_pool(looping.pool_id).running == 1
     assert [world.task(one).status for one in others] == ["queued", "queued"]
+
+
+def _followed(world: World, pool_id: str) -> str:
+    """Put a task of ours on a queue that is part of a chord, as Celery does it, and return its id."""
+    message = json.loads(world.stock_message("followed", task=RUN_TASK, group="g"))
+    body = json.dumps([[{"prompt": "x"}], {}, {}])
+    message["body"], message["properties"]["body_encoding"] = b64encode(body.encode()).decode(), "base64"
+    world.push_raw(pool_id, json.dumps(message), bucket=4)
+    return "followed"
+
+
+def test_a_task_of_a_chord_is_not_overtaken_by_those_that_were_read_ahead_with_it(world: World, make: Make) -> None:
+    looping, threads, gate = make(slots=1), SlotThreads(1), threading.Event()
+    runner: Any = SimpleNamespace(received=lambda *_: None, run=lambda *_: gate.wait(30))
+    context: Any = SimpleNamespace(may_run=lambda message: True, result_ttl=60.0)
+    dispatcher = Dispatcher(context, looping.loop, runner=runner, celery=cast(Any, None))
+    looping.deliver = lambda running: dispatcher.start(running, threads)
+    looping.read_ahead(4)
+    world.to(looping.pool_id)
+    sent = [_followed(world, looping.pool_id), *world.to(looping.pool_id, 2)]
+
+    looping.loop.start()
+
+    eventually(lambda: (len(looping.started), world.read_pool(looping.pool_id).queued) == (2, 3))
+    again = world.claim(world.lease(looping.pool_id), looping.pool_id, 3)
+    assert [one.task_id for one in again] == sent
+    gate.set()
 
 
 def test_ends_wait_for_others_only_while_workers_have_something_to_do(world: World, make: Make) -> None:
