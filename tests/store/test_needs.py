@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
-import secrets
 
 import pytest
 
 from mahavishnu_pools.schemas.routing import Choice
-from mahavishnu_pools.store import leases, moves, pools, tasks
+from mahavishnu_pools.store import approvals, dead, leases, moves, pools, tasks
 from tests.store.inspection import Check
-from tests.store.nodes import Group, Node, leftovers
+from tests.store.nodes import Node, leftovers
 from tests.store.world import RESULT_TTL, World
 
 
@@ -254,6 +252,31 @@ def test_many_that_wait_for_the_same_do_not_hide_one_that_can_start(world: World
     assert world.read_pool(pool).queued == 599
 
 
+def test_needs_are_kept_while_a_task_awaits_approval_and_when_it_is_brought_to_life_again(
+    world: World, pool: str
+) -> None:
+    node = Node(world, "n", [pool], gpu=1)
+    group = node.group(pool)
+    (first,) = world.to(pool, needs=["gpu=1"])
+    (gated,) = world.to(pool, needs=["gpu=1"], approval="required")
+    assert group.claim(9) == [first]
+    assert world.task(gated).needs == ("gpu=1",)
+
+    world.run(
+        approvals.approve(gated, approvals.Word("ana", "", "r"), Choice("pool", pool=pool), result_ttl=RESULT_TTL)
+    )
+    assert group.claim(9) == []
+    world.run(world.finish_call(group.holder(first), status="dead"))
+    assert group.claim(9) == [gated]
+    world.run(dead.replay_letters([first], pool_id=None, request="again"))
+
+    assert group.claim(9) == []
+    assert world.task(first).got is None
+    group.finish(gated)
+    assert group.claim(9) == [first]
+    assert node.used() == {"gpu": 1}
+
+
 def test_large_messages_that_wait_are_looked_at_a_few_at_a_time_and_do_not_keep_the_group_busy(
     world: World, pool: str
 ) -> None:
@@ -316,67 +339,6 @@ def test_tasks_without_needs_leave_nothing_behind_and_a_pool_that_is_done_neithe
 
     assert leftovers(world) == []
     assert world.redis.hget(world.key("pool", pool), "parked") is None
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_never_more_is_in_use_than_there_is_whatever_happens(world: World, seed: int) -> None:
-    dice = random.Random(seed)
-    pool_ids = [world.pool(f"p{number}") for number in range(2)]
-    nodes = [
-        Node(world, "small", pool_ids, gpu=1, memory=8, patience=0),
-        Node(world, "large", pool_ids, gpu=3, memory=32, cpu=2.5, patience=0, tags=("big",)),
-    ]
-    groups = [node.group(pool_id) for node in nodes for pool_id in pool_ids]
-    texts = ["gpu=1", "gpu=3", "gpu=1 memory=5", "memory=20", "cpu=0.3", "big", "cpu=2.5 gpu=1", ""]
-    wishes = [text.split() for text in texts]
-    sent: list[str] = []
-    for _ in range(80):
-        _happen(world, dice, groups, sent, wishes)
-        for node in nodes:
-            node.used()
-    suspects = [node.group(pool_id) for node in nodes for pool_id in pool_ids]
-    for _ in range(400):
-        for group in (*groups, *suspects):
-            group.claim(5, alone=group in suspects)
-            for one in list(group.held):
-                group.finish(one)
-        if not world.places(pool_ids, [group.lease for group in groups]):
-            break
-    assert {world.task(one).status.value for one in sent} <= {"completed", "cancelled", "dead"}
-    assert all(node.used() == {} for node in nodes)
-    assert world.index_is_true()
-
-
-def _happen(world: World, dice: random.Random, groups: list[Group], sent: list[str], wishes: list[list[str]]) -> None:
-    at = dice.randrange(len(groups))
-    group = groups[at]
-    mine = sorted(group.held)
-    often, seldom = ["submit", "claim", "claim", "finish"], ["retry", "back", "die", "cancel", "move"]
-    match dice.choice(often + often + seldom):
-        case "submit":
-            sent += world.to(group.pool_id, dice.randint(1, 3), needs=dice.choice(wishes), priority=dice.randint(4, 6))
-        case "claim":
-            group.claim(dice.randint(1, 4))
-        case "finish" if mine:
-            group.finish(dice.choice(mine))
-        case "retry" if mine:
-            world.run(leases.retry(group.holder(dice.choice(mine)), outcome="{}", delay=0.0))
-        case "back" if mine:
-            world.run(leases.hand_back(group.holder(dice.choice(mine)), result_ttl=RESULT_TTL))
-        case "die":
-            group.die(dice.choice(["node", "kill", "loss"]))
-            groups[at] = group.node.group(group.pool_id)
-        case "cancel" if sent:
-            world.run(tasks.cancel(dice.choice(sent), reason="no", result_ttl=RESULT_TTL))
-        case "move":
-            _move(world, group.pool_id, groups[at - 1].pool_id, place=dice.choice(["delayed", "suspects"]))
-
-
-def _move(world: World, source: str, target: str, *, place: str) -> None:
-    quotas = {lot: 2 for lot in world.run(moves.count_waiting(source, place)).lots if lot is not None}
-    if quotas and source != target:
-        order = moves.MoveOrder(source, target, place, -1, quotas)
-        world.run(moves.move(order, request=secrets.token_hex(4)))
 
 
 def test_a_node_that_has_more_than_before_has_choices_made_anew(world: World, pool: str) -> None:
