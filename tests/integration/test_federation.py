@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -57,21 +58,38 @@ class FarServer:
         self.process.communicate(timeout=30)
 
 
-@pytest.fixture(scope="module")
-def far(valkey_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Return the far instance, with a pool ``work`` of shells."""
-    valkey = PrivateValkey(valkey_binary, tmp_path_factory.mktemp("far-valkey"))
-    with site_on(valkey, tmp_path_factory.mktemp("far")) as place:
+@contextlib.contextmanager
+def far_site(valkey_binary: Path, directories: pytest.TempPathFactory) -> Iterator[Site]:
+    """Give a far instance, with a pool ``work`` of shells."""
+    with contextlib.ExitStack() as stack:
+        valkey = PrivateValkey(valkey_binary, directories.mktemp("far-valkey"))
+        stack.callback(valkey.stop)
+        place = stack.enter_context(site_on(valkey, directories.mktemp("far")))
         place.group(place.pool("work", workers=4))
         yield place
-    valkey.stop()
+
+
+@contextlib.contextmanager
+def serving(far: Site) -> Iterator[FarServer]:
+    """Give a far server that ends with the block."""
+    made = FarServer(far)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="module")
+def far(valkey_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Return the far instance that the tests of the module share."""
+    with far_site(valkey_binary, tmp_path_factory) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
 def server(far: Site) -> Iterator[FarServer]:
-    made = FarServer(far)
-    yield made
-    made.end()
+    with serving(far) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -244,38 +262,40 @@ def test_a_task_that_would_come_back_or_go_too_far_is_refused(site: Site, far: S
 def test_a_pool_is_degraded_while_its_instance_is_away_and_its_tasks_wait(
     site: Site, far: Site, tmp_path: Path
 ) -> None:
-    server, marks = FarServer(far), tmp_path / "marks"
-    group = bridge(site, server.url)
-    begun = send(site, group.pool_id, prompt=f"echo one >> {marks}; until [ -e {tmp_path}/go ]; do sleep 0.05; done")
-    eventually(lambda: lines(marks), within=60)
-    server.end(signal.SIGKILL)
-    degraded = eventually(lambda: site.read_pool(group.pool_id), until=lambda one: one.status == "degraded", within=60)
-    assert "cannot be reached" in str(degraded.reason)
-    waiting = send(site, group.pool_id, prompt=f"echo two >> {marks}")
-    (tmp_path / "go").touch()
-    server.start()
+    marks = tmp_path / "marks"
+    with serving(far) as server:
+        group = bridge(site, server.url)
+        begun = send(
+            site, group.pool_id, prompt=f"echo one >> {marks}; until [ -e {tmp_path}/go ]; do sleep 0.05; done"
+        )
+        eventually(lambda: lines(marks), within=60)
+        server.end(signal.SIGKILL)
+        degraded = eventually(
+            lambda: site.read_pool(group.pool_id), until=lambda one: one.status == "degraded", within=60
+        )
+        assert "cannot be reached" in str(degraded.reason)
+        waiting = send(site, group.pool_id, prompt=f"echo two >> {marks}")
+        (tmp_path / "go").touch()
+        server.start()
 
-    assert {site.outcome(one, within=60).status.value for one in (begun, waiting)} == {"completed"}
-    eventually(lambda: site.read_pool(group.pool_id).status == "running", within=60)
-    assert sorted(lines(marks)) == ["one", "two"]
-    group.end()
-    server.end()
+        assert {site.outcome(one, within=60).status.value for one in (begun, waiting)} == {"completed"}
+        eventually(lambda: site.read_pool(group.pool_id).status == "running", within=60)
+        assert sorted(lines(marks)) == ["one", "two"]
+        group.end()
 
 
 @pytest.mark.slow
 def test_a_task_that_is_lost_there_is_sent_again(
     site: Site, valkey_binary: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    valkey = PrivateValkey(valkey_binary, tmp_path_factory.mktemp("lost-valkey"))
-    with site_on(valkey, tmp_path_factory.mktemp("lost")) as far:
-        server, marks = FarServer(far), tmp_path / "marks"
-        first = far.group(far.pool("work"))
+    marks = tmp_path / "marks"
+    with far_site(valkey_binary, tmp_path_factory) as far, serving(far) as server:
         group = bridge(site, server.url)
         wait = f"until [ -e {tmp_path}/go ]; do sleep 0.1; done"
         task = send(site, group.pool_id, prompt=f"echo begun >> {marks}; echo out; {wait}")
         gone = send(site, group.pool_id, prompt=f"echo begun >> {marks}; sleep 600", on_worker_lost="fail")
         eventually(lambda: len(lines(marks)) == 2, within=60)
-        first.end()
+        far.groups[0].end()
         far.redis.flushall()
         far.group(far.pool("work"))
         (tmp_path / "go").touch()
@@ -286,8 +306,6 @@ def test_a_task_that_is_lost_there_is_sent_again(
         assert "Whether it ran cannot be known" in str(lost.error)
         assert lines(marks) == ["begun"] * 3
         group.end()
-        server.end()
-    valkey.stop()
 
 
 @pytest.mark.slow
