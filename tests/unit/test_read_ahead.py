@@ -228,6 +228,10 @@ def test_a_rate_limit_lets_nothing_be_read_ahead(world: World) -> None:
     assert len(found.claims) == 2
     assert found.more
 
+    found = world.run(leases.claim(by, most=5, free=0, request="r2", result_ttl=60))
+    assert found is not None
+    assert (found.claims, found.more) == ((), True)  # or nobody would ask when a worker is free
+
 
 def test_what_waits_for_its_resources_is_not_passed_over_when_it_can_start(world: World) -> None:
     """Groups that read ahead have hardly ever a free worker when they ask."""

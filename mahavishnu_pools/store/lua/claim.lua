@@ -53,6 +53,9 @@ end
 -- Whether the next message is left in the queue although more are wanted: it must not wait for a worker of this group.
 local stays = false
 
+-- Whether nothing was wanted for want of a free worker alone, so that the next one is a cause to ask again.
+local all_busy = false
+
 -- Our own task, in contrast to users' Celery tasks.
 local RUN_TASK = 'mahavishnu.run_task'
 
@@ -75,7 +78,7 @@ local function reply_with(claims)
     if over then p[1] = 'handback' elseif deadline and not alone then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
-    (wanted > 0 and (#claims == wanted or stays or not more())) and 1 or 0,
+    (all_busy or wanted > 0 and (#claims == wanted or stays or not more())) and 1 or 0,
     due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_in(p[3]))) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
@@ -104,6 +107,7 @@ local tokens
 if rate and most > 0 then
   local full, since = math.max(1, math.ceil(rate)), now - (tonumber(p[4]) or now)
   tokens = since >= 0 and math.min(full, (tonumber(p[3]) or full) + since * rate) or full -- before 0: the clock was put back
+  all_busy = free == 0 and tokens >= 1
   wanted = math.min(wanted, free) -- nothing waits with its token spent
   most = math.min(most, free, math.floor(tokens))
 end
