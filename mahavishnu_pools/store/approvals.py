@@ -10,7 +10,7 @@ from typing import Any
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.approval import Decided, Decision, moment_of
 from mahavishnu_pools.schemas.routing import Choice
-from mahavishnu_pools.store.calls import Call
+from mahavishnu_pools.store.calls import Call, pairs
 from mahavishnu_pools.store.tasks import refused as not_routed
 
 #: Tasks whose time to be approved of is over that one call ends.
@@ -91,7 +91,14 @@ def expire_approvals(*, result_ttl: float) -> Call[int]:
 
 def list_awaiting(*, most: int) -> Call[list[str]]:
     """Read the ids of tasks that await approval, those that expire first."""
-    return Call("approval_list", (most,), list)
+    return Call("approval_list", (most,), lambda reply: list(reply[1::2]))
+
+
+def look_at_awaiting(*, most: int) -> Call[tuple[int, dict[str, float]]]:
+    """Read how many tasks await approval, and of those that expire first by id when they do."""
+    return Call(
+        "approval_list", (most,), lambda reply: (int(reply[0]), {k: float(v) for k, v in pairs(reply[1:]).items()})
+    )
 
 
 def _too_late(task_id: str, decision: str, by: str, reason: str) -> errors.AlreadyDecided:

@@ -11,7 +11,8 @@ WATCH = """() => {
     if (row && !element.dataset.since) window.touched.add(row.querySelector("a").textContent);
   };
   const everything = { subtree: true, childList: true, characterData: true, attributes: true };
-  new MutationObserver((all) => all.forEach(note)).observe(document.querySelector("tbody"), everything);
+  const rows = document.querySelector("[aria-labelledby=t-pools] tbody");
+  new MutationObserver((all) => all.forEach(note)).observe(rows, everything);
 }"""
 
 #: Returns the texts whose contrast to what is behind them is less than 4.5, as WCAG AA asks.

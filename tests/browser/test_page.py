@@ -193,6 +193,78 @@ def test_the_token_is_asked_for_and_lets_tasks_be_cancelled(page: Page, guarded:
     expect(page.get_by_label("Token of this server")).to_be_focused()
 
 
+def test_what_awaits_approval_is_decided_with_the_keyboard_and_a_reason(
+    page: Page, guarded: Site, shoot: Shoot
+) -> None:
+    pool = guarded.world.pool("nu", workers=2)
+    guarded.node("node-nu", **{pool: 2})
+    ids = [guarded.world.to(pool, prompt=text, approval="required")[0] for text in ("Delete it", EVIL)]
+    page.goto(guarded.url)
+    sign_in(page)
+    waiting = page.get_by_role("table", name="Waiting for approval")
+    expect(waiting).to_contain_text("Delete it")
+    expect(waiting).to_contain_text(EVIL)
+
+    page.get_by_role("button", name=f"Approve {ids[0][:13]}").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name=f"Approve {ids[0][:13]}?")
+    expect(dialog).to_contain_text("Delete it")
+    assert page.evaluate(FAINT) == []
+    shoot(page, "page-approve")
+    page.keyboard.type("checked the list")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Ana")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("status")).to_have_text(f"Task {ids[0][:13]} is approved.")
+    expect(waiting).not_to_contain_text("Delete it")
+    # Who was at the row that left goes on at the next one.
+    expect(page.get_by_role("link", name=ids[1][:13]).first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("It runs when somebody has approved of it.")).to_be_visible()
+    page.get_by_role("button", name="Refuse").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("h1 + .pill")).to_have_text("awaiting approval")
+    page.get_by_role("button", name="Refuse").click()
+    expect(page.get_by_label("Your name (optional)")).to_have_value("Ana")
+    page.get_by_role("dialog").get_by_role("button", name="Refuse").click()
+    expect(page.locator("h1 + .pill")).to_have_text("refused")
+    expect(page.get_by_text("It runs when somebody has approved of it.")).to_be_hidden()
+    expect(page.locator("dd", has_text="refused by Ana")).to_be_visible()
+    page.goto(f"{guarded.url}/#/task/{ids[0]}")
+    expect(page.get_by_text("checked the list")).to_be_visible()
+    approval = guarded.world.task(ids[0]).approval
+    assert approval is not None
+    assert (approval.decision, approval.by, approval.reason) == ("approved", "Ana", "checked the list")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_pools_are_sorted_by_a_column_and_stay_so_while_they_change(quiet_page: Page, site: Site) -> None:
+    made = [site.world.pool(f"order-{name}", workers=1) for name in "abc"]
+    for pool, count in zip(made, (1, 3, 2), strict=True):
+        site.world.to(pool, count)
+    quiet_page.goto(site.url)
+    quiet_page.get_by_label("Filter").fill("order-")
+    names = quiet_page.get_by_role("table", name="Pools").locator("a.row")
+    expect(names).to_have_text(["order-a", "order-b", "order-c"])
+    head = quiet_page.get_by_role("columnheader", name="Waiting")
+
+    head.get_by_role("button").press("Enter")
+    expect(names).to_have_text(["order-b", "order-c", "order-a"])
+    expect(head).to_have_attribute("aria-sort", "descending")
+    names.nth(2).focus()
+    site.world.to(made[0], 9)
+    expect(names).to_have_text(["order-a", "order-b", "order-c"])
+    expect(quiet_page.get_by_role("link", name="order-a").first).to_be_focused()
+
+    head.get_by_role("button").press("Enter")
+    expect(names).to_have_text(["order-c", "order-b", "order-a"])
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    head.get_by_role("button").press("Enter")
+    expect(names).to_have_text(["order-a", "order-b", "order-c"])
+    expect(quiet_page.locator("[aria-sort]")).to_have_count(0)
+
+
 def test_a_lost_connection_is_said_and_output_goes_on_without_a_gap_or_a_repetition(page: Page, guarded: Site) -> None:
     task = guarded.running(guarded.world.pool("iota"))
     guarded.prints(task, "one\n")
@@ -223,6 +295,8 @@ def test_who_begins_is_told_the_first_commands(page: Page, site: Site, shoot: Sh
         nodes=(),
         events=(),
         running=(),
+        awaiting=(),
+        awaiting_total=0,
     )
     begin = frame("state", changes(None, nothing.model_dump(mode="json")))
     answers = [frame("problem", {"code": "stack_not_running", "message": "No stack runs."}), begin]
@@ -256,11 +330,18 @@ def test_it_fits_the_width_and_every_text_can_be_read(
     site.world.finished(pool, 2, status="failed")
     site.world.to(pool, 2)
     site.prints(task, "\x1b[32mok\x1b[0m " + "wide" * 200 + "\n")
+    gated = site.world.to(pool, prompt="Delete_everything_" * 20, approval="required")[0]
     page = new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    for place, shown in (("", name), (f"#/pool/{name}", "An_unbroken"), (f"#/task/{task}", "wide")):
+    for place, shown in (
+        ("", name),
+        (f"#/pool/{name}", "An_unbroken"),
+        (f"#/task/{task}", "wide"),
+        (f"#/task/{gated}", "has approved"),
+    ):
         page.goto(f"{site.url}/{place}")
         expect(page.locator("main").get_by_text(shown).first).to_be_visible()
-        shoot(page, f"page-{place.split('/')[1] if place else 'overview'}-{width}-{scheme}")
+        what = "gate" if gated in place else place.split("/")[1] if place else "overview"
+        shoot(page, f"page-{what}-{width}-{scheme}")
 
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate(FAINT) == []

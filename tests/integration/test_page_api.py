@@ -167,6 +167,75 @@ async def test_with_the_token_tasks_are_cancelled_and_retried_and_pools_paused(
     assert reading.status_code == 405
 
 
+async def test_what_awaits_approval_is_told_and_decided_with_a_reason(
+    quick_settings: Settings, node: FakeNode, manager: PoolManager
+) -> None:
+    await manager.spawn_pool("mahavishnu", name="local", min_workers=2, worker_type="shell")
+    gated = {"prompt": "x", "approval": "required"}
+    ids = [(await manager.submit({**gated, "approval_timeout": 60 + n}, pool="local")).task_id for n in range(52)]
+    async with serving(quick_settings, tokens=("t",)) as url, client(url, **TOKEN) as http:
+        before = Overview.model_validate_json((await http.get("/api/overview")).content)
+        held = TaskView.model_validate_json((await http.get(f"/api/tasks/{ids[0]}")).content)
+        said = {"reason": "looks good", "by": "ana"}
+        answers = [
+            await http.post(f"/api/actions/approve/{ids[0]}", json=said),
+            await http.post(f"/api/actions/refuse/{ids[1]}"),
+            await http.post(f"/api/actions/refuse/{ids[0]}"),
+            await http.post(f"/api/actions/approve/{ids[2]}", content=b'{"reason": 1}'),
+            await http.post(f"/api/actions/approve/{ids[2]}", content=b" " * 20_000),
+            await http.post("/api/actions/approve/none"),
+        ]
+        foreign = await http.post(f"/api/actions/approve/{ids[2]}", headers={"Origin": "https://evil.example"})
+        after = Overview.model_validate_json((await http.get("/api/overview")).content)
+        refused = TaskView.model_validate_json((await http.get(f"/api/tasks/{ids[1]}")).content)
+
+    assert (before.awaiting_total, [one.task_id for one in before.awaiting]) == (52, ids[:50])
+    assert held.approval is not None
+    assert held.approval.expires_at is not None
+    assert before.awaiting[0].ends == pytest.approx(held.approval.expires_at.timestamp())
+    assert [answer.status_code for answer in (*answers, foreign)] == [200, 200, 400, 400, 400, 404, 403]
+    assert (answers[0].json()["decision"], answers[0].json()["by"]) == ("approved", "ana")
+    assert answers[2].json()["error"]["code"] == "already_decided"
+    assert (after.awaiting_total, [one.task_id for one in after.awaiting]) == (50, ids[2:])
+    assert refused.approval is not None
+    assert (refused.approval.decision, refused.approval.by) == ("refused", "somebody on the page")
+    assert (await manager.result(ids[0], wait_timeout=30)).ok
+
+
+async def test_a_task_tells_what_it_comes_after_and_how_its_contest_stands(
+    quick_settings: Settings, server: str, manager: PoolManager, node: FakeNode
+) -> None:
+    held = (await manager.submit({"prompt": "hold", "name": "first"}, pool="local")).task_id
+    later = (await manager.submit({"prompt": "x", "after": [held], "on_parent_failure": "run"}, pool="local")).task_id
+    started = await manager.start_contest("best_of", [{"prompt": "fail"}, {"prompt": "good"}], judge="which?")
+    (bad, good), judge_id = started.task_ids, started.judge_id
+
+    async def view(task_id: str) -> TaskView:
+        async with client(server) as http:
+            return TaskView.model_validate_json((await http.get(f"/api/tasks/{task_id}")).content)
+
+    waiting = await view(later)
+    assert judge_id is not None
+    await manager.result(judge_id, wait_timeout=30)
+    parts = [(await view(one)).contest for one in (bad, good, judge_id)]
+
+    assert waiting.after is not None
+    assert (waiting.after.total, waiting.after.waits, waiting.after.on_parent_failure) == (1, 1, "run")
+    assert [(one.task_id, one.status) for one in waiting.after.parents] == [(held, None)]
+    assert [part and (part.kind.value, part.role) for part in parts] == [
+        ("best_of", "candidate"),
+        ("best_of", "candidate"),
+        ("best_of", "judge"),
+    ]
+    assert {part and part.judge_id for part in parts} == {judge_id}
+    race = await manager.start_contest("race", {"prompt": "good"}, copies=2)
+    await manager.contest(race.batch_id, wait_timeout=30)
+    won = (await view(race.task_ids[0])).contest
+    assert won is not None
+    assert (won.status, won.winners) == ("won", (won.winners[0],))
+    assert (await view(held)).contest is None
+
+
 async def test_without_a_token_only_this_machine_by_its_own_names_is_answered(server: str) -> None:
     port = server.removesuffix("/mcp").rpartition(":")[2]
     hosts = [f"127.0.0.1:{port}", "localhost", f"[::1]:{port}", "evil.example", f"127.0.0.1.evil.example:{port}", "["]
@@ -188,7 +257,7 @@ async def test_the_page_lets_a_browser_run_nothing_but_its_own(server: str) -> N
     assert policy["script-src"].startswith("'sha256-")
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert (answer.headers["x-frame-options"], answer.headers["referrer-policy"]) == ("DENY", "no-referrer")
-    assert len(answer.content) < 64_000
+    assert len(answer.content) < 72_000
     assert not any(word in answer.text for word in ("innerHTML", "outerHTML", "document.write", "eval(", ' src="http'))
 
 

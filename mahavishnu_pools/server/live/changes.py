@@ -12,6 +12,7 @@ TABLES = {
     "nodes": "name",
     "events": "event_id",
     "running": "task_id",
+    "awaiting": "task_id",
     "waiting": "task_id",
     "ended": "task_id",
 }

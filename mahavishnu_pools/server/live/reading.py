@@ -12,6 +12,8 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.server.live import tasks as task_views
+from mahavishnu_pools.server.live.contests import part_of
+from mahavishnu_pools.server.live.gates import Awaiting
 from mahavishnu_pools.server.live.rates import Ends, Rates
 from mahavishnu_pools.server.live.rows import group_rows, node_row, pool_row
 from mahavishnu_pools.server.live.views import CoolDown, Overview, PoolRow, PoolView, TaskView
@@ -59,6 +61,7 @@ class Reader:
         self._rates = Rates()
         self._seen: tuple[float, Seen] | None = None
         self._looking = asyncio.Lock()
+        self._awaiting = Awaiting()
         self._ended: dict[str, dict[str, TaskBrief]] = {}
 
     async def overview(self) -> Overview:
@@ -69,6 +72,7 @@ class Reader:
         """
         seen = await self._look()
         found = seen.figures
+        awaiting_total, awaiting = await self._awaiting.look(await self._store())
         return Overview(
             at=seen.at,
             **self._about,
@@ -80,7 +84,9 @@ class Reader:
             groups=tuple(row for record in seen.records for row in group_rows(record)),
             nodes=tuple(map(node_row, seen.nodes)),
             running=tuple(await self._running()),
-            events=tuple(await self._events()),
+            awaiting=awaiting,
+            awaiting_total=awaiting_total,
+            events=tuple(await _events(await self._store())),
         )
 
     async def pool(self, name: str) -> PoolView:
@@ -118,7 +124,8 @@ class Reader:
         spec = (await store.run(read_specs([task_id])))[0]
         pools = (await store.run(read_pools(found.pool_id))).pools if found.pool_id else ()
         name = pools[0].config.name if pools else None
-        return task_views.view(found, spec, pool=name, about={"at": time.time(), **self._about})
+        contest = await part_of(store, found, spec)
+        return task_views.view(found, spec, pool=name, contest=contest, about={"at": time.time(), **self._about})
 
     async def brief(self, task_id: str) -> TaskBrief:
         """Return the little of a task that tells whether anything else of it changed.
@@ -157,14 +164,6 @@ class Reader:
         ]
         return Seen(figures.at, records, tuple(rows), figures, tuple(nodes))
 
-    async def _events(self) -> list[Event]:
-        store = await self._store()
-        found: list[Event] = []
-        for kind in KINDS:
-            some = await store.run(read_older(kind, most=EVENTS))
-            found.extend(some)
-        return sorted(found, key=order)
-
     async def _running(self) -> list[TaskBrief]:
         store = await self._store()
         found: list[str] = []
@@ -199,6 +198,14 @@ class Reader:
             self._ended.clear()
         self._ended[pool_id] = {one: known[one] for one in ended if one in known and known[one].finished_at}
         return known
+
+
+async def _events(store: AsyncStore) -> list[Event]:
+    found: list[Event] = []
+    for kind in KINDS:
+        some = await store.run(read_older(kind, most=EVENTS))
+        found.extend(some)
+    return sorted(found, key=order)
 
 
 async def _waiting(store: AsyncStore, record: PoolRecord) -> list[str]:

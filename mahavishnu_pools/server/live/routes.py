@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: Names of this machine. Without a token a page under another one may be anybody's that leads here.
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
+#: Bytes of what is said with an action.
+BODY_MOST = 16 * 1024
+
 _STATUS: Sequence[tuple[type[errors.MahavishnuError], int]] = (
     (ActionsOff, 403),
     (errors.NotFound, 404),
@@ -85,10 +88,11 @@ class Live:
                     "This server only shows: it has no token. Set server_token (MAHAVISHNU_SERVER_TOKEN) and start it "
                     "again, or use the commands of 'mahavishnu pools'."
                 )
-            done = await act(await self._pools.manager(), request.path_params["verb"], request.path_params["name"])
+            verb, name = request.path_params["verb"], request.path_params["name"]
+            done = await act(await self._pools.manager(), verb, name, await _body(request))
         except errors.MahavishnuError as exc:
             return _refused(exc)
-        return JSONResponse(done, headers=_PLAIN)
+        return JSONResponse(whole_value(done), headers=_PLAIN)
 
     async def _stream(self, request: Request, receive: Receive, send: Send) -> None:
         kind, name = request.path_params["kind"], request.path_params.get("name", "")
@@ -162,6 +166,15 @@ class _Page:
 
     async def show(self, _: Request) -> Response:
         return Response(self._body, media_type="text/html; charset=utf-8", headers=self._headers)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_MOST:
+            raise errors.InvalidField.of("body", f"has more than {BODY_MOST} bytes", "Say it in fewer words.")
+    return body
 
 
 def _hashes(body: bytes, tag: str) -> str:

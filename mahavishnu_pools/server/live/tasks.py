@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from mahavishnu_pools.schemas.dependency import Dependencies
 from mahavishnu_pools.schemas.task import TaskResult
-from mahavishnu_pools.server.live.views import TaskView
+from mahavishnu_pools.server.live.views import After, Part, Remote, TaskView
 
 #: Characters shown of what was asked, and of what came out.
 ASKED, RESULT = 20_000, 100_000
 
 #: What is told of a specification beside what was asked, when it was given.
 _OPTIONS = (
-    *("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "session", "needs", "cwd"),
+    *("worker_type", "priority", "timeout", "expires", "max_retries", "affinity", "session", "cwd"),
     "idempotency_key",
 )
 
@@ -25,7 +26,13 @@ _OPTIONS = (
 _AGENT = ("model", "turns", "tokens", "cost_usd", "tools", "files", "session")
 
 
-def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mapping[str, Any]) -> TaskView:
+#: Tasks that one comes after which are shown.
+PARENTS = 50
+
+
+def view(
+    found: TaskResult, spec: str | None, *, pool: str | None, contest: Part | None, about: Mapping[str, Any]
+) -> TaskView:
     """Return a task's page; ``spec`` is its specification as JSON, ``about`` what all views say."""
     asked, options = _asked(spec)
     result = found.output if found.output else _written(found.value)
@@ -47,6 +54,14 @@ def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mappin
         exit_code=found.exit_code,
         error=found.error,
         batch_id=found.batch_id,
+        name=found.name,
+        approval=found.approval,
+        after=None if found.dependencies is None else _after(found.dependencies),
+        contest=contest,
+        needs=found.needs,
+        got=found.got,
+        waits_for=found.waits_for,
+        remote=_remote(found.metadata.get("remote")),
         options=options,
         agent={name: found.metadata[name] for name in _AGENT if name in found.metadata},
         asked=None if asked is None else asked[:ASKED],
@@ -54,6 +69,19 @@ def view(found: TaskResult, spec: str | None, *, pool: str | None, about: Mappin
         result=None if result is None else result[:RESULT],
         result_cut=result is not None and len(result) > RESULT,
     )
+
+
+def _after(found: Dependencies) -> After:
+    parents = sorted(found.parents, key=lambda one: one.status is not None)
+    about = found.model_dump(exclude={"parents"})
+    return After(total=len(parents), parents=tuple(parents[:PARENTS]), **about)
+
+
+def _remote(told: JsonValue) -> Remote | None:
+    """Return where a task ran that was delegated; a program may have put anything there."""
+    if not isinstance(told, dict):
+        return None
+    return Remote(**{name: text for name in Remote.model_fields if isinstance(text := told.get(name), str)})
 
 
 def _asked(spec: str | None) -> tuple[str | None, dict[str, JsonValue]]:

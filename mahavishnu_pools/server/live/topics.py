@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -140,12 +141,16 @@ class TaskTopic(View):
         self._brief: TaskBrief | None = None
         self._pieces: deque[LogPiece] = deque()
         self._size, self._after, self._lost = 0, START, False
+        self._again = 0.0
 
     async def look(self) -> list[Frame]:
         """Read the task and its output, and return what is new."""
         # The task first: its output is written before its outcome, so nothing comes behind an outcome seen here.
         brief = await self._reader.brief(self._task_id)
-        frames = await super().look() if brief != self._brief else []
+        frames = []
+        if brief != self._brief or (self._unsettled() and time.monotonic() >= self._again):
+            frames = await super().look()
+            self._again = time.monotonic() + self.slow
         self._brief, self.pause = brief, self.slow if brief.finished_at else TaskTopic.pause
         pieces: list[LogPiece] = []
         for _ in range(READS):
@@ -166,6 +171,12 @@ class TaskTopic(View):
         pieces = [piece for piece in self._pieces if entry_order(piece.entry) > seen]
         missing = self._lost and bool(pieces) and pieces[0] is self._pieces[0]
         return super().known(last) + _log_frames(pieces, after_cut=missing)
+
+    def _unsettled(self) -> bool:
+        """Tell whether something is shown that others decide, so that the task itself does not tell of it."""
+        known = self._state or {}
+        contest = known.get("contest")
+        return bool(contest and contest["status"] == "open") or bool(known.get("needs") and not known.get("done"))
 
     def _keep(self, pieces: list[LogPiece]) -> None:
         self._pieces.extend(pieces)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import JsonValue
 
+from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import Value
+from mahavishnu_pools.schemas.contest import ContestKind
+from mahavishnu_pools.schemas.dependency import OnParentFailure, Parent
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.pool import PoolStatus
-from mahavishnu_pools.schemas.task import TaskStatus
+from mahavishnu_pools.schemas.task import Got, TaskStatus
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 
 
@@ -79,10 +84,17 @@ class CoolDown(Value):
     ends: float
 
 
+class AwaitingRow(TaskBrief):
+    """A task that awaits approval; it is cancelled at ``ends`` unless somebody has decided."""
+
+    ends: float
+
+
 class Overview(Value):
     """Everything the first page shows: of the tasks that run, some of each pool.
 
-    ``actions`` tells whether this server lets the page change something.
+    ``actions`` tells whether this server lets the page change something. Of the tasks that await approval, which are
+    ``awaiting_total``, it has those that expire first.
     """
 
     at: float
@@ -94,6 +106,8 @@ class Overview(Value):
     groups: tuple[GroupRow, ...]
     nodes: tuple[NodeRow, ...]
     running: tuple[TaskBrief, ...]
+    awaiting: tuple[AwaitingRow, ...]
+    awaiting_total: int
     events: tuple[Event, ...]
 
 
@@ -110,12 +124,48 @@ class PoolView(Value):
     ended: tuple[TaskBrief, ...]
 
 
+class After(Value):
+    """What a task comes after: ``total`` tasks, of which ``parents`` are some, those first that have not ended.
+
+    ``waits`` counts those; ``ended_by`` is the one because of which it was not run, ``held_up`` says why no pool takes
+    it although it waits for no task any more.
+    """
+
+    total: int
+    waits: int
+    parents: tuple[Parent, ...]
+    on_parent_failure: OnParentFailure
+    ended_by: str | None
+    held_up: str | None
+
+
+class Part(Value):
+    """A task's part in a contest, and how that stands; ``winners`` are ids of tasks."""
+
+    kind: ContestKind
+    role: Literal["candidate", "judge"]
+    status: Literal["open", "won", "failed"]
+    winners: tuple[str, ...]
+    judge_id: str | None
+    reason: str | None
+
+
+class Remote(Value):
+    """Where a task ran that was delegated: the instance, and its ids there."""
+
+    url: str | None = None
+    instance: str | None = None
+    task_id: str | None = None
+    pool_id: str | None = None
+
+
 class TaskView(Value):
     """One task. ``asked`` is its prompt, or its payload as JSON; ``result`` its output, or its value as JSON.
 
     Both are cut when they are long (``asked_cut``, ``result_cut``). ``pool`` is the name, None when it is gone.
     ``agent`` is what an AI program did: ``model``, ``turns``, ``tokens``, ``cost_usd``, ``tools``, ``files``, and
-    ``session`` (whether it went on with a conversation).
+    ``session`` (whether it went on with a conversation). ``got`` is what its node has given it of what it ``needs``,
+    ``waits_for`` says what it waits for while none can.
     """
 
     at: float
@@ -137,6 +187,14 @@ class TaskView(Value):
     exit_code: int | None
     error: str | None
     batch_id: str | None
+    name: str | None
+    approval: Approval | None
+    after: After | None
+    contest: Part | None
+    needs: tuple[str, ...]
+    got: Got | None
+    waits_for: str | None
+    remote: Remote | None
     options: dict[str, JsonValue]
     agent: dict[str, JsonValue]
     asked: str | None
