@@ -185,6 +185,37 @@ def test_values_agree_whatever_the_order_of_their_keys(world: World) -> None:
     assert contest(world).winners == (ids[0], ids[2])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1234567890123456, 1234567890123457), (0.1 + 0.2, 0.3), ({"n": 1e300}, {"n": 1.0000000000000002e300})],
+)
+def test_numbers_that_differ_a_little_do_not_agree(world: World, one: Any, other: Any) -> None:
+    pool = world.pool()
+    ids = start(world, [pool] * 3, Opening(ContestKind.QUORUM, 2, agree=True))
+    run = Runners(world, [pool])
+
+    run.end(ids[0], answer={"output": "same", "value": one})
+    run.end(ids[1], answer={"output": "same", "value": other})
+    assert contest(world).decided_at is None
+    run.end(ids[2], answer={"output": "same", "value": one})
+
+    assert contest(world).winners == (ids[0], ids[2])
+
+
+def test_what_is_known_of_a_loser_is_kept_as_it_is(world: World) -> None:
+    pool = world.pool()
+    winner, loser = start(world, [pool] * 2)
+    run = Runners(world, [pool])
+    told = {"files": [], "tokens": 123456789012345678, "cost_usd": 0.1 + 0.2}
+
+    run.end(winner)
+    run.end(loser, status="cancelled", answer={"output": "half", "error": "cancelled", "metadata": told})
+
+    found = world.task(loser)
+    assert (found.status, found.output, found.metadata) == (TaskStatus.CANCELLED, "half", told)
+    assert found.error == contest(world).reason
+
+
 def test_a_quorum_that_cannot_be_reached_any_more_ends_the_rest(world: World) -> None:
     pool = world.pool()
     ids = start(world, [pool] * 4, Opening(ContestKind.QUORUM, 3))

@@ -43,6 +43,7 @@ function contests(ttl, now)
   -- A JSON value as a text that equal values share, whatever the order of their keys.
   local function plain(value)
     if type(value) == 'string' then return #value .. ':' .. value end
+    if type(value) == 'number' then return string.format('%.17g', value) end
     if type(value) ~= 'table' then return tostring(value) end
     local names, parts = {}, {}
     for name in pairs(value) do names[#names + 1] = name end
@@ -125,12 +126,12 @@ function contests(ttl, now)
   local function lost(batch, id, o)
     local why = call('HGET', k_batch(batch), 'why')
     if not why or call('HGET', k_task(id), 'cancel') ~= why then return o end
-    local good, outcome = pcall(cjson.decode, o.outcome)
-    if not good or type(outcome) ~= 'table' then outcome = { status = 'cancelled' } end
-    outcome.error = why
+    -- Added behind: of two fields of one name the last one counts. An outcome that is read and written anew here would lose digits and
+    -- empty lists.
+    local all = string.match(o.outcome, '^%s*({.*%S)%s*}%s*$') or '{"status":"cancelled"'
     local told = {}
     for name, value in pairs(o) do told[name] = value end
-    told.outcome = cjson.encode(outcome)
+    told.outcome = all .. ',"error":' .. cjson.encode(why) .. '}'
     return told
   end
 
