@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.following import follow_log
 from mahavishnu_pools.manager.task_verbs import TaskVerbs
-from mahavishnu_pools.schemas.task import TERMINAL_STATUSES, TaskStatus
+from mahavishnu_pools.schemas.contest import Contest, with_verdict
+from mahavishnu_pools.schemas.task import TERMINAL_STATUSES, TaskResult, TaskStatus
 from mahavishnu_pools.schemas.task_batch import TaskBatch
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.store.approvals import list_awaiting
@@ -19,7 +20,7 @@ from mahavishnu_pools.store.leases import list_leases
 from mahavishnu_pools.store.logs import LogPiece
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, list_nodes, read_pools
 from mahavishnu_pools.store.task_briefs import CHUNK, read_briefs
-from mahavishnu_pools.store.tasks import read_batch, read_recent
+from mahavishnu_pools.store.tasks import Batch, read_batch, read_recent
 
 _WAITING = frozenset({TaskStatus.QUEUED, TaskStatus.RETRYING})
 
@@ -102,8 +103,19 @@ class ListingVerbs(TaskVerbs):
             failed=found.failed,
             reducer_id=found.follower,
             task_ids=found.task_ids,
-            contest=found.contest,
+            contest=await self._decided(found),
         )
+
+    async def _decided(self, batch: Batch) -> Contest | None:
+        """Return how a batch is decided that is a contest, by its judge too; None when it is none."""
+        contest = batch.contest
+        judge = (await self._read_tasks([contest.judge_id]))[0] if contest and contest.judge_id else None
+        if contest is None or judge is None or not judge.done:
+            return contest
+        # Their answers may be long, and are not asked for.
+        known = {one.task_id: one.status for one in await self._briefs(list(batch.task_ids))}
+        candidates = [TaskResult(task_id=one, status=known.get(one, TaskStatus.FAILED)) for one in batch.task_ids]
+        return with_verdict(contest, judge, candidates)
 
     async def _briefs(self, task_ids: list[str]) -> list[TaskBrief]:
         store = (await self._connected()).store

@@ -82,7 +82,10 @@ def prepare_contest(
         after = judge_of(rules.judge, batch_id)
         if after.task_type.startswith(REDUCER_PREFIX):
             yield from check_reducer(chooser, after.task_type.removeprefix(REDUCER_PREFIX))
-        yield from chooser.validate(after)
+        try:
+            yield from chooser.validate(after)
+        except errors.InvalidField as exc:
+            raise errors.InvalidField(f"judge: {exc.message}", field="judge") from exc
         made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
         judge = Parcel(Need.of(after), None, made)
     return ReadyContest(batch_id, rules, tuple(candidates), tuple(parcels), judge, filters, judge_pool)

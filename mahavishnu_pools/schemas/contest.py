@@ -28,7 +28,7 @@ class Contest(MappingValue):
 
     ``needed`` successes decide it (None: the task ``judge_id`` does), with ``agree`` equal ones. ``winners`` are task
     ids, in the order of their outcomes; without any once it is ``decided_at``, it failed. ``reason`` says how it was
-    decided; both are None where a judge decides, and its outcome tells.
+    decided. Where a judge decides, a batch's record has none of the last three: ``with_verdict``.
     """
 
     kind: ContestKind
@@ -119,6 +119,15 @@ def result_of(
         candidates=tuple(candidates),
         judge=judge,
     )
+
+
+def with_verdict(contest: Contest, judge: TaskResult, candidates: Sequence[TaskResult]) -> Contest:
+    """Return a contest with what its judge decided; as it is while that has no outcome."""
+    if not judge.done:
+        return contest
+    winners, reason = _judged(judge, candidates)
+    named = tuple(candidates[place].task_id for place in winners)
+    return contest.model_copy(update={"decided_at": judge.finished_at, "winners": named, "reason": reason})
 
 
 def verdict_of(said: JsonValue, candidates: Sequence[TaskResult]) -> Verdict | None:

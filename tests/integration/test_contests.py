@@ -172,6 +172,7 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         (errors.InvalidField, "cannot have approval", {
             "kind": "best_of", "copies": 2, "judge": {"prompt": "x", "approval": "required"}}),
         (errors.InvalidField, "judge", {"kind": "race", "copies": 2, "judge": "x"}),
+        (errors.InvalidField, "^judge: .*must not be empty", {"kind": "best_of", "copies": 2, "judge": ""}),
         (errors.InvalidField, "needed and agree", {"kind": "race", "copies": 2, "agree": True}),
         (errors.UnknownChoice, "duel", {"kind": "duel", "copies": 2}),
         (errors.PoolNotFound, "nowhere", {"kind": "race", "pools": ["here", "nowhere"]}),
@@ -206,6 +207,9 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     assert "SAME" in shown
     best = cli.json("pools", "best-of", "--prompt", "echo a", "--judge", 'echo {\\"winner\\": 1}', *work)
     assert (best["status"], best["winner"], best["judge"]["status"]) == ("won", 1, "completed")
+    told = cli.json("pools", "task", "--batch", best["batch_id"])["contest"]
+    assert (told["winners"], told["decided_at"]) == ([best["candidates"][1]["task_id"]], best["judge"]["finished_at"])
+    assert f"Winner: {told['winners'][0]}" in cli("pools", "task", "--batch", best["batch_id"])
     lost = cli("pools", "race", "--prompt", "exit 1", *work, code=1)
     assert "has no winner" in lost
     sent = cli.json("pools", "race", "--prompt", "sleep 100", *work, "--no-wait")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mahavishnu_pools import errors
 from mahavishnu_pools.routing.contests import Rules, batch_of, candidates_of, judge_of, least_busy
 from mahavishnu_pools.routing.eligibility import Need, sift
-from mahavishnu_pools.schemas.contest import Contest, ContestKind, result_of, verdict_of
+from mahavishnu_pools.schemas.contest import Contest, ContestKind, result_of, verdict_of, with_verdict
 from mahavishnu_pools.schemas.task import TaskResult, TaskSpec, TaskStatus
 from tests.unit.test_routing_eligibility import pool, view
 
@@ -111,3 +112,17 @@ def test_a_judge_that_has_not_ended_decides_nothing_and_a_bad_verdict_nobody() -
         ("won", 0, "a"),
     ]
     assert verdict_of([], candidates) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "winners", "reason"),
+    [({"winner": 1, "reason": "short"}, ("t1",), "short"), (0, (), "Its judge named no candidate that has an answer.")],
+)
+def test_what_a_judge_said_is_the_decision_of_its_batch(value: Any, winners: tuple[str, ...], reason: str) -> None:
+    contest = Contest(kind=ContestKind.BEST_OF, judge_id="t9")
+    candidates, ended = [result(0, "failed"), result(1)], datetime(2030, 1, 1, tzinfo=UTC)
+
+    found = with_verdict(contest, result(9, value=value, finished_at=ended), candidates)
+
+    assert (found.winners, found.reason, found.decided_at) == (winners, reason, ended)
+    assert with_verdict(contest, result(9, "running"), candidates) == contest
