@@ -33,8 +33,13 @@ def release_some(chooser: Chooser, who: str, *, result_ttl: float) -> Steps[bool
     found: dependencies.Released = yield dependencies.release(who, result_ttl=result_ttl)
     groups: dict[tuple[Need, str, bool], list[Ready]] = {}
     for one in found.ready:
-        where = one.pool if one.wish is None else repr(sorted(one.wish.items()))
-        groups.setdefault((_need(one), where, one.explain), []).append(one)
+        try:
+            where = one.pool if one.wish is None else repr(sorted(one.wish.items()))
+            groups.setdefault((_need(one), where, one.explain), []).append(one)
+        except Exception as exc:  # the border of one task: what another version wrote of it keeps no other back
+            logger.warning("It cannot be read which pools task %s asks for: %s", one.task_id, exc)
+            why = f"It cannot be read which pools it asks for: {exc}"[:WHY_MOST]
+            yield dependencies.try_later([one.task_id], why=why, seconds=AGAIN_AFTER)
     for (need, _, _), some in groups.items():
         yield from _route(chooser, need, some, result_ttl=result_ttl)
     return found.more or bool(found.ready)

@@ -23,13 +23,13 @@ class Ready:
     """A task that waits for nothing any more but a pool.
 
     ``need`` are the fields of its specification by which pools are chosen. ``wish`` is as ``routing.wishes`` keeps it
-    (None: the pool it was submitted to, and no other).
+    (None: the pool it was submitted to, and no other). Both are as they were found, whoever wrote them.
     """
 
     task_id: str
     pool: str
-    need: dict[str, Any]
-    wish: dict[str, Any] | None
+    need: Any
+    wish: Any
     explain: bool
 
 
@@ -119,5 +119,5 @@ def mend_waiting(task_id: str, *, result_ttl: float) -> Call[bool]:
 
 
 def _ready(task_id: str, pool: str, more: str) -> Ready:
-    after = json.loads(more)["after"]
-    return Ready(task_id, pool, after["need"], after.get("wish"), bool(after.get("explain")))
+    after = json.loads(more).get("after", {})
+    return Ready(task_id, pool, after.get("need"), after.get("wish"), bool(after.get("explain")))

@@ -67,6 +67,23 @@ def leaves_nothing(world: World) -> None:
     assert world.index_is_true()
 
 
+@pytest.mark.parametrize(
+    "odd", [{"need": {"task_type": "", "priority": "high"}}, {"need": None}, {"wish": {"filters": 5}}, None]
+)
+def test_a_task_that_cannot_be_read_keeps_no_other_back(world: World, pool: str, odd: dict[str, Any] | None) -> None:
+    _, bad, good = graph(world, {"name": "a"}, {"after": ["a"]}, {"after": ["a"]})
+    held = world.key("held", bad)
+    more = json.loads(str(world.redis.hget(held, "more")))
+    world.redis.hset(held, "more", json.dumps({**more, "after": {**more["after"], **odd}}) if odd else "{}")
+
+    assert len(work_off(world, pool)) == 2
+
+    assert statuses(world, [bad, good]) == ["waiting", "completed"]
+    found = world.task(bad).dependencies
+    assert found is not None
+    assert found.held_up
+
+
 def test_a_task_waits_in_no_queue_until_all_that_it_comes_after_have_ended(world: World, pool: str) -> None:
     c, a, b = graph(world, {"name": "c", "after": ["a", "b"]}, {"name": "a"}, {"name": "b"}, batch="g")
     lease = world.lease(pool)
