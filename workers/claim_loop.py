@@ -104,10 +104,18 @@ class ClaimLoop:
             again = self._step()
         except errors.RedisUnavailable:
             again = True
+        except BaseException:
+            self._broken()
+            raise
         finally:
             self._turn.release()
         if again or self._claiming.pause() < TICK:
             self._wake.set()
+
+    def _broken(self) -> None:
+        """Do no more steps in any thread, and tick no more: what a broken one has claimed runs when the group ends."""
+        self._given_up.set()
+        self._wake.set()
 
     def begin(self, running: Running) -> bool:
         """Tell that a worker begins with a claim; False when it is not to be run (any more)."""
@@ -136,7 +144,14 @@ class ClaimLoop:
             self._turn.release()
 
     def _loop(self) -> None:
-        while True:
+        try:
+            self._go_on()
+        except BaseException:
+            self._broken()
+            raise
+
+    def _go_on(self) -> None:
+        while not self._given_up.is_set():
             if self._stop.is_set() and not self._ended:
                 return
             self._hooks.tick()

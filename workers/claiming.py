@@ -120,7 +120,7 @@ class Claiming:
         if reply.untold:
             self._hooks.untold()
         self._start(reply.claims, free=asked.free)
-        if reply.pool_status in _HALTED:
+        if self._halted or reply.pool_status in _HALTED:
             self._return(self._table.not_begun())
         self._cancel(reply.cancels)
         # The group of a suspect that waits for what it needs is told when to look again: it has something to do.
@@ -139,7 +139,7 @@ class Claiming:
             running = Running(held, claim, ahead=index >= free)
             if not self._table.add(running):
                 continue
-            if direct or not running.ahead:
+            if not self._halted and (direct or not running.ahead):
                 direct = self._hooks.start(running) and direct
         if not direct:
             # Celery's consumer hands its tasks over in its own time: nothing may be in their way. What goes back would

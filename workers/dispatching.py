@@ -76,8 +76,8 @@ class Dispatcher:
                 self._runner.received(running, message["headers"])
                 threads.submit(lambda: self._run(running, body.spec, message["headers"]))
                 return True
-        if not running.ahead:  # else it goes back, with what came behind it
-            self._loop.begin(running)
+        # What was read ahead goes back, with what came behind it.
+        if not running.ahead and self._loop.begin(running):
             self._celery.take(running, message)
         return False
 

@@ -13,6 +13,7 @@ from tests.fixtures.proxies import Proxy
 from tests.store.world import World
 from tests.unit.looping import Make, making
 from tests.waiting import eventually
+from workers.claims import Running
 from workers.lease import Lease
 
 
@@ -164,6 +165,34 @@ def test_a_bell_that_rings_after_the_stop_asks_for_nothing(world: World, make: M
 
     eventually(lambda: not looping.loop._bell._thread.is_alive(), within=30)
     assert not looping.lost.is_set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("whose", ["bell", "claim-loop"])
+def test_a_group_in_which_a_step_broke_ticks_no_more_so_that_it_is_replaced(
+    world: World, make: Make, whose: str
+) -> None:
+    looping, broke = make(), threading.Event()
+    looping.loop.start()
+    assert looping.loop.wait_ready(5)
+
+    def deliver(running: Running) -> bool:
+        if threading.current_thread().name != whose:
+            looping.loop.end(running.held, leases.hand_back(running.held))
+            return True
+        broke.set()
+        raise ValueError("unforeseen")
+
+    looping.deliver = deliver
+    if whose == "bell":
+        world.to(looping.pool_id)
+    else:
+        looping.loop._bell.stop()
+        eventually(lambda: world.to(looping.pool_id) and broke.is_set(), within=30)
+
+    broken = {"bell": looping.loop._bell._thread, "claim-loop": looping.loop._thread}[whose]
+    eventually(lambda: not broken.is_alive() and not looping.loop._thread.is_alive(), within=30)
+    looping.table.clear()
 
 
 def test_a_lease_of_its_own_is_refreshed_until_it_is_reaped(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mahavishnu_pools.store.leases import Claimed
+from mahavishnu_pools.store.leases import Claim, Claimed
 from workers.claiming import Claiming, LoopConfig, LoopHooks
 from workers.claims import ClaimTable
 
@@ -34,3 +34,25 @@ def test_the_group_of_a_suspect_that_waits_for_what_it_needs_is_not_idle(
     alone: bool, due_in: float | None, times: int
 ) -> None:
     assert answered(alone=alone, due_in=due_in) == times
+
+
+def test_what_a_claim_brings_that_was_under_way_when_the_group_stopped_goes_back() -> None:
+    started: list[Any] = []
+    ended: list[str] = []
+
+    def nothing(*_: Any) -> bool:
+        return True
+
+    hooks = LoopHooks(lambda: 2, lambda one: not started.append(one), nothing, nothing, nothing, nothing, nothing)
+    bell: Any = SimpleNamespace(known="")
+    table = ClaimTable()
+    config = LoopConfig("lease", "pool", "pool@n", 60.0)
+    claiming = Claiming(config, table, hooks, bell=bell, end=lambda held, call: ended.append(held.task_id))
+    claiming.requests.ring()
+    assert claiming.next(ending=0) is not None
+
+    claiming.halt()
+    claims = tuple(Claim(str(one), 1, f"t{one}", "{}") for one in (1, 2))
+    claiming.answered(Claimed("0-0", None, "running", 2, frozenset(), claims))
+
+    assert (started, ended) == ([], ["t2", "t1"])
