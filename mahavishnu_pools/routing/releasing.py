@@ -36,7 +36,8 @@ def release_some(chooser: Chooser, who: str, *, result_ttl: float) -> Steps[bool
         try:
             where = one.pool if one.wish is None else repr(sorted(one.wish.items()))
             groups.setdefault((_need(one), where, one.explain), []).append(one)
-        except Exception as exc:  # the border of one task: what another version wrote of it keeps no other back
+        except (ValueError, TypeError, AttributeError, errors.InvalidInput) as exc:
+            # What another version wrote of one task keeps no other back.
             logger.warning("It cannot be read which pools task %s asks for: %s", one.task_id, exc)
             why = f"It cannot be read which pools it asks for: {exc}"[:WHY_MOST]
             yield dependencies.try_later([one.task_id], why=why, seconds=AGAIN_AFTER)

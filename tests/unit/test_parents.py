@@ -16,6 +16,7 @@ from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.task_types import task_type
 from tests.fakes.run_context import install_program, make_context
 from tests.store.world import World
+from workers.executors.informed import with_prompt
 from workers.executors.interface import RunContext
 from workers.executors.registry import execute
 from workers.parents import BYTES_MOST, VARIABLE, as_json, parent_reader, with_parents
@@ -39,12 +40,15 @@ def told(given: dict[str, Any], *parents: ParentResult, **context: Any) -> Any:
 
 
 def test_a_command_finds_the_results_in_its_environment() -> None:
-    command = {"task_type": "shell", "payload": {"command": f'printf %s "${VARIABLE}"', "shell": True}}
+    page = (Path(__file__).parents[2] / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    documented = next(part for part in page.split("`") if VARIABLE in part and "jq" in part).split(" \\| ")[0]
+    command = {"task_type": "shell", "payload": {"command": documented, "shell": True}}
+    built = BUILD.model_copy(update={"output": "12\nfiles\n"})
 
-    outcome = told({**command, "after": ["task_1", "task_2"]}, BUILD, TEST)
+    outcome = told({**command, "after": ["task_1", "task_2"]}, built, TEST)
 
     assert json.loads(outcome.output) == [
-        {"task_id": "task_1", "name": "build", "status": "completed", "output": "12 files", "value": {"files": 12}},
+        {"task_id": "task_1", "name": "build", "status": "completed", "output": "12\nfiles\n", "value": {"files": 12}},
         {"task_id": "task_2", "status": "failed", "error": "3 failed", "exit_code": 1},
     ]
 
@@ -66,6 +70,13 @@ def test_a_prompt_for_an_ai_program_has_the_results_where_it_asks_for_them(
     outcome = told(spec(prompt=prompt), BUILD, TEST, worker_type="terminal-claude", env=env)
 
     assert expected in outcome.output
+
+
+def test_a_prompt_has_values_as_json() -> None:
+    value = {"ok": True, "left": None, "word": "é"}
+    only = ParentResult(task_id="task_1", status="completed", output="", value=value)
+
+    assert '{"ok": true, "left": null, "word": "é"}' in with_prompt(make_context(spec(), parents=(only,)), "{parents}")
 
 
 def test_a_shell_is_given_no_command_that_others_put_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -75,6 +76,6 @@ def _told(parents: Sequence[ParentResult]) -> str:
 def _output(one: ParentResult) -> str:
     if one.expired:
         return "(Its result was not kept so long.)"
-    text = one.output if one.output is not None else "" if one.value is None else str(one.value)
-    text = text or one.error or ""
+    value = "" if one.value is None else json.dumps(one.value, ensure_ascii=False)
+    text = one.output or value or one.error or ""
     return f"{text}\n(… cut)" if one.truncated else text
