@@ -12,7 +12,9 @@ from mahavishnu_pools.schemas.pool import ENDED_STATUSES, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
 from mahavishnu_pools.schemas.task_batch import Retried
 from mahavishnu_pools.schemas.task_brief import TaskBrief
+from mahavishnu_pools.store.dependencies import unknown_tasks
 from mahavishnu_pools.store.pools import read_pools
+from mahavishnu_pools.store.task_briefs import CHUNK
 from mahavishnu_pools.store.tasks import read_specs
 
 #: Outcomes that ``retry`` takes for failures.
@@ -33,7 +35,8 @@ class RetryVerbs(ListingVerbs):
         """Send tasks that failed again, as new tasks of one new batch: those named, and those of a batch that failed.
 
         Each goes to its own pool, or to one that is chosen when that takes no tasks; ``pool`` sends all there. What
-        has not ended, has completed or was no task of this project (a user's Celery task) is skipped.
+        has not ended, has completed, was no task of this project (a user's Celery task) or comes after a task whose
+        record has expired is skipped.
 
         Raises:
             BatchNotFound, TaskNotFound: there is none.
@@ -53,7 +56,9 @@ class RetryVerbs(ListingVerbs):
         }
         specs = await self._specs([brief.task_id for brief in failed])
         skipped |= {one.task_id: "its specification is not known" for one in failed if one.task_id not in specs}
-        return await self._send_again([one for one in failed if one.task_id in specs], specs, pool, skipped)
+        skipped |= await self._forgotten(specs)
+        again = [one for one in failed if one.task_id not in skipped]
+        return await self._send_again(again, specs, pool, skipped)
 
     async def _send_again(
         self, failed: list[TaskBrief], specs: dict[str, TaskSpec], pool: str | None, skipped: dict[str, str]
@@ -75,6 +80,19 @@ class RetryVerbs(ListingVerbs):
                 retried |= dict(zip(some, (one.task_id for one in sent), strict=True))
         ordered = {brief.task_id: retried[brief.task_id] for brief in failed}
         return Retried(batch_id=batch_id, retried=ordered, skipped=skipped)
+
+    async def _forgotten(self, specs: Mapping[str, TaskSpec]) -> dict[str, str]:
+        """Return why tasks cannot be sent again that come after others whose records have expired."""
+        asked = {str(one): None for spec in specs.values() for one in spec.after if one not in specs}
+        store, unknown, each = (await self._connected()).store, set[str](), list(asked)
+        for start in range(0, len(each), CHUNK):
+            unknown.update(await store.run(unknown_tasks(each[start : start + CHUNK])))
+        found: dict[str, str] = {}
+        for task_id, spec in specs.items():
+            gone = next((str(one) for one in spec.after if one in unknown), None)
+            if gone is not None:
+                found[task_id] = f"{gone}, which it comes after, has expired"
+        return found
 
     async def _specs(self, task_ids: list[str]) -> dict[str, TaskSpec]:
         store = (await self._connected()).store

@@ -126,6 +126,22 @@ async def test_a_check_finds_who_was_forgotten_and_has_it_go_on(
     assert not (await check(store, quick_settings, part="state")).found.get("task_stranded")
 
 
+async def test_what_comes_after_an_expired_task_is_not_sent_again_and_the_rest_is(
+    manager: PoolManager, node: FakeNode
+) -> None:
+    await manager.spawn_pool("mahavishnu", name="p", worker_type="shell")
+    gone, bad = await manager.submit_many([{"prompt": "x"}, {"prompt": "fail"}], pool="p")
+    after = [{"prompt": "y", "after": [gone.task_id, bad.task_id]}, {"prompt": "z", "after": [bad.task_id]}]
+    ids = [bad.task_id, *(one.task_id for one in await manager.submit_many(after, pool="p"))]
+    assert {one.status.value async for one in manager.results(ids, wait_timeout=60)} == {"failed", "cancelled"}
+    await node.store.redis.delete(f"{node.store.prefix}mhv:task:{gone.task_id}")
+
+    again = await manager.retry(ids)
+
+    assert again.skipped == {ids[1]: f"{gone.task_id}, which it comes after, has expired"}
+    assert set(again.retried) == {ids[0], ids[2]}
+
+
 def test_a_message_that_came_by_another_way_does_not_run_before_its_parents(site: Site) -> None:
     pool_id = site.pool(worker_type="shell")
     site.group(pool_id)
