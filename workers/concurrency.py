@@ -78,7 +78,7 @@ class SlotThreads:
         self._work.put(work)
 
     def trim(self, most: int) -> None:
-        """Have no more threads than this number, and end idle ones beyond it."""
+        """Have no more threads than this number: idle ones beyond it end, and what waits gets those that are added."""
         with self._lock:
             self._most = most
             surplus = min(self._idle, self._threads - most)
@@ -86,6 +86,12 @@ class SlotThreads:
                 self._idle -= 1
                 self._threads -= 1
                 self._work.put(None)
+            try:
+                while self._idle < 0 and not self._full():
+                    self._start()
+                    self._idle += 1
+            except NoRoom as exc:
+                logger.warning("What waits for a thread goes on waiting: %s", exc)
 
     def _start(self) -> None:
         before = threading.stack_size(STACK_BYTES)

@@ -117,6 +117,21 @@ def test_trimming_ends_idle_threads_only() -> None:
     eventually(lambda: threads.busy == 0)
 
 
+def test_work_that_waits_gets_the_threads_that_are_added() -> None:
+    threads, gate = SlotThreads(1), _Gate()
+    for _ in range(3):
+        threads.submit(gate)
+    assert gate.entered.acquire(timeout=10)
+
+    threads.trim(5)
+
+    for _ in range(2):
+        assert gate.entered.acquire(timeout=10)
+    assert (len(threads), threads.busy) == (3, 3)
+    gate.open.set()
+    eventually(lambda: threads.busy == 0)
+
+
 def test_work_that_raises_does_not_cost_its_thread(caplog: pytest.LogCaptureFixture) -> None:
     threads, through = SlotThreads(), threading.Event()
 
