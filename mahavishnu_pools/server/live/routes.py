@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -170,10 +170,13 @@ class _Page:
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_MOST:
-            raise errors.InvalidField.of("body", f"has more than {BODY_MOST} bytes", "Say it in fewer words.")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > BODY_MOST:
+                raise errors.InvalidField.of("body", f"has more than {BODY_MOST} bytes", "Say it in fewer words.")
+    except ClientDisconnect:
+        raise errors.InvalidField.of("body", "did not come whole", "Send it again.") from None
     return body
 
 
