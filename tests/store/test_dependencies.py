@@ -326,6 +326,25 @@ def test_many_children_are_told_in_pieces_and_by_one_agent_at_a_time(world: Worl
     leaves_nothing(world)
 
 
+def test_of_many_children_that_are_skipped_fewer_are_told_in_one_call(world: World, pool: str) -> None:
+    graph(world, {"name": "a"}, *({"after": ["a"]} for _ in range(130)), batch="g")
+    (claim,) = world.claim(lease := world.lease(pool), pool, 1)
+    world.run(world.finish_call(world.held(lease, pool, claim), status="failed"))
+
+    def failed() -> int:
+        found = world.run(tasks.read_batch("g"))
+        return 0 if found is None else found.failed
+
+    counts = []
+    while world.run(dependencies.release("one", result_ttl=RESULT_TTL)).more:
+        counts.append(failed())
+
+    assert counts == [51, 101]
+    assert failed() == 131
+    assert world.run(dependencies.release("one", result_ttl=RESULT_TTL)).idle
+    leaves_nothing(world)
+
+
 def test_a_message_with_the_id_of_a_task_that_waits_starts_nothing(world: World, pool: str) -> None:
     a, b = graph(world, {"name": "a"}, {"name": "b", "after": ["a"]})
     world.push_raw(pool, world.stock_message(b))

@@ -28,19 +28,25 @@ end
 
 local ready = 0
 
+-- Writing an outcome is as much work as telling so many tasks.
+local OUTCOME = 4
+
 -- Tells a task of the end of one it comes after. One that has its outcome, or knows it already, is left alone.
+-- Returns how much work it was.
 local function tell_child(id, parent, status)
   local h = call('HMGET', k_task(id), 'status', 'p:' .. parent, 'on_parent')
-  if h[1] ~= 'waiting' or h[2] ~= '' then return end
+  if h[1] ~= 'waiting' or h[2] ~= '' then return 1 end
   call('HSET', k_task(id), 'p:' .. parent, status)
   local left = call('HINCRBY', k_task(id), 'waits', -1)
   if status ~= 'completed' and h[3] ~= 'run' then
     end_child(id, parent, status, h[3])
+    return OUTCOME
   elseif left == 0 then
     -- In the order in which they were told, and due.
     call('ZADD', k_ready(), stamp(now - 0.01 + ready * 0.000001), id)
     ready = ready + 1
   end
+  return 1
 end
 
 local told = 0
@@ -53,11 +59,13 @@ while told < most do
   -- One that runs again (a dead one that was replayed) will end again.
   if parent and (not is or STAT[is]) then children = call('ZRANGE', k_children(parent), 0, most - told - 1) end
   for _, id in ipairs(children) do
+    if told >= most then break end
     -- What is wrong with one task must not keep the others; a check finds it.
-    pcall(tell_child, id, parent, is or status)
+    local good, work = pcall(tell_child, id, parent, is or status)
     call('ZREM', k_children(parent), id)
+    told = told + (good and work or OUTCOME)
   end
-  told = told + math.max(1, #children)
+  if #children == 0 then told = told + 1 end
   if #children == 0 or call('EXISTS', k_children(parent)) == 0 then
     call('LPOP', k_releasing())
     if is and STAT[is] then call('HDEL', k_task(parent), 'children') end
