@@ -250,7 +250,7 @@ def test_a_cancelled_batch_ends_all_of_it(world: World, pool: str) -> None:
 
 def test_an_approval_is_asked_for_when_the_others_have_ended(world: World, pool: str) -> None:
     a, b = graph(world, {"name": "a"}, {"name": "b", "after": ["a"], "approval": "required", "expires": 60})
-    word = Word("ana", "", "r1")
+    word, sent_at = Word("ana", "", "r1"), world.task(b).created_at
     with pytest.raises(errors.InvalidField, match="waits for other tasks"):
         world.run(approvals.approve(b, word, Choice("pool", pool=pool), result_ttl=RESULT_TTL))
 
@@ -261,6 +261,7 @@ def test_an_approval_is_asked_for_when_the_others_have_ended(world: World, pool:
     world.run(approvals.approve(b, word, Choice("pool", pool=pool), result_ttl=RESULT_TTL))
     assert world.redis.hexists(world.key("task", b), "expires_at")
     assert work_off(world, pool) == [b]
+    assert world.task(b).created_at == sent_at
     leaves_nothing(world)
 
 

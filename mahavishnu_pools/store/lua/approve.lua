@@ -18,8 +18,9 @@ local o, refused = options(ARGV[2])
 if refused then return refused end
 local pool = pick(o)
 local m = call('HMGET', k_held(id), 'prefix', 'suffix', 'bucket', 'more')
--- Its wait in the queue begins now.
-call('HSET', k_task(id), 'status', 'queued', 'pool', pool, 'submitted', h[9], 'created', stamp(now))
+-- Its wait in the queue begins now. One that came after others knows when it was submitted.
+call('HSETNX', k_task(id), 'submitted', h[9])
+call('HSET', k_task(id), 'status', 'queued', 'pool', pool, 'created', stamp(now))
 local expires = cjson.decode(m[4]).expires
 if expires then call('HSET', k_task(id), 'expires_at', stamp(now + expires)) end
 decided(id, { decision = 'approved', by = by, reason = reason, request = request }, now)
