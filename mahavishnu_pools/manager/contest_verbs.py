@@ -9,7 +9,7 @@ from mahavishnu_pools import durations, errors
 from mahavishnu_pools.manager.listing_verbs import ListingVerbs
 from mahavishnu_pools.pools.interface import Task
 from mahavishnu_pools.routing.contesting import StartedContest, carry_out_contest, prepare_contest
-from mahavishnu_pools.routing.contests import Rules
+from mahavishnu_pools.routing.contests import Rules, several
 from mahavishnu_pools.routing.eligibility import PoolFilter
 from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.schemas.contest import ContestKind, ContestResult, result_of
@@ -85,8 +85,8 @@ class ContestVerbs(ListingVerbs):
             needed=1 if kind == ContestKind.RACE else needed,
             agree=agree,
             judge=None if judge is None else task_spec({"prompt": judge} if isinstance(judge, str) else judge),
-            pools=tuple(dict.fromkeys(pools)),
-            worker_types=tuple(dict.fromkeys(worker_types)),
+            pools=several(pools, name="pools"),
+            worker_types=several(worker_types, name="worker_types"),
             copies=copies,
         )
         given = [tasks] if isinstance(tasks, Mapping) or not isinstance(tasks, Sequence) else tasks

@@ -86,7 +86,8 @@ class RetryVerbs(ListingVerbs):
         asked = {str(one): None for spec in specs.values() for one in spec.after if one not in specs}
         store, unknown, each = (await self._connected()).store, set[str](), list(asked)
         for start in range(0, len(each), CHUNK):
-            unknown.update(await store.run(unknown_tasks(each[start : start + CHUNK])))
+            some: list[str] = await store.run(unknown_tasks(each[start : start + CHUNK]))
+            unknown.update(some)
         found: dict[str, str] = {}
         for task_id, spec in specs.items():
             gone = next((str(one) for one in spec.after if one in unknown), None)

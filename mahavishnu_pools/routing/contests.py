@@ -12,6 +12,7 @@ from mahavishnu_pools.schemas.batch_payloads import JUDGE, JUDGE_CALL
 from mahavishnu_pools.schemas.contest import ContestKind
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.task_types import REDUCER_PREFIX
+from mahavishnu_pools.wording import short
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.pools import PoolRecord
@@ -78,8 +79,8 @@ def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
     for name, remedy in remedies.items():
         if any(getattr(task, name) for task in tasks):
             raise errors.InvalidField.of(name, "is nothing that a candidate can have", remedy)
-    if rules.copies < 1:
-        raise errors.InvalidField.of("copies", f"is {rules.copies}", "Give a whole number from 1 on.")
+    if not _whole(rules.copies) or rules.copies < 1:
+        raise errors.InvalidField.of("copies", f"is {rules.copies!r}", "Give a whole number from 1 on.")
     worker_types, pools = rules.worker_types or (None,), rules.pools or (None,)
     count = len(tasks) * len(worker_types) * len(pools) * rules.copies
     if not 2 <= count <= CANDIDATES_MOST:
@@ -96,10 +97,26 @@ def _check_needed(rules: Rules, count: int) -> None:
         if rules.judge is None:
             raise errors.InvalidField.of("judge", "is missing", "Say who names the best answer: a prompt, for example.")
         return
-    if rules.needed is None or not 1 <= rules.needed <= count:
+    if rules.needed is None or not _whole(rules.needed) or not 1 <= rules.needed <= count:
         raise errors.InvalidField.of(
-            "needed", f"is {rules.needed}, of {count} candidates", f"Give a whole number from 1 to {count}."
+            "needed", f"is {rules.needed!r}, of {count} candidates", f"Give a whole number from 1 to {count}."
         )
+
+
+def _whole(number: object) -> bool:
+    """Tell whether it is a whole number, as a caller without types may not have given one."""
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def several(values: Sequence[str], *, name: str) -> tuple[str, ...]:
+    """Return what a caller gave as a list, each once.
+
+    Raises:
+        InvalidField: it is a text.
+    """
+    if isinstance(values, str):
+        raise errors.InvalidField.of(name, f"is a text: {short(values)}", "Give a list of them.")
+    return tuple(dict.fromkeys(values))
 
 
 def _own(task: TaskSpec, worker_type: str | None) -> TaskSpec:

@@ -166,6 +166,11 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         (errors.InvalidField, "40 candidates", {"kind": "race", "copies": 40}),
         (errors.InvalidField, "needed", {"kind": "quorum", "copies": 2, "needed": 3}),
         (errors.InvalidField, "needed", {"kind": "quorum", "copies": 2}),
+        (errors.InvalidField, "needed: is 1.5", {"kind": "quorum", "copies": 2, "needed": 1.5}),
+        (errors.InvalidField, "needed: is True", {"kind": "quorum", "copies": 2, "needed": True}),
+        (errors.InvalidField, "copies: is '2'", {"kind": "race", "copies": "2"}),
+        (errors.InvalidField, "pools: is a text", {"kind": "race", "copies": 2, "pools": "here"}),
+        (errors.InvalidField, "worker_types: is a text", {"kind": "race", "copies": 2, "worker_types": "shell"}),
         (errors.InvalidField, "judge", {"kind": "best_of", "copies": 2}),
         (errors.InvalidField, "cannot be a task of type 'http'", {
             "kind": "best_of", "copies": 2, "judge": {"task_type": "http", "payload": {"url": "http://x/"}}}),
