@@ -11,7 +11,7 @@ import click
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
-from mahavishnu_pools.cli.items import items_from, with_items
+from mahavishnu_pools.cli.items import items_from, same_for_all, with_items
 from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
@@ -83,6 +83,8 @@ def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given:
     task = work.task(directory=session.directory)
     if items is not None:
         task = with_items(task, items_from(items), key=how["split_on"])
+        if same_for_all(task):
+            click.echo("Warning: {item} is neither in the prompt nor in --cwd: all tasks are the same.", err=True)
 
     async def run(manager: PoolManager) -> ExitCode:
         started = await manager.start_distribution(task, **how)

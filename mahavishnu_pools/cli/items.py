@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ def with_items(task: dict[str, Any], items: list[Any], *, key: str | None) -> di
     if name in payload:
         raise errors.InvalidField.of(_OPTION, f"the payload has {name!r} already", "Give the items once.")
     return {**task, "payload": {**payload, name: items}}
+
+
+def same_for_all(task: Mapping[str, Any]) -> bool:
+    """Tell whether a task is the same whatever its items are: only a prompt's text and directory take them."""
+    from mahavishnu_pools.routing.distribution import ITEM
+
+    if task.get("task_type", "prompt") != "prompt":
+        return False
+    texts = (task.get("prompt"), task["payload"].get("prompt"), task.get("cwd"))
+    return not any(ITEM in text for text in texts if isinstance(text, str))
 
 
 def tasks_from(given: str, *, directory: str | None) -> list[dict[str, Any]]:

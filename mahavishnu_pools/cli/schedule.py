@@ -17,6 +17,7 @@ from mahavishnu_pools.cli.which_stack import with_data_dir
 
 if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.schemas.pool import PoolInfo
     from mahavishnu_pools.schemas.schedule import Schedule, ScheduleHistory, ScheduleRun
 
 
@@ -103,10 +104,11 @@ def _task(words: tuple[str, ...], given: dict[str, Any], session: Session) -> di
 def list_schedules(session: Session, /, *, output: Output) -> None:
     """List the schedules by name."""
 
-    async def read(manager: PoolManager) -> list[Schedule]:
-        return await manager.schedules()
+    async def read(manager: PoolManager) -> tuple[list[Schedule], list[PoolInfo]]:
+        return await manager.schedules(), await manager.list_pools()
 
-    output.show(schedule_documents.listed(session.run(read)))
+    found, pools = session.run(read)
+    output.show(schedule_documents.listed(found, {name for pool in pools for name in (pool.name, pool.pool_id)}))
 
 
 @schedule.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +26,21 @@ _RUNS = (
 )
 
 
-def listed(schedules: Sequence[Schedule]) -> Document:
-    """Return the document of ``schedule list``."""
+def listed(schedules: Sequence[Schedule], pools: Container[str]) -> Document:
+    """Return the document of ``schedule list``; ``pools`` are the names and ids of those there are."""
     data = {"schedules": [one.model_dump(mode="json") for one in schedules]}
     if not schedules:
         return Document(data, (Note("There are no schedules. Make one with: mahavishnu schedule add NAME --cron …"),))
     rows = tuple(
-        (one.name, when(one), State(one.status), _moment(one.next_at), one.where.pool, summary(one.task))
+        (one.name, when(one), State(one.status), _moment(one.next_at), _pool(one, pools), summary(one.task))
         for one in schedules
     )
     return Document(data, (Table("Schedules", _COLUMNS, rows),))
+
+
+def _pool(schedule: Schedule, pools: Container[str]) -> str | None:
+    name = schedule.where.pool
+    return name if name is None or name in pools else f"{name} (gone)"
 
 
 def added(schedule: Schedule) -> Document:

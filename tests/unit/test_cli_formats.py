@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahavishnu_pools.cli import pool_documents, task_documents
+from mahavishnu_pools.cli import pool_documents, schedule_documents, task_documents
 from mahavishnu_pools.cli.formats.cells import width_of
 from mahavishnu_pools.cli.formats.choice import FormatName, format_of
 from mahavishnu_pools.cli.formats.interface import Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.markdown import MarkdownFormat
 from mahavishnu_pools.cli.formats.table import TableFormat
+from mahavishnu_pools.schemas.schedule import Schedule, Where
 from mahavishnu_pools.schemas.task import DistributionResult
 from mahavishnu_pools.store.tasks import Submitted
 from tests.fakes.cli_manager import pool_info, task_result
@@ -336,3 +338,13 @@ def test_a_long_distribution_without_a_failure_says_so() -> None:
     text = table(task_documents.distributed(_distribution(*["completed"] * (task_documents.MOST_ROWS + 1))))
 
     assert f"{task_documents.MOST_ROWS + 1} items, none failed; --format json shows all." in text
+
+
+def test_a_schedule_whose_pool_is_gone_says_so() -> None:
+    about = {"every": 60, "task": {"prompt": "x"}, "created_at": datetime.now(UTC)}
+    wanted = {"one": "local", "two": "pool_1", "three": "closed", "four": None}
+    found = [Schedule(name=name, where=Where(pool=pool), **about) for name, pool in wanted.items()]
+
+    text = table(schedule_documents.listed(found, {"local", "pool_1"}))
+
+    assert [line.split()[1] for line in text.splitlines() if "(gone)" in line] == ["three"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.cli.items import items_from, tasks_from, with_items
+from mahavishnu_pools.cli.items import items_from, same_for_all, tasks_from, with_items
 from mahavishnu_pools.cli.tasks import Since
 
 
@@ -55,6 +55,20 @@ def test_items_that_cannot_be_read_are_refused(name: str, text: str | None, prob
         items_from(name)
 
     assert caught.value.message.startswith("--items-from: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"prompt": "Fix it"}, True),
+        ({"prompt": "Fix {item}"}, False),
+        ({"prompt": "Fix it", "cwd": "/src/{item}"}, False),
+        ({"payload": {"prompt": "Fix {item}"}}, False),
+        ({"task_type": "analyze"}, False),
+    ],
+)
+def test_a_prompt_without_a_place_for_its_item_is_the_same_for_all(fields: dict[str, object], same: bool) -> None:
+    assert same_for_all(with_items(fields, ["a", "b"], key=None)) is same
 
 
 def test_items_stand_in_the_payload_once() -> None:
