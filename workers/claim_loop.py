@@ -47,7 +47,7 @@ class ClaimLoop:
         self._table = table
         self._hooks = hooks
         self._ended = Endings()
-        self._claiming = Claiming(config, table, hooks, bell=self._bell, end=self.end)
+        self._claiming = Claiming(config, table, hooks, bell=self._bell, end=self._withdraw)
         self._wake = threading.Event()
         #: Held by who does a step.
         self._turn = threading.Lock()
@@ -78,6 +78,13 @@ class ClaimLoop:
     def end(self, held: leases.Held, call: Call[Any]) -> None:
         """Send the end of a claim; the first one for a claim counts."""
         if self._table.end(held) is None:
+            return
+        self._ended.add(held, call)
+        self._wake.set()
+
+    def _withdraw(self, held: leases.Held, call: Call[Any]) -> None:
+        """Send the end of a claim, unless a worker has begun meanwhile."""
+        if self._table.end(held, unbegun=True) is None:
             return
         self._ended.add(held, call)
         self._wake.set()

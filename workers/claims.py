@@ -81,11 +81,16 @@ class ClaimTable:
         """Return the claim of a task, None when this process has none (any more)."""
         return self._running.get(task_id)
 
-    def end(self, held: Held) -> Running | None:
-        """Mark a claim as ending; None when it is not held or ending already, so only one caller ends it."""
+    def end(self, held: Held, *, unbegun: bool = False) -> Running | None:
+        """Mark a claim as ending; None when it is not held or ending already, so only one caller ends it.
+
+        With ``unbegun`` it is also None when a worker has begun.
+        """
         with self._lock:
             running = self._running.get(held.task_id)
             if running is None or running.held != held or running.ending:
+                return None
+            if unbegun and held.task_id not in self._waiting:
                 return None
             running.ending = True
             self._waiting.pop(held.task_id, None)

@@ -19,6 +19,7 @@ from tests.store.nodes import Node
 from tests.store.world import World
 from tests.unit.looping import Make, making
 from tests.waiting import eventually
+from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
 from workers.endings import ENOUGH
@@ -123,6 +124,27 @@ def test_a_group_that_stops_hands_back_what_it_read_ahead_at_once(world: World, 
     assert world.read_pool(looping.pool_id).queued == 2
     looping.finish(first)
     eventually(lambda: world.task(first.held.task_id).ok)
+
+
+def test_what_a_worker_begins_while_it_is_about_to_go_back_is_its_own(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looping = make(slots=1)
+    [task_id] = world.to(looping.pool_id)
+    looping.loop.start()
+    [running] = looping.wait(1)
+
+    def begun_meanwhile() -> list[Running]:
+        assert looping.loop.begin(running)
+        return [running]
+
+    monkeypatch.setattr(looping.table, "not_begun", begun_meanwhile)
+    looping.loop.stop_claiming()
+
+    assert not running.ending
+    looping.finish(running)
+    ended = eventually(lambda: world.task(task_id), until=lambda task: task.done)
+    assert (ended.ok, ended.attempts) == (True, 1)
 
 
 def test_a_task_that_was_read_ahead_can_be_cancelled_before_it_begins(world: World, make: Make) -> None:
