@@ -135,7 +135,7 @@ def test_what_a_worker_begins_while_it_is_about_to_go_back_is_its_own(
     [running] = looping.wait(1)
 
     def begun_meanwhile() -> list[Running]:
-        assert looping.loop.begin(running)
+        looping.loop.begin(running)
         return [running]
 
     monkeypatch.setattr(looping.table, "not_begun", begun_meanwhile)
