@@ -42,6 +42,13 @@ class Bell:
         self._stop.set()
 
     def _listen(self) -> None:
+        try:
+            self._wait_and_ring()
+        except Exception:  # the border of a client that was closed in the midst of a wait: it breaks in many ways
+            if not self._stop.is_set():
+                raise
+
+    def _wait_and_ring(self) -> None:
         seen = self.known
         while not self._stop.is_set():
             seen = max(seen, self.known, key=_entry_order)

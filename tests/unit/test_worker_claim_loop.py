@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.fixtures.proxies import Proxy
 from tests.store.world import World
 from tests.unit.looping import Make, making
 from tests.waiting import eventually
+from workers.bell import Bell
 from workers.claims import Running
 from workers.lease import Lease
 
@@ -154,6 +158,20 @@ def test_stopping_sends_what_is_finished(world: World, make: Make) -> None:
     assert world.task(task_id).ok
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_bell_whose_client_is_closed_in_the_midst_of_its_wait_ends_quietly(stopped: bool) -> None:
+    def closed(*_: Any, **__: Any) -> None:
+        if stopped:
+            bell.stop()
+        raise TypeError("argument must be an int, or have a fileno() method.")
+
+    store: Any = SimpleNamespace(prefix="", redis=SimpleNamespace(xread=closed))
+    bell = Bell(store, "pool", ring=lambda: None)
+
+    with nullcontext() if stopped else pytest.raises(TypeError):
+        bell._listen()
+
+
 def test_a_bell_that_rings_after_the_stop_asks_for_nothing(world: World, make: Make) -> None:
     """Closing the lease rings; an answer to who asked then would say that it was lost."""
     looping = make()
@@ -167,11 +185,11 @@ def test_a_bell_that_rings_after_the_stop_asks_for_nothing(world: World, make: M
     assert not looping.lost.is_set()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("whose", ["bell", "claim-loop"])
 def test_a_group_in_which_a_step_broke_ticks_no_more_so_that_it_is_replaced(
-    world: World, make: Make, whose: str
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda raised: None)
     looping, broke = make(), threading.Event()
     looping.loop.start()
     assert looping.loop.wait_ready(5)
