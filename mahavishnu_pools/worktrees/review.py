@@ -54,7 +54,7 @@ def find_review(place: Place, task_id: str, told: Changes | None) -> Review:
         raise _elsewhere(changes)
     tip = tip_of(git, changes.branch)
     if tip is None:
-        where = "" if record else f", or they are on node {changes.node} alone"
+        where = "" if record else f", or, if that is another machine, they are on node {changes.node}"
         raise _not_found(f"There is no branch {changes.branch} in {top}: the changes were discarded{where}.", changes)
     return Review(changes, top, tip)
 
@@ -110,13 +110,16 @@ def _discarded(place: Place, record: Record, changes: Changes | None) -> Discard
     there = Path(record.top).is_dir()
     tip = tip_of(git, record.branch) if there else None
     if tip is not None and changes is not None and changes.commit is not None and tip != changes.commit:
-        raise _not_ours(record, "has commits that are not the task's")
+        remedy = f"Delete it by hand: git branch -D {record.branch}"
+        raise _not_ours(record, "has commits that are not the task's", remedy)
     if tip is None and changes is not None and changes.commit is not None and not there:
         raise _elsewhere(changes)
     if record.tree and not remove_tree(place, git, record):
         raise errors.GitFailed(f"The worktree {record.tree} cannot be removed. Remove it by hand.")
     if tip is not None and not delete_branch(place, git, record):
-        raise _not_ours(record, "is checked out")
+        # git deletes no branch that some checkout is on, by hand neither.
+        remedy = "Check out another one where 'git worktree list' shows it, then discard it again."
+        raise _not_ours(record, "is checked out", remedy)
     place.forget(record.task_id)
     return Discarded(
         task_id=record.task_id, branch=record.branch if tip else None, again=tip is None and not record.tree
@@ -156,6 +159,6 @@ def _not_found(text: str, changes: Changes) -> errors.ChangesNotFound:
     return errors.ChangesNotFound(text, task_id=changes.task_id, node=changes.node, repository=changes.repository)
 
 
-def _not_ours(record: Record, problem: str) -> errors.RepositoryRefused:
-    text = f"The branch {record.branch} in {record.top} {problem}. Delete it by hand: git branch -D {record.branch}"
+def _not_ours(record: Record, problem: str, remedy: str) -> errors.RepositoryRefused:
+    text = f"The branch {record.branch} in {record.top} {problem}. {remedy}"
     return errors.RepositoryRefused(text, task_id=record.task_id, branch=record.branch)

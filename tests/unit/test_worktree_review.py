@@ -181,11 +181,11 @@ def test_a_branch_that_somebody_uses_is_not_discarded(site: Site) -> None:
     task_id = site.ran(EDIT)
     site.repository.git("checkout", "-q", f"mahavishnu/{task_id}")
 
-    with pytest.raises(errors.RepositoryRefused, match="is checked out"):
+    with pytest.raises(errors.RepositoryRefused, match=r"is checked out\. Check out another one"):
         discard(site.place, task_id, site.told[task_id])
     site.repository.commit({"more": "x"}, "mine")
     site.repository.git("checkout", "-q", "main")
-    with pytest.raises(errors.RepositoryRefused, match="not the task's"):
+    with pytest.raises(errors.RepositoryRefused, match=r"not the task's\. Delete it by hand: git branch -D"):
         discard(site.place, task_id, site.told[task_id])
 
     assert "more" in show(site.review(task_id)).text
