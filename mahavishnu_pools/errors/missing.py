@@ -93,5 +93,5 @@ class NoPoolAvailable(NotFound):
         if not reasons:
             return cls("No pool exists. Make one with 'mahavishnu pools spawn --name NAME'.", reasons={})
         listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())[:20])
-        text = f"No pool can take this task. {listed}. Change the filter, or spawn a pool that fits."
+        text = f"No pool can take this task. {listed}. Change what it asks for, or spawn a pool that fits."
         return cls(text, reasons=dict(reasons))

@@ -211,6 +211,7 @@ def _refuse(view: View, pool: PoolRecord, need: Need) -> None:
     reason = cannot_run(view, pool, need)
     if reason is None:
         return
-    if need.task_type == "prompt" and need.worker_type is None and pool.worker_type is None:
+    untyped = need.task_type == "prompt" and need.worker_type is None and pool.worker_type is None
+    if untyped and cannot_run(view, pool, Need()) is not None:
         raise worker_types.no_ai_program(known=view.worker_types)
     raise errors.NoPoolAvailable.of({pool.config.name: reason})

@@ -102,6 +102,9 @@ async def test_a_prompt_needs_a_pool_with_a_program(manager: PoolManager, node: 
         await manager.submit({"prompt": "x"})
     with pytest.raises(errors.MissingProgram, match="npm install"):
         await manager.submit({"prompt": "x"}, pool="bare")
+    await spawn(manager, "far", worker_type=None, pool_type="session-buddy", endpoint="http://127.0.0.1:1/mcp")
+    with pytest.raises(errors.NoPoolAvailable, match="cannot be asked for resources"):
+        await manager.submit({"prompt": "x", "needs": ["gpu=1"]}, pool="far")
     assert (await manager.route_task({"task_type": "shell", "payload": {"command": "true"}}, wait_timeout=5)).ok
 
 
