@@ -48,7 +48,10 @@ def mcp() -> None:
 @_TOKEN_FILE
 @format_option
 def list_tools(*, server: str, token_file: Path | None, output: Output) -> None:
-    """List the tools of a server and their arguments."""
+    """List the tools of a server and their arguments.
+
+    SERVER is mahavishnu, session-buddy, akosha, or a URL.
+    """
 
     async def read(client: McpClient) -> Mapping[str, Mapping[str, Any]]:
         return await client.tools()
@@ -78,7 +81,9 @@ def call(
 ) -> ExitCode:
     """Call a tool and print its answer.
 
-    Options of this command stand before SERVER, arguments of the tool behind TOOL. Lists and objects are JSON.
+    SERVER is mahavishnu, session-buddy, akosha, or a URL; 'mahavishnu mcp tools SERVER' lists its tools with their
+    arguments. Options of this command stand before SERVER, arguments of the tool behind TOOL. Lists and objects are
+    JSON.
     """
 
     async def ask(client: McpClient) -> ToolAnswer:

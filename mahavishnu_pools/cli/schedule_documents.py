@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 #: Characters of what is to be done that a table shows.
 CHARACTERS = 60
 
+#: Characters of it that ``schedule show`` shows.
+MOST_SHOWN = 2000
+
+#: Fields of a task that its summary tells.
+_SUMMED_UP = frozenset({"prompt", "task_type", "payload"})
+
 _COLUMNS = (Column("Name"), Column("When"), Column("Status"), Column("Next"), Column("Pool"), Column("Task"))
 _RUNS = (
     Column("Planned"),
@@ -57,7 +63,7 @@ def changed(done: str, schedule: Schedule) -> Document:
 def history(found: ScheduleHistory) -> Document:
     """Return the document of ``schedule show``."""
     schedule = found.schedule
-    head = Fields(None, (("Schedule", schedule.name), ("Status", schedule.status), *_fields(schedule)))
+    head = Fields(None, (("Schedule", schedule.name), ("Status", schedule.status), *_fields(schedule, whole=True)))
     blocks: list[Block] = [head]
     if found.runs:
         blocks.append(Table("Runs", _RUNS, tuple(map(_run, found.runs))))
@@ -86,8 +92,8 @@ def when(schedule: Schedule) -> str:
     return f"{schedule.cron} ({schedule.timezone})"
 
 
-def summary(task: dict[str, Any]) -> str:
-    """Return in a line what is to be done."""
+def summary(task: dict[str, Any], *, most: int = CHARACTERS) -> str:
+    """Return in a line of at most so many characters what is to be done."""
     payload = task.get("payload") or {}
     command = payload.get("command")
     text = task.get("prompt") or payload.get("prompt")
@@ -95,17 +101,28 @@ def summary(task: dict[str, Any]) -> str:
         words = " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
         text = f"{task.get('task_type', 'prompt')} {words}".strip()
     line = " ".join(str(text).split())
-    return line if len(line) <= CHARACTERS else line[: CHARACTERS - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _fields(schedule: Schedule) -> tuple[tuple[str, Cell], ...]:
+def _fields(schedule: Schedule, *, whole: bool = False) -> tuple[tuple[str, Cell], ...]:
     rows: list[tuple[str, Cell]] = [
         ("When", when(schedule)),
         ("Next", _moment(schedule.next_at) or "not before it is resumed"),
         ("Missed runs", "the last one is sent late" if schedule.missed == "run" else "are skipped"),
-        ("Task", summary(schedule.task)),
+        ("Task", summary(schedule.task, most=MOST_SHOWN if whole else CHARACTERS)),
     ]
+    if whole:
+        rows.extend(_options(schedule.task))
     return (*rows, *((("Pool", schedule.where.pool),) if schedule.where.pool else ()))
+
+
+def _options(task: dict[str, Any]) -> list[tuple[str, Cell]]:
+    """Return what else was said of a task; of variables and metadata only the names."""
+    given = ((name, task[name]) for name in sorted(task.keys() - _SUMMED_UP) if task[name] not in (None, [], {}))
+    return [
+        (name.replace("_", " ").capitalize(), ", ".join(map(str, one)) if isinstance(one, list | dict) else str(one))
+        for name, one in given
+    ]
 
 
 def _run(run: ScheduleRun) -> tuple[Cell, ...]:

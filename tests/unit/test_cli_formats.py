@@ -15,7 +15,7 @@ from mahavishnu_pools.cli.formats.choice import FormatName, format_of
 from mahavishnu_pools.cli.formats.interface import Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.markdown import MarkdownFormat
 from mahavishnu_pools.cli.formats.table import TableFormat
-from mahavishnu_pools.schemas.schedule import Schedule, Where
+from mahavishnu_pools.schemas.schedule import Schedule, ScheduleHistory, Where
 from mahavishnu_pools.schemas.task import DistributionResult
 from mahavishnu_pools.store.tasks import Submitted
 from tests.fakes.cli_manager import pool_info, task_result
@@ -348,3 +348,15 @@ def test_a_schedule_whose_pool_is_gone_says_so() -> None:
     text = table(schedule_documents.listed(found, {"local", "pool_1"}))
 
     assert [line.split()[1] for line in text.splitlines() if "(gone)" in line] == ["three"]
+
+
+def test_a_schedule_is_shown_with_all_its_task_is_told_but_no_values_of_variables() -> None:
+    task = {"prompt": "word " * 30, "cwd": "/srv", "needs": ["gpu=1", "fast"], "env": {"TOKEN": "s3cret"}, "timeout": 0}
+    one = Schedule(name="n", every=60, task=task, created_at=datetime.now(UTC), where=Where())
+
+    text = table(schedule_documents.history(ScheduleHistory(schedule=one, runs=())))
+
+    assert ("word " * 30).strip() in " ".join(text.split())
+    assert [line for line in text.splitlines() if line.startswith(("Cwd", "Env", "Needs", "Timeout"))] == [
+        "Cwd: /srv", "Env: TOKEN", "Needs: gpu=1, fast", "Timeout: 0"
+    ]  # fmt: skip
