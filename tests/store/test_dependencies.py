@@ -193,6 +193,8 @@ def test_what_cannot_be_is_refused_before_anything_is_made(world: World, pool: s
         ([{"after": [0]}], "task 0 of the batch comes after itself"),
         ([{"name": "a"}, {"after": ["A"]}], "task 1 of the batch comes after 'A'"),
         ([{"name": "a"}, {"after": [7]}], "comes after '7'"),
+        ([{"after": ["nope"]}], "no task has the id 'nope'"),
+        ([{"after": [7]}], "no task has the id '7'"),
         ([{"name": "a"}, {"name": "a"}, {"after": ["a"]}], "'a' is what tasks 0 and 1"),
         ([{}, {"after": ["task_0123456789abcdef"]}], "no task has the id 'task_0123456789abcdef'"),
         ([{"name": "task_1"}], "must not begin with task_"),
