@@ -21,32 +21,40 @@ PATIENCE = 0.25
 #: workers that have been busy for longer have a long task.
 FRESH, FRESH_SECONDS = 4, 0.1
 
+#: So many tasks have ended in a row, without such a pause, before anything is read ahead: few say nothing of the next.
+ROW = 8
+
 #: How much the newest duration counts in the mean: little when it is shorter, much when it is longer.
 _SHORTER, _LONGER = 0.05, 0.5
 
 
 class ReadAhead:
-    """What a group has learned of its tasks. Called by many threads; a lost update of a mean does no harm."""
+    """What a group has learned of its tasks. Called by many threads; a lost update does no harm."""
 
     def __init__(self) -> None:
-        self._mean: float | None = None
+        self._mean = 0.0
+        self._row = 0
         self._last = 0.0
 
     def ran(self, seconds: float) -> None:
         """Take note of how long a task ran."""
-        mean, self._last = self._mean, time.monotonic()
-        if mean is None:
+        if not self._is_fresh():
+            self._row = 0
+        self._row, self._last = self._row + 1, time.monotonic()
+        if self._row == 1:
             self._mean = seconds
         else:
-            self._mean = mean + (seconds - mean) * (_LONGER if seconds > mean else _SHORTER)
+            self._mean += (seconds - self._mean) * (_LONGER if seconds > self._mean else _SHORTER)
 
     def stalled(self) -> None:
-        """Take note that tasks were handed back: nothing is read ahead until another one has ended."""
-        self._mean = None
+        """Take note that tasks were handed back: nothing is read ahead until others have ended."""
+        self._row = 0
 
     def size(self, workers: int) -> int:
         """Return how many tasks so many workers may hold beyond those they run."""
-        mean = self._mean
-        if mean is None or time.monotonic() - self._last > max(FRESH_SECONDS, FRESH * mean):
+        if self._row < ROW or not self._is_fresh():
             return 0
-        return min(MOST, int(workers * SPAN / max(mean, 1e-6)))
+        return min(MOST, int(workers * SPAN / max(self._mean, 1e-6)))
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._last <= max(FRESH_SECONDS, FRESH * self._mean)

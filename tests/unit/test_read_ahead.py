@@ -23,7 +23,7 @@ from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
 from workers.endings import ENOUGH
-from workers.read_ahead import FRESH, MOST, SPAN, ReadAhead
+from workers.read_ahead import FRESH, MOST, ROW, SPAN, ReadAhead
 
 
 @pytest.fixture
@@ -32,39 +32,58 @@ def make(world: World) -> Iterator[Make]:
         yield make
 
 
-def test_no_more_is_read_ahead_than_workers_do_in_a_moment() -> None:
-    ahead = ReadAhead()
-    assert ahead.size(100) == 0
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until a test moves it."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
 
-    ahead.ran(SPAN / 2)
+
+def _learned(seconds: float, tasks: int = ROW) -> ReadAhead:
+    ahead = ReadAhead()
+    for _ in range(tasks):
+        ahead.ran(seconds)
+    return ahead
+
+
+def test_no_more_is_read_ahead_than_workers_do_in_a_moment(clock: list[float]) -> None:
+    assert ReadAhead().size(100) == 0
+
+    ahead = _learned(SPAN / 2)
     assert [ahead.size(workers) for workers in (0, 1, 10, 1000)] == [0, 2, 20, MOST]
 
     ahead.ran(60)
     assert ahead.size(10) == 0
 
 
-def test_nothing_is_read_ahead_after_a_stall_until_a_task_has_ended() -> None:
-    ahead = ReadAhead()
-    ahead.ran(0)
+def test_a_few_tasks_say_nothing_of_the_next(clock: list[float]) -> None:
+    ahead = _learned(SPAN, ROW - 1)
+    assert ahead.size(10) == 0
+
+    ahead.ran(SPAN)
+    assert ahead.size(10) == 10
+
+
+def test_nothing_is_read_ahead_after_a_stall_until_tasks_have_ended(clock: list[float]) -> None:
+    ahead = _learned(SPAN)
     ahead.stalled()
     assert ahead.size(10) == 0
 
-    ahead.ran(SPAN)
+    for _ in range(ROW):
+        ahead.ran(SPAN)
     assert ahead.size(10) == 10
 
 
-def test_what_was_learned_is_forgotten_when_no_task_has_ended_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    ahead = ReadAhead()
-    ahead.ran(SPAN)
+def test_what_was_learned_is_forgotten_when_no_task_has_ended_for_a_while(clock: list[float]) -> None:
+    ahead = _learned(SPAN)
     assert ahead.size(10) == 10
 
-    now += FRESH * SPAN + 0.01
+    clock[0] += FRESH * SPAN + 0.01
     assert ahead.size(10) == 0
 
     ahead.ran(SPAN)
-    assert ahead.size(10) == 10
+    assert ahead.size(10) == 0
 
 
 def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, make: Make) -> None:
