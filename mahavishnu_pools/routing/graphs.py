@@ -103,7 +103,9 @@ def _ids(spec: TaskSpec, index: int, named: Mapping[str, int], ids: Sequence[str
             found[entry] = None
             continue
         if place != index and len(ids) == 1:
-            raise errors.InvalidField.of("after", f"no task has the id {short(entry)}", "Give that of a task that exists.")
+            raise errors.InvalidField.of(
+                "after", f"no task has the id {short(entry)}", "Give that of a task that exists."
+            )
         if place is None or not 0 <= place < len(ids):
             problem = f"{what} comes after {short(entry)}, and there is no such task in the batch"
             remedy = "Give a task's name, its number from 0, or the id of a task that exists."
