@@ -140,7 +140,8 @@ def _run(session: Session, kind: str, rules: dict[str, Any], given: dict[str, An
         if works[0].no_wait:
             output.show(contest_documents.contest_accepted(started))
             return ExitCode.DONE
-        output.say(f"{len(started.task_ids)} candidates are batch {started.batch_id}.")
+        later = f"mahavishnu pools task --batch {started.batch_id}"
+        output.say(f"{len(started.task_ids)} candidates are batch {started.batch_id}. How it stands tells: {later}")
         try:
             return await follow_contest(manager, started.batch_id, output=output, wait_timeout=works[0].wait_timeout)
         except asyncio.CancelledError:

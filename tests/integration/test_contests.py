@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -226,6 +227,9 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     assert told["contest"]["reason"] == "No candidate succeeded."
     assert "Kind" in cli("pools", "task", "--batch", won["batch_id"])
     assert "The race is decided" in cli("pools", "task", "--batch", won["batch_id"], "--follow")
+    cli("pools", "race", "--prompt", "sleep 100", *work, "--wait-timeout", "0.1", code=5)
+    (batch_id,) = re.findall(r"pools task --batch (\S+)", cli.err)
+    cli("pools", "cancel", "--batch", batch_id)
     for wrong in (["race"], ["quorum"], ["best-of", "--prompt", "x", *work], ["race", "--prompt", "x"]):
         cli("pools", *wrong, code=2)
 
