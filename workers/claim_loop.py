@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from mahavishnu_pools import errors
@@ -28,6 +27,7 @@ from .claim_request import TICK
 from .claiming import Claiming, LoopConfig, LoopHooks
 from .claims import ClaimTable, Running
 from .endings import Endings
+from .exchange import Exchange
 from .read_ahead import ReadAhead
 
 logger = logging.getLogger(__name__)
@@ -42,19 +42,18 @@ class ClaimLoop:
     def __init__(
         self, store: SyncStore, bell_store: SyncStore, config: LoopConfig, table: ClaimTable, hooks: LoopHooks
     ) -> None:
-        self._store = store
         self._bell = Bell(bell_store, config.pool_id, ring=self._rung)
         self._table = table
         self._hooks = hooks
         self._ended = Endings()
         self._claiming = Claiming(config, table, hooks, bell=self._bell, end=self._withdraw)
+        self._exchange = Exchange(store, self._ended, self._claiming, confirmed=self._confirmed)
         self._wake = threading.Event()
         #: Held by who does a step.
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="claim-loop", daemon=True)
-        self._first_answer = threading.Event()
 
     @property
     def ahead(self) -> ReadAhead:
@@ -68,7 +67,7 @@ class ClaimLoop:
 
     def wait_ready(self, timeout: float) -> bool:
         """Wait until the first claim was answered."""
-        return self._first_answer.wait(timeout)
+        return self._exchange.first_answer.wait(timeout)
 
     def ring(self) -> None:
         """Have the loop look for work now."""
@@ -108,7 +107,7 @@ class ClaimLoop:
         try:
             if self._given_up.is_set():
                 return  # the lease is closed, or about to be
-            again = self._step()
+            again = self._exchange.step()
         except errors.RedisUnavailable:
             again = True
         except BaseException:
@@ -164,7 +163,7 @@ class ClaimLoop:
             self._hooks.tick()
             try:
                 with self._turn:
-                    again = self._step()
+                    again = self._exchange.step()
             except errors.RedisUnavailable as exc:
                 logger.warning("Claims wait for Redis: %s", exc)
                 self._claiming.requests.ring()
@@ -184,30 +183,6 @@ class ClaimLoop:
         self._wake.clear()
         self._claiming.requests.look()
 
-    def _step(self) -> bool:
-        """Write what is finished and claim; True when there may be more to claim at once."""
-        ended = self._ended.first()
-        claim = self._claiming.next(ending=len(ended))
-        calls: list[Call[Any]] = [*leases.together(ended), *([claim] if claim else ())]
-        if not calls:
-            return False
-        replies = self._store.run_many(calls)
-        self._sent(replies if claim is None else replies[:-1])
-        if claim is None:
-            return bool(self._ended)
-        if isinstance(replies[-1], errors.RedisFull):
-            logger.warning("Nothing is claimed: %s", replies[-1].message)
-            self._claiming.requests.refused()
-            return True
-        more = self._claiming.answered(replies[-1])
-        self._first_answer.set()
-        return more or bool(self._ended)
-
-    def _sent(self, replies: Sequence[list[leases.Ending] | errors.RedisFull]) -> None:
-        for verdicts in replies:
-            if isinstance(verdicts, errors.RedisFull):
-                return
-            for verdict in verdicts:
-                held = self._ended.confirmed()
-                self._table.remove(held)
-                self._hooks.ended(held, verdict)
+    def _confirmed(self, held: leases.Held, verdict: str) -> None:
+        self._table.remove(held)
+        self._hooks.ended(held, verdict)
