@@ -128,10 +128,11 @@ def _refuse_cycles(specs: Sequence[TaskSpec], ids: Sequence[str]) -> None:
     if not left:
         return
     # Who is left comes after somebody who is left, so going from one to the next leads round.
-    path = [min(left)]
-    while path.count(path[-1]) == 1:
+    path, seen = [min(left)], dict[int, int]()
+    while path[-1] not in seen:
+        seen[path[-1]] = len(path) - 1
         path.append(next(one for one in parents[path[-1]] if one in left))
-    cycle = path[path.index(path[-1]) :]
+    cycle = path[seen[path[-1]] :]
     told = [specs[index].name or f"task {index}" for index in cycle]
     if len(told) > NAMED_MOST:
         told = [*told[: NAMED_MOST - 1], "…", told[-1]]
