@@ -132,7 +132,7 @@ def _schedule(given: Mapping[str, Any], task: Task) -> Schedule:
         remedy = "Give 1 to 63 letters, digits, dots, dashes or underscores, beginning with a letter or digit."
         raise errors.InvalidField.of("name", f"{short(name)} cannot be a schedule's name", remedy)
     if (given["cron"] is None) == (given["every"] is None):
-        problem = "and every= are both missing" if given["cron"] is None else "excludes every="
+        problem = "is missing, and so is every=" if given["cron"] is None else "excludes every="
         raise errors.InvalidField.of("cron", problem, "Give exactly one of the two.")
     if given["every"] is not None and given["timezone"] != "UTC":
         raise errors.InvalidField.of("timezone", "goes with cron= alone", "Leave it out.")

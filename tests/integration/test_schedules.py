@@ -233,6 +233,8 @@ def test_people_schedule_a_command_and_beat_sends_it(cli: Cli, pool: str, stack_
     assert "exists already" in cli.err
     cli("schedule", "add", name, *when, "--every", "1h", "--", "prompt", "x", code=2)
     assert "--cron: excludes --every." in cli.err
+    cli("schedule", "add", "neither", "--", "shell", "true", code=2)
+    assert "--cron: is missing, and so is --every." in cli.err
     # Its time comes now rather than at four.
     stack_store.redis.hset(keys.key("schedule", prefix="", of=name), "next", f"{time.time():.6f}")
     stack_store.redis.zadd(keys.key("schedules", prefix=""), {name: time.time()})
