@@ -59,7 +59,7 @@ class Dispatcher:
             self._hand_back(running)
         except Exception as exc:  # the border of strangers' messages: whatever is wrong with one, the loop goes on
             logger.warning("Task %s is given up", running.held.task_id, exc_info=True)
-            self._loop.end(running.held, dead(running.held, _cause(exc), result_ttl=self._context.result_ttl))
+            self._give_up(running, exc)
         return True
 
     def _dispatch(self, running: Running, threads: SlotThreads) -> bool:
@@ -85,8 +85,16 @@ class Dispatcher:
         if not self._loop.begin(running):
             return
         began = time.monotonic()
-        self._runner.run(running, spec, headers)
+        try:
+            self._runner.run(running, spec, headers)
+        except Exception as exc:  # the border of strangers' messages: what cannot even be begun keeps no worker
+            self._give_up(running, exc)
+            raise
         self._loop.ahead.ran(time.monotonic() - began)
+
+    def _give_up(self, running: Running, exc: Exception) -> None:
+        """End a claim, unless it is ending already, as a dead letter."""
+        self._loop.end(running.held, dead(running.held, _cause(exc), result_ttl=self._context.result_ttl))
 
     def _hand_back(self, running: Running) -> None:
         self._loop.end(running.held, leases.hand_back(running.held, result_ttl=self._context.result_ttl))

@@ -222,6 +222,24 @@ def test_a_task_of_a_chord_is_not_overtaken_by_those_that_were_read_ahead_with_i
     gate.set()
 
 
+def test_a_task_that_breaks_what_runs_it_is_given_up_and_keeps_no_worker(world: World, make: Make) -> None:
+    looping, threads = make(slots=1), SlotThreads(1)
+
+    def broken(*_: Any) -> None:
+        raise ValueError("a header that nobody foresaw")
+
+    runner: Any = SimpleNamespace(received=lambda *_: None, run=broken)
+    context: Any = SimpleNamespace(may_run=lambda message: True, result_ttl=60.0)
+    dispatcher = Dispatcher(context, looping.loop, runner=runner, celery=cast(Any, None))
+    looping.deliver = lambda running: dispatcher.start(running, threads)
+    sent = world.to(looping.pool_id, 2)
+
+    looping.loop.start()
+
+    eventually(lambda: [world.task(one).status for one in sent], until=lambda found: found == ["dead", "dead"])
+    eventually(lambda: len(looping.table) == 0)
+
+
 def test_ends_wait_for_others_only_while_workers_have_something_to_do(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(MOST)
