@@ -105,7 +105,8 @@ class Kinds:
         return replace(made, once=True)
 
     def _overdue(self, task_id: str) -> Kind:
-        made = self._shell(f"{_START}sleep 30; {_EFFECT}", timeout=1)
+        # A fault may kill the sleep alone: that is a failure, and not the end of it.
+        made = self._shell(f"{_START}sleep 30 && {_EFFECT}", timeout=1)
         return replace(made, expect=("timeout", "failed"))
 
     def _cancelled(self, task_id: str) -> Kind:
