@@ -46,11 +46,18 @@ class Need:
     celery: bool = False
     needs: Needs = NO_NEEDS
     worktree: bool = False
+    session: bool = False
 
     @classmethod
     def of(cls, spec: TaskSpec) -> Need:
         """Return what a specification asks for."""
-        return cls(spec.task_type, spec.worker_type, needs=spec.asks_for, worktree=spec.isolation == "worktree")
+        return cls(
+            spec.task_type,
+            spec.worker_type,
+            needs=spec.asks_for,
+            worktree=spec.isolation == "worktree",
+            session=spec.session is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,8 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
         return None if _is_prompt(need, pool) else "it runs prompts only"
     if pool.config.pool_type == REMOTE:
         return _cannot_delegate(need)
+    if need.session and not view.is_ai(need.worker_type or pool.worker_type):
+        return "it runs no AI program, and only those have sessions"
     if pool.config.runs_jobs:
         return _cannot_be_job(view, pool, need)
     if need.celery:

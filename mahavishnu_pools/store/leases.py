@@ -84,9 +84,7 @@ class Claimant:
     worker_type: str | None = None
 
 
-def claim(
-    by: Claimant, *, most: int, request: str, result_ttl: float, free: int | None = None
-) -> Call[Claimed | None]:
+def claim(by: Claimant, *, most: int, request: str, result_ttl: float, free: int | None = None) -> Call[Claimed | None]:
     """Move up to ``most`` messages into the lease; None when the lease was reaped.
 
     There are workers for ``free`` of them (None: for all). The rest waits for one, so it ends at a task that does not

@@ -15,12 +15,13 @@ from tests.fakes.worker import FakeNode
 
 @pytest.fixture
 async def pools(manager: PoolManager, node: FakeNode) -> list[str]:
-    return [await manager.spawn_pool("mahavishnu", name=f"p{n}", worker_type="shell") for n in range(3)]
+    return [await manager.spawn_pool("mahavishnu", name=f"p{n}", worker_type="terminal-claude") for n in range(3)]
 
 
 async def test_tasks_of_a_session_go_to_one_pool_unless_another_is_named(
     manager: PoolManager, pools: list[str]
 ) -> None:
+    shell = await manager.spawn_pool("mahavishnu", name="shell", worker_type="shell")
     sent = [await manager.submit({"prompt": "x", "session": "fix"}) for _ in range(6)]
     many = await manager.submit_many([{"prompt": "x", "session": "fix"}] * 3)
     told = await manager.explain_route({"prompt": "x", "session": "fix"})
@@ -28,6 +29,8 @@ async def test_tasks_of_a_session_go_to_one_pool_unless_another_is_named(
     named = await manager.submit({"prompt": "x", "session": "fix"}, pool=other)
     bound = await manager.submit({"prompt": "x", "session": "new", "affinity": other})
 
+    with pytest.raises(errors.NoPoolAvailable, match="only those have sessions"):
+        await manager.submit({"prompt": "x", "session": "fix"}, pool=shell)
     assert {one.pool_id for one in (*sent, *many)} == {sent[0].pool_id}
     assert (told.strategy, named.pool_id, bound.pool_id) == ("affinity", other, other)
 
@@ -69,7 +72,8 @@ async def test_parts_of_a_task_share_no_session(manager: PoolManager, pools: lis
 
 async def test_assistants_give_a_session_too(server: str, manager: PoolManager) -> None:
     async with McpClient(server) as mcp:
-        sent = await mcp.call("pool_execute", {"pool_id": "local", "prompt": "x", "session": "fix"})
+        await mcp.call("pool_spawn", {"name": "ai", "worker_type": "terminal-claude"})
+        sent = await mcp.call("pool_execute", {"pool_id": "ai", "prompt": "x", "session": "fix"})
 
     spec = (await (await manager.memory_store()).run(read_specs([sent.value["task_id"]])))[0]
     assert '"session":"fix"' in (spec or "").replace(" ", "")

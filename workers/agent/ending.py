@@ -14,6 +14,7 @@ import psutil
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.leases import Cause, reap
 
+from ..fresh_directories import remove_left
 from .context import AgentContext
 from .group import Group
 
@@ -63,6 +64,7 @@ async def end(context: AgentContext, group: Group, verdict: Verdict) -> None:
     await context.sweeper.end(group.process, context.mark(start.pool_id, start.lease, shared=shared))
     await asyncio.wait({group.exited}, timeout=_EXIT_SECONDS)
     await context.containers.end(start.lease)
+    await asyncio.to_thread(remove_left, start.lease)
     context.table.remove(group)
     await _hand_back(context, start.lease, cause=_cause(context, group, verdict))
     context.leases.discard(start.lease)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.leases import LeaseInfo, list_leases, reap
 
+from ..fresh_directories import remove_left
 from .context import AgentContext
 from .silence import SilenceWatch
 from .trees import same_process
@@ -58,6 +60,7 @@ class Reaper:
             mark = context.mark(lease.pool_id, lease.lease, shared=shared)
             await context.sweeper.end(same_process(lease.pid, lease.started), mark)
             await context.containers.end(lease.lease)
+            await asyncio.to_thread(remove_left, lease.lease)
         call = reap(lease.lease, cause="node", result_ttl=context.settings.result_expires)
         while (await context.store.run(call)).left:
             continue

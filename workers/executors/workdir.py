@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from mahavishnu_pools.worktrees.removing import remove_directory
 
+from ..fresh_directories import make_fresh
 from .interface import Refused, RunContext
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def working_directory(context: RunContext) -> Iterator[Path]:
     if given is not None:
         yield checked_directory(given, roots=context.allowed_roots)
         return
-    fresh = Path(tempfile.mkdtemp(prefix="mahavishnu-task-"))
+    fresh = make_fresh(os.environ.get("MAHAVISHNU_LEASE", ""))
     try:
         yield fresh
     finally:
