@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,9 @@ class Exchange:
         calls: list[Call[Any]] = [*leases.together(ended), *([claim] if claim else ())]
         if not calls:
             return False
+        asked = time.monotonic()
         replies = self._store.run_many(calls)
+        self._claiming.ahead.answered(time.monotonic() - asked)
         self._sent(replies if claim is None else replies[:-1])
         if claim is None:
             return bool(self._ended)

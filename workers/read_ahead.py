@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 
-#: Seconds of work that are read ahead.
-SPAN = 0.04
+#: Seconds of work that are read ahead, and what the server takes for so many answers, where that is more.
+SPAN, ANSWERS = 0.1, 3
 
 #: The most tasks that are read ahead.
-MOST = 64
+MOST = 128
 
 #: Seconds that a task read ahead waits for a worker before it is handed back.
 PATIENCE = 0.25
 
-#: What was learned counts for so many mean durations after the last task has ended, and for so many seconds at least:
-#: workers that have been busy for longer have a long task.
+#: What was learned counts for so many times what a task takes (its run and an answer of the server) after the last one
+#: has ended, and for so many seconds at least: workers that have been busy for longer have a long task.
 FRESH, FRESH_SECONDS = 4, 0.1
 
 #: So many tasks have ended in a row, without such a pause, before anything is read ahead: few say nothing of the next.
@@ -27,12 +27,16 @@ ROW = 8
 #: How much the newest duration counts in the mean: little when it is shorter, much when it is longer.
 _SHORTER, _LONGER = 0.05, 0.5
 
+#: How much the newest answer counts.
+_ANSWER = 0.2
+
 
 class ReadAhead:
     """What a group has learned of its tasks. Called by many threads; a lost update does no harm."""
 
     def __init__(self) -> None:
         self._mean = 0.0
+        self._answer = 0.0
         self._row = 0
         self._last = 0.0
 
@@ -46,6 +50,10 @@ class ReadAhead:
         else:
             self._mean += (seconds - self._mean) * (_LONGER if seconds > self._mean else _SHORTER)
 
+    def answered(self, seconds: float) -> None:
+        """Take note of how long the server's answer took."""
+        self._answer += (seconds - self._answer) * _ANSWER
+
     def stalled(self) -> None:
         """Take note that tasks were handed back: nothing is read ahead until others have ended."""
         self._row = 0
@@ -54,7 +62,8 @@ class ReadAhead:
         """Return how many tasks so many workers may hold beyond those they run."""
         if self._row < ROW or not self._is_fresh():
             return 0
-        return min(MOST, int(workers * SPAN / max(self._mean, 1e-6)))
+        span = min(PATIENCE, max(SPAN, ANSWERS * self._answer))
+        return min(MOST, int(workers * span / max(self._mean, 1e-6)))
 
     def _is_fresh(self) -> bool:
-        return time.monotonic() - self._last <= max(FRESH_SECONDS, FRESH * self._mean)
+        return time.monotonic() - self._last <= max(FRESH_SECONDS, FRESH * (self._mean + self._answer))

@@ -23,7 +23,7 @@ from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
 from workers.endings import ENOUGH
-from workers.read_ahead import FRESH, MOST, ROW, SPAN, ReadAhead
+from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, ROW, SPAN, ReadAhead
 
 
 @pytest.fixture
@@ -63,6 +63,18 @@ def test_a_few_tasks_say_nothing_of_the_next(clock: list[float]) -> None:
 
     ahead.ran(SPAN)
     assert ahead.size(10) == 10
+
+
+def test_more_is_read_ahead_where_the_server_is_slow(clock: list[float]) -> None:
+    ahead = _learned(SPAN)
+    assert ahead.size(10) == 10
+    for _ in range(100):
+        ahead.answered(SPAN * 2 / ANSWERS)
+
+    assert ahead.size(10) in (19, 20)
+    for _ in range(100):
+        ahead.answered(60)
+    assert ahead.size(10) == int(10 * PATIENCE / SPAN)
 
 
 def test_nothing_is_read_ahead_after_a_stall_until_tasks_have_ended(clock: list[float]) -> None:
