@@ -19,7 +19,7 @@ PATIENCE = 0.25
 
 #: What was learned counts for so many times what a task takes (its run and an answer of the server) after the last one
 #: has ended, and for so many seconds at least: workers that have been busy for longer have a long task.
-FRESH, FRESH_SECONDS = 4, 0.1
+FRESH, FRESH_SECONDS = 4, 0.25
 
 #: So many tasks have ended in a row, without such a pause, before anything is read ahead: few say nothing of the next.
 ROW = 8
