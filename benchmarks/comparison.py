@@ -80,10 +80,13 @@ async def _round_trips(bench: Bench) -> list[Figure]:
             found = [await _timed(call) for _ in range(BLOCK)]
             times += found if number else []  # the first block warms up
     middle = {call: quantile(times, 0.5) * 1000 for call, times in taken.items()}
+    names = {stock: "stock Celery", pooled: "the same Celery task on a pool", routed: "PoolManager.route_task"}
+    figures = []
+    for call, name in names.items():
+        figures.append(Figure(f"round trip, {name}, median", middle[call], "ms"))
+        figures += [Figure(f"  p{share}", quantile(taken[call], share / 100) * 1000, "ms") for share in (95, 99)]
     return [
-        Figure("round trip, stock Celery, median", middle[stock], "ms"),
-        Figure("round trip, the same Celery task on a pool, median", middle[pooled], "ms"),
-        Figure("round trip, PoolManager.route_task, median", middle[routed], "ms"),
+        *figures,
         Figure("  Celery task on a pool ÷ stock", middle[pooled] / middle[stock], "×", 1.3),
         Figure("  PoolManager.route_task ÷ stock", middle[routed] / middle[stock], "×", 1.3),
     ]

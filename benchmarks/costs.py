@@ -21,8 +21,8 @@ WATCHED = 24.0
 #: Naps: their number, seconds and workers. The ceiling is all of them without a gap.
 NAPS, NAP, WORKERS = 1000, 0.1, 100
 
-#: Queues, and the tasks in all of them.
-QUEUES, QUEUED = 100, 20_000
+#: Numbers of queues, and the tasks in all of them.
+QUEUES, QUEUED = (10, 100), 20_000
 
 #: What is never called inside a script: a call of a client, one round trip at most.
 CALLS = ("eval", "evalsha", "xread", "brpop", "subscribe", "unsubscribe", "ping", "multi", "hello")
@@ -37,8 +37,10 @@ async def run() -> list[Figure]:
         figures += await _calls(bench, server)
         figures += await _naps(bench)
         figures += await _memory(bench, server)
-    async with running() as bench:
-        return figures + await _queues(bench)
+    for queues in QUEUES:
+        async with running() as bench:
+            figures += await _queues(bench, queues)
+    return figures
 
 
 async def _idle(bench: Bench, server: redis.asyncio.Redis) -> list[Figure]:
@@ -114,17 +116,17 @@ async def _memory(bench: Bench, server: redis.asyncio.Redis) -> list[Figure]:
     ]
 
 
-async def _queues(bench: Bench) -> list[Figure]:
+async def _queues(bench: Bench, queues: int) -> list[Figure]:
     """One pool of all workers against as many pools of one worker each."""
-    many = [f"queue-{number}" for number in range(QUEUES)]
-    await bench.manager.spawn_pool(config=pool("one", QUEUES))
+    many = [f"queue-{number}" for number in range(queues)]
+    await bench.manager.spawn_pool(config=pool("one", queues))
     await asyncio.gather(*(bench.manager.spawn_pool(config=pool(name, 1)) for name in many))
-    await until(lambda: _ready(bench, QUEUES + 1))
+    await until(lambda: _ready(bench, queues + 1))
     ratios = []
     for _ in range(ROUNDS):
         alone = await _worked_off(bench, ["one"], [NOOP] * QUEUED)
         ratios.append(await _worked_off(bench, many, [NOOP] * QUEUED) / alone)
-    return [Figure(f"{QUEUED:,} tasks in {QUEUES} queues ÷ in one, median", quantile(ratios, 0.5), "×", at_most=1.05)]
+    return [Figure(f"{QUEUED:,} tasks in {queues} queues ÷ in one, median", quantile(ratios, 0.5), "×", at_most=1.05)]
 
 
 async def _worked_off(bench: Bench, pools: list[str], tasks: Sequence[Mapping[str, Any]]) -> float:

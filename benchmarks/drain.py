@@ -45,8 +45,8 @@ class Peer:
     workers: tuple[tuple[str, ...], ...]
     #: Of a slow one fewer tasks are measured.
     tasks: int = TASKS
-    #: The key that holds a member for each task that is done; None: nearly every key is a result.
-    done: str | None = None
+    #: The command that counts what is done; without one nearly every key is a result.
+    done: tuple[str, ...] = ("DBSIZE",)
     wanted: float | None = None
 
 
@@ -73,9 +73,15 @@ def peers() -> tuple[Peer, ...]:
             "Huey, 10 processes",
             "huey",
             (("-m", "huey.bin.huey_consumer", "benchmarks.peers.huey_app.huey", "-k", "process", "-w", "10", "-q"),),
-            done="huey.results.peer",
+            done=("HLEN", "huey.results.peer"),
         ),
-        Peer("RQ, 10 processes", "rq", ((*_RQ, address.url_of("rq")),) * 10, tasks=500, done="rq:finished:peer"),
+        Peer(
+            "RQ, 10 processes",
+            "rq",
+            ((*_RQ, address.url_of("rq")),) * 10,
+            tasks=500,
+            done=("ZCARD", "rq:finished:peer"),
+        ),
         Peer("Redis alone, 2 × 5 threads", "loop", (("-m", "benchmarks.peers.loop_app"),) * 2),
     )
     return tuple(one for one in known if one.package == "loop" or importlib.util.find_spec(one.package))
@@ -151,10 +157,7 @@ async def _peer(peer: Peer) -> tuple[float, float]:
         seconds = float(await _output("-m", "benchmarks.peers.producer", peer.package, str(peer.tasks)))
 
         async def done() -> int:
-            if peer.done is None:
-                return int(await server.dbsize())
-            count = server.zcard if await server.type(peer.done) == b"zset" else server.hlen
-            return int(await count(peer.done))
+            return int(await server.execute_command(*peer.done))
 
         async with _workers(peer):
             rate = await _rate(done, 0, peer.tasks)
