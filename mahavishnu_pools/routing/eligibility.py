@@ -161,7 +161,15 @@ def cannot_run(view: View, pool: PoolRecord, need: Need) -> str | None:
     """Return why a pool cannot run a task, or None."""
     if need.worktree and (pool.config.runs_jobs or pool.config.pool_type in PROMPTS_ONLY):
         return "its tasks run elsewhere, where no worktree can be made"
+    if need.session and not _may_have_sessions(view, pool, need):
+        return "it runs no AI program, and only those have sessions"
     return _cannot_do(view, pool, need) or _cannot_give(view, pool, need.needs)
+
+
+def _may_have_sessions(view: View, pool: PoolRecord, need: Need) -> bool:
+    # What other instances run only they know.
+    elsewhere = pool.config.pool_type in PROMPTS_ONLY or pool.config.pool_type == REMOTE
+    return elsewhere or view.is_ai(need.worker_type or pool.worker_type)
 
 
 def _cannot_give(view: View, pool: PoolRecord, needs: Needs) -> str | None:
@@ -178,8 +186,6 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
         return None if _is_prompt(need, pool) else "it runs prompts only"
     if pool.config.pool_type == REMOTE:
         return _cannot_delegate(need)
-    if need.session and not view.is_ai(need.worker_type or pool.worker_type):
-        return "it runs no AI program, and only those have sessions"
     if pool.config.runs_jobs:
         return _cannot_be_job(view, pool, need)
     if need.celery:
