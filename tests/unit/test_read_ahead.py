@@ -22,7 +22,6 @@ from tests.waiting import eventually
 from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
-from workers.endings import ENOUGH
 from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, ROW, SPAN, ReadAhead
 
 
@@ -250,18 +249,6 @@ def test_a_task_that_breaks_what_runs_it_is_given_up_and_keeps_no_worker(world: 
 
     eventually(lambda: [world.task(one).status for one in sent], until=lambda found: found == ["dead", "dead"])
     eventually(lambda: len(looping.table) == 0)
-
-
-def test_ends_wait_for_others_only_while_workers_have_something_to_do(world: World, make: Make) -> None:
-    looping = make(slots=1)
-    looping.read_ahead(MOST)
-    sent = world.to(looping.pool_id, ENOUGH)
-    looping.loop.start()
-    for running in looping.wait(ENOUGH):
-        looping.finish(running)
-
-    eventually(lambda: all(world.task(one).ok for one in sent))
-    assert looping.verdicts == ["ok"] * ENOUGH
 
 
 @pytest.mark.parametrize("kept", ["celery", "fails"])
