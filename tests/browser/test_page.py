@@ -359,7 +359,8 @@ def test_a_hundred_pools_stay_fluid_and_only_what_changes_is_written(page: Page,
     guarded.world.run(pools.change_pool(made[50], status=PoolStatus.PAUSED))
 
     expect(row(page, "many-050")).to_contain_text("paused")
-    touched = page.evaluate("[...window.touched]")
+    # Pools of other tests on this site may still come to rest.
+    touched = page.evaluate("[...window.touched].filter(name => name.startsWith('many-'))")
     assert touched == ["many-050"]
     page.get_by_role("link", name="many-007").first.click()
     expect(page.get_by_role("table", name="Waiting").get_by_role("row")).to_have_count(51)
