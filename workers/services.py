@@ -10,9 +10,10 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.approvals import read_gate
+from mahavishnu_pools.store.batches import read_batch
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
-from mahavishnu_pools.store.tasks import read_batch, read_tasks
+from mahavishnu_pools.store.tasks import read_tasks
 from mahavishnu_pools.task_types import BUILT_IN
 from mahavishnu_pools.worktrees.records import Place
 

@@ -1,8 +1,9 @@
 """Waiting for the outcomes of tasks: one subscription a client, no polling, no thread or connection a task.
 
-The scripts send the id of a finished task to the channel of the client that submitted it, and its result to the task's
-own channel. Both are only hints to read the record: after every (re)connection all that is waited for is read again, so
-an outcome cannot be missed.
+The scripts tell of a finished task on the channel of the client that submitted it, and send its result to the task's
+own channel. The client is told the record itself when few tasks ended together, else their ids, which are a hint to
+read the records; so is the task's own channel. After every (re)connection all that is waited for is read again, so an
+outcome cannot be missed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.broker.listener import Channel, Listener, cancel_asked
 from mahavishnu_pools.schemas.task import TaskResult
 from mahavishnu_pools.store import keys
-from mahavishnu_pools.store.tasks import read_tasks
+from mahavishnu_pools.store.tasks import read_tasks, told_of
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.client import AsyncStore
@@ -136,9 +137,18 @@ class OutcomeWaiter:
         self._due.add(task_id)
         self._woken.set()
 
-    def _told(self, task_ids: str) -> None:
-        for task_id in task_ids.split("\n"):
-            self._finished(task_id)
+    def _told(self, news: str) -> None:
+        try:
+            told = told_of(news, self._entries)
+        except ValueError:  # not by a script of ours: what there is to know is in the records
+            logger.warning("News of tasks cannot be read; their records are", exc_info=True, extra={"action": "wait"})
+            self._connected()
+            return
+        for task_id, result in told.items():
+            if result is None:
+                self._finished(task_id)
+            else:
+                self._settle([task_id], [result])
 
     def _finished(self, task_id: str) -> None:
         self._own.discard(task_id)
@@ -167,7 +177,6 @@ class OutcomeWaiter:
                     self._settle(some, found)
 
     def _settle(self, task_ids: list[str], found: list[TaskResult | None]) -> None:
-        unheard = []
         for task_id, result in zip(task_ids, found, strict=True):
             entry = self._entries.get(task_id)
             if entry is None or entry.future.done():
@@ -179,9 +188,7 @@ class OutcomeWaiter:
                 entry.future.set_result(result)
             elif task_id not in self._own and not entry.subscribed:
                 entry.subscribed = True
-                unheard.append(task_id)
-        for task_id in unheard:
-            self._listener.add([_channel_of(task_id)], self._own_channel(task_id))
+                self._listener.add([_channel_of(task_id)], self._own_channel(task_id))
 
     def _own_channel(self, task_id: str) -> Channel:
         return Channel(lambda _: self._finished(task_id), lambda: self._look(task_id))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.manager.connection import Connected
-from mahavishnu_pools.store.tasks import cancel, cancel_many, cancel_waiting, read_batch
+from mahavishnu_pools.store.batches import read_batch
+from mahavishnu_pools.store.tasks import cancel, cancel_many, cancel_waiting
 
 #: Tasks cancelled in one call: each is a handful of commands for the server.
 CANCEL_CHUNK = 200

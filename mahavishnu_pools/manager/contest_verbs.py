@@ -14,8 +14,8 @@ from mahavishnu_pools.routing.eligibility import PoolFilter
 from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.schemas.contest import ContestKind, ContestResult, result_of
 from mahavishnu_pools.schemas.task import TaskResult, TaskStatus
+from mahavishnu_pools.store.batches import Batch, read_batch
 from mahavishnu_pools.store.steps import run_steps
-from mahavishnu_pools.store.tasks import Batch, read_batch
 
 #: What may be given as the candidates: a task, or several.
 Tasks = Task | Sequence[Task]

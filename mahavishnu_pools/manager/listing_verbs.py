@@ -14,13 +14,14 @@ from mahavishnu_pools.schemas.task import TERMINAL_STATUSES, TaskResult, TaskSta
 from mahavishnu_pools.schemas.task_batch import TaskBatch
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.store.approvals import list_awaiting
+from mahavishnu_pools.store.batches import Batch, read_batch
 from mahavishnu_pools.store.checks import Place, read_place
 from mahavishnu_pools.store.dependencies import list_waiting
 from mahavishnu_pools.store.leases import list_leases
 from mahavishnu_pools.store.logs import LogPiece
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, list_nodes, read_pools
 from mahavishnu_pools.store.task_briefs import CHUNK, read_briefs
-from mahavishnu_pools.store.tasks import Batch, read_batch, read_recent
+from mahavishnu_pools.store.tasks import read_recent
 
 _WAITING = frozenset({TaskStatus.QUEUED, TaskStatus.RETRYING})
 

@@ -16,8 +16,9 @@ from mahavishnu_pools.schemas.contest import ContestKind
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
+from mahavishnu_pools.store.batches import Follower, read_batch
 from mahavishnu_pools.store.contests import Opening, submit_contest
-from mahavishnu_pools.store.tasks import Follower, StaleRegistry, read_batch
+from mahavishnu_pools.store.tasks import StaleRegistry
 from mahavishnu_pools.task_types import REDUCER_PREFIX
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from mahavishnu_pools.routing.eligibility import Need, PoolFilter, stored_filter
 from mahavishnu_pools.routing.submission import Parcel, Sender, chunked, pack
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
-from mahavishnu_pools.store.tasks import Follower, seal, submit
+from mahavishnu_pools.store.batches import Follower, seal
+from mahavishnu_pools.store.tasks import submit
 
 if TYPE_CHECKING:
     from mahavishnu_pools.routing.chooser import Chooser

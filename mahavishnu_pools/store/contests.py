@@ -9,8 +9,9 @@ from typing import Any
 
 from mahavishnu_pools.schemas.contest import ContestKind
 from mahavishnu_pools.schemas.routing import Choice
+from mahavishnu_pools.store.batches import Follower
 from mahavishnu_pools.store.calls import Call
-from mahavishnu_pools.store.tasks import Envelope, Follower, Submitted, submit
+from mahavishnu_pools.store.tasks import Envelope, Submitted, submit
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +15,6 @@ from mahavishnu_pools.schemas.needs import Needs
 from mahavishnu_pools.schemas.routing import Choice as Choice
 from mahavishnu_pools.schemas.routing import Routing
 from mahavishnu_pools.schemas.task import Got, TaskResult, TaskStatus
-from mahavishnu_pools.store.batches import Batch as Batch
-from mahavishnu_pools.store.batches import read_batch as read_batch
 from mahavishnu_pools.store.calls import Argument, Call, pairs
 from mahavishnu_pools.store.node_stock import waits_for
 from mahavishnu_pools.store.pools import node_of
@@ -160,47 +158,6 @@ def republish(envelope: Envelope, *, pool_id: str, due: float | None, lease: str
     return Call("republish", (envelope.task_id, pool_id, envelope.bucket, message, when, lease), bool)
 
 
-@dataclass(frozen=True, slots=True)
-class Follower:
-    """The task that runs when every task of a batch has its outcome, on one of the candidates."""
-
-    envelope: Envelope
-    candidates: tuple[str, ...]
-    fallback: str
-
-    def text(self) -> str:
-        """Return the JSON form that the scripts keep."""
-        e = self.envelope
-        known = {"idem": e.idempotency_key} if e.idempotency_key else {}
-        return json.dumps(
-            {
-                **known,
-                "id": e.task_id,
-                "type": e.kind,
-                "spec": e.spec,
-                "bucket": e.bucket,
-                "prefix": e.prefix,
-                "suffix": e.suffix,
-                "candidates": self.candidates,
-                "fallback": self.fallback,
-            }
-        )
-
-
-def seal(batch: str, *, follower: Follower | None, client: str | None, result_ttl: float) -> Call[str | None]:
-    """Say that a batch has all its tasks, and what runs after the last one. ``result_ttl`` is in seconds.
-
-    The answer is the id of what follows ('' when nothing does), or None when there is no such batch. A follower whose
-    idempotency key is known is the one that has it.
-    """
-
-    def parse(reply: int | str) -> str | None:
-        return None if reply == 0 else str(reply)
-
-    text = follower.text() if follower else ""
-    return Call("seal", (batch, text, client or "", int(result_ttl * 1000)), parse)
-
-
 def cancel(task_id: str, *, reason: str, result_ttl: float) -> Call[str]:
     """Ask for a task's end: ``cancelled`` (it never ran), ``asked`` (it is running), or the status of its outcome.
 
@@ -233,6 +190,22 @@ def cancel_waiting(pool_id: str, *, most: int, reason: str, result_ttl: float) -
 def read_tasks(task_ids: Sequence[str]) -> Call[list[TaskResult | None]]:
     """Read what is known of tasks, in the order asked; None for ids that are unknown or expired."""
     return Call("task_read", tuple(task_ids), lambda reply: [_result(*entry) for entry in reply])
+
+
+def told_of(news: str, wanted: Container[str]) -> dict[str, TaskResult | None]:
+    """Return the tasks that a client's channel tells of, with what ``read_tasks`` returns where it tells that.
+
+    None stands for what it does not tell, and for what is not ``wanted``.
+
+    Raises:
+        ValueError: this is no such news.
+    """
+    if not news.startswith("\n"):
+        return dict.fromkeys(news.split("\n"))
+    try:
+        return {entry[0]: _result(*entry) if entry[0] in wanted else None for entry in json.loads(news)}
+    except (TypeError, LookupError) as exc:
+        raise ValueError(f"no news of tasks: {news[:80]!r}") from exc
 
 
 def read_specs(task_ids: Sequence[str]) -> Call[list[str | None]]:

@@ -16,7 +16,7 @@ from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
-from mahavishnu_pools.store import approvals, tasks
+from mahavishnu_pools.store import approvals, batches, tasks
 from mahavishnu_pools.store.approvals import Word
 from tests.fakes.worker import FakeNode
 from tests.fixtures.command_line import Cli
@@ -185,7 +185,7 @@ def test_the_wait_in_the_queue_begins_with_the_approval(world: World, pool: str)
 def test_a_batch_counts_refused_tasks_as_failed_and_waits_for_undecided_ones(world: World, pool: str) -> None:
     first, second = world.submit(2, batch="b", **GATED)
     refuse(world, first)
-    batch = world.run(tasks.read_batch("b"))
+    batch = world.run(batches.read_batch("b"))
     assert batch is not None
     assert (batch.total, batch.successful, batch.failed) == (2, 0, 1)
     assert world.redis.ttl(world.key("batch", "b")) == -1

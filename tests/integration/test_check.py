@@ -6,7 +6,7 @@ import json
 
 from mahavishnu_pools import names
 from mahavishnu_pools.schemas.pool import PoolStatus
-from mahavishnu_pools.store import pools, tasks
+from mahavishnu_pools.store import batches, pools, tasks
 from tests.store.inspection import Check, assert_found_and_mended, busy, kinds, run_everything
 from tests.store.world import World
 
@@ -14,7 +14,7 @@ from tests.store.world import World
 async def test_a_world_in_order_has_no_findings(world: World, look: Check) -> None:
     busy(world)
     world.submit(3, batch="b1")
-    world.run(tasks.seal("b1", follower=None, client=None, result_ttl=60))
+    world.run(batches.seal("b1", follower=None, client=None, result_ttl=60))
 
     report = await look(repair=True)
 

@@ -10,7 +10,7 @@ from mahavishnu_pools import names
 from mahavishnu_pools.checks.run import check
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.settings import Settings
-from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools.store import batches, leases, pools, tasks
 from mahavishnu_pools.store.calls import script
 from mahavishnu_pools.store.client import AsyncStore
 from tests.fixtures.valkey import PrivateValkey
@@ -122,7 +122,7 @@ async def test_the_counts_of_a_batch_are_those_of_its_members(world: World, look
 
     await assert_found_and_mended(look, "batch_counts")
 
-    batch = world.run(tasks.read_batch("b1"))
+    batch = world.run(batches.read_batch("b1"))
     assert batch is not None
     assert (batch.total, batch.successful, batch.failed) == (3, 1, 1)
 
@@ -140,8 +140,8 @@ async def test_what_follows_a_batch_is_started_when_all_have_ended(world: World,
     pool = world.pool("p")
     world.submit(2, batch="b1")
     follower = world.envelopes(1)[0]
-    plan = tasks.Follower(follower, (pool,), pool)
-    world.run(tasks.seal("b1", follower=plan, client=None, result_ttl=60))
+    plan = batches.Follower(follower, (pool,), pool)
+    world.run(batches.seal("b1", follower=plan, client=None, result_ttl=60))
     assert kinds(await look()) == set()
     run_everything(world, pool)
     # As if the last outcome had not started it.

@@ -7,20 +7,20 @@ import pytest
 from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
-from mahavishnu_pools.store import dead, pools, tasks
+from mahavishnu_pools.store import batches, dead, pools, tasks
 from tests.store.world import LEAST_LOADED, World
 from workers.services import batch_reader
 
 
-def follower(world: World, *candidates: str) -> tasks.Follower:
+def follower(world: World, *candidates: str) -> batches.Follower:
     spec = TaskSpec(task_type="reduce", payload={"batch_id": "b"})
     made = envelope(spec, task_id=names.new_task_id(), max_bytes=10_000)
-    return tasks.Follower(made, candidates, candidates[0])
+    return batches.Follower(made, candidates, candidates[0])
 
 
-def seal(world: World, after: tasks.Follower | None) -> None:
+def seal(world: World, after: batches.Follower | None) -> None:
     expected = after.envelope.task_id if after else ""
-    assert world.run(tasks.seal("b", follower=after, client="c", result_ttl=60)) == expected
+    assert world.run(batches.seal("b", follower=after, client="c", result_ttl=60)) == expected
 
 
 def end_one(world: World, pool: str, *, status: str = "completed") -> None:
@@ -43,8 +43,8 @@ def test_the_follower_starts_once_after_the_last_outcome(world: World, sealed_af
 
     lease = world.lease(pool)
     assert [claim.task_id for claim in world.claim(lease, pool, 5)] == [after.envelope.task_id]
-    batch = world.run(tasks.read_batch("b"))
-    assert batch == tasks.Batch(2, 1, 1, after.envelope.task_id, tuple(sent))
+    batch = world.run(batches.read_batch("b"))
+    assert batch == batches.Batch(2, 1, 1, after.envelope.task_id, tuple(sent))
     assert world.index_is_true()
 
 
@@ -99,8 +99,8 @@ def test_a_follower_without_any_pool_fails(world: World) -> None:
 
 
 def test_an_unknown_batch_is_none(world: World) -> None:
-    assert world.run(tasks.read_batch("nothing")) is None
-    assert world.run(tasks.seal("nothing", follower=None, client=None, result_ttl=60)) is None
+    assert world.run(batches.read_batch("nothing")) is None
+    assert world.run(batches.seal("nothing", follower=None, client=None, result_ttl=60)) is None
 
 
 def test_a_batch_is_kept_until_its_last_outcome_however_long_that_takes(world: World) -> None:
@@ -138,7 +138,7 @@ def keyed(world: World, key: str, batch: str) -> tasks.Submitted:
 
 
 def counts(world: World, batch: str) -> tuple[int, int, int]:
-    found = world.run(tasks.read_batch(batch))
+    found = world.run(batches.read_batch(batch))
     assert found is not None
     return (found.total, found.successful, found.failed)
 
@@ -156,7 +156,7 @@ def test_a_task_known_by_its_key_is_a_member_of_every_batch_it_was_given_to(worl
 
     assert [one.new for one in twins] == [False, False, True]
     assert [one.task_id for one in twins[:2]] == [ended.task_id, waiting.task_id]
-    assert world.run(tasks.read_batch("b")) == tasks.Batch(3, 2, 1, None, tuple(one.task_id for one in twins))
+    assert world.run(batches.read_batch("b")) == batches.Batch(3, 2, 1, None, tuple(one.task_id for one in twins))
     assert before == (3, 1, 0)
     assert counts(world, "a") == (2, 1, 1)
 

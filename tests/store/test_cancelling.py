@@ -8,7 +8,7 @@ from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
-from mahavishnu_pools.store import leases, moves, pools, tasks
+from mahavishnu_pools.store import batches, leases, moves, pools, tasks
 from tests.store.world import RESULT_TTL, World
 
 #: More than a cancel looks through.
@@ -140,7 +140,7 @@ def test_what_follows_a_batch_is_cancelled_before_it_has_a_message(world: World,
     spec = TaskSpec(task_type="reduce", payload={"batch_id": "b"})
     made = envelope(spec, task_id=names.new_task_id(), max_bytes=10_000)
     members = world.to(pool, 2, batch="b")
-    assert world.run(tasks.seal("b", follower=tasks.Follower(made, (pool,), pool), client="c", result_ttl=60))
+    assert world.run(batches.seal("b", follower=batches.Follower(made, (pool,), pool), client="c", result_ttl=60))
 
     assert cancel(world, made.task_id) == ["cancelled"]
 

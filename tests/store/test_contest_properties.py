@@ -12,7 +12,7 @@ import pytest
 from mahavishnu_pools.schemas.contest import Contest, ContestKind
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskStatus
-from mahavishnu_pools.store import leases, tasks
+from mahavishnu_pools.store import batches, leases, tasks
 from mahavishnu_pools.store.contests import Opening, submit_contest
 from tests.store.world import RESULT_TTL, World
 
@@ -45,7 +45,7 @@ class Story:
         self.others = [one for pool in self.pools for one in world.to(pool, 2)]
 
     def contest(self) -> Contest:
-        found = self.world.run(tasks.read_batch("b"))
+        found = self.world.run(batches.read_batch("b"))
         assert found is not None
         assert found.contest is not None
         return found.contest
@@ -134,7 +134,7 @@ def test_the_outcomes_in_their_order_say_who_wins(world: World, seed: int) -> No
     assert all(world.task(one).done for one in story.others)
     lost = [one for one in ended if one.status is TaskStatus.CANCELLED and one.task_id not in story.cancelled]
     assert {one.error for one in lost} <= {found.reason}
-    batch = world.run(tasks.read_batch("b"))
+    batch = world.run(batches.read_batch("b"))
     assert batch is not None
     assert batch.successful + batch.failed == batch.total == len(story.ids)
     assert world.places(story.pools, list(story.leases)) == {}

@@ -14,7 +14,7 @@ from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.contest import Contest, ContestKind
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
-from mahavishnu_pools.store import dead, leases, pools, tasks
+from mahavishnu_pools.store import batches, dead, leases, pools, tasks
 from mahavishnu_pools.store.contests import Opening, submit_contest
 from tests.store.inspection import Check, kinds
 from tests.store.world import RESULT_TTL, World
@@ -31,13 +31,13 @@ def start(
     return [one.task_id for one in sent]
 
 
-def judge(world: World, pool: str) -> tasks.Follower:
+def judge(world: World, pool: str) -> batches.Follower:
     spec = TaskSpec(task_type="judge", payload={"batch_id": "b", "prompt": "which?"})
-    return tasks.Follower(envelope(spec, task_id=names.new_task_id(), max_bytes=10_000), (pool,), pool)
+    return batches.Follower(envelope(spec, task_id=names.new_task_id(), max_bytes=10_000), (pool,), pool)
 
 
 def contest(world: World, batch: str = "b") -> Contest:
-    found = world.run(tasks.read_batch(batch))
+    found = world.run(batches.read_batch(batch))
     assert found is not None
     assert found.contest is not None
     return found.contest
@@ -89,7 +89,7 @@ def test_the_first_success_wins_and_the_others_are_asked_to_end(world: World) ->
     found = contest(world)
     assert (found.winners, found.reason) == ((b,), f"{b} (pool other) won the race.")
     assert [world.task(one).error for one in (a, c)] == [found.reason] * 2
-    batch = world.run(tasks.read_batch("b"))
+    batch = world.run(batches.read_batch("b"))
     assert batch is not None
     assert (batch.total, batch.successful, batch.failed) == (3, 1, 2)
     assert 0 < world.redis.ttl(world.key("batch", "b")) <= RESULT_TTL

@@ -278,20 +278,6 @@ def test_many_claims_are_reaped_in_pieces_and_keep_their_order(world: World, poo
     assert world.run(leases.reap(lease, cause="node", result_ttl=RESULT_TTL)) == leases.Reaped(0, 0, 0, 0)
 
 
-def test_the_client_hears_of_its_outcomes(world: World, pool: str, lease: str) -> None:
-    with world.redis.pubsub(ignore_subscribe_messages=True) as heard:
-        heard.subscribe(world.key("client", "c"))
-        heard.get_message(timeout=5)
-        (task_id,) = world.to(pool)
-        (claim,) = world.claim(lease, pool)
-        world.run(world.finish_call(world.held(lease, pool, claim)))
-
-        message = heard.get_message(timeout=5)
-
-    assert message is not None
-    assert message["data"] == task_id
-
-
 def test_a_stock_celery_client_finds_the_result(world: World, pool: str, lease: str) -> None:
     (task_id,) = world.to(pool)
     (claim,) = world.claim(lease, pool)

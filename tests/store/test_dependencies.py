@@ -15,7 +15,7 @@ from mahavishnu_pools.routing.submission import Sender, pack, send
 from mahavishnu_pools.schemas.pool import PoolSelector, PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskStatus
-from mahavishnu_pools.store import approvals, dead, dependencies, pools, tasks
+from mahavishnu_pools.store import approvals, batches, dead, dependencies, pools, tasks
 from mahavishnu_pools.store.approvals import Word
 from mahavishnu_pools.store.batches import sort_batch
 from mahavishnu_pools.store.steps import run_steps_sync
@@ -145,7 +145,7 @@ def test_when_one_does_not_complete_the_policy_says_what_becomes_of_the_others(
 def test_a_batch_keeps_the_order_in_which_it_was_written(world: World, pool: str) -> None:
     one = graph(world, {"name": "a"}, batch="g")
     some = graph(world, {"after": ["c"], "name": "b"}, {"name": "c", "task_type": "http", "payload": URL}, batch="g")
-    found = world.run(tasks.read_batch("g"))
+    found = world.run(batches.read_batch("g"))
     assert found is not None
     assert found.task_ids == (*one, *some)
     brief = world.run(read_briefs([some[0]]))[0]
@@ -335,7 +335,7 @@ def test_of_many_children_that_are_skipped_fewer_are_told_in_one_call(world: Wor
     world.run(world.finish_call(world.held(lease, pool, claim), status="failed"))
 
     def failed() -> int:
-        found = world.run(tasks.read_batch("g"))
+        found = world.run(batches.read_batch("g"))
         return 0 if found is None else found.failed
 
     counts = []

@@ -14,7 +14,7 @@ from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
-from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools.store import batches, leases, pools, tasks
 from mahavishnu_pools.store.calls import Call
 from tests.fixtures.valkey import PrivateValkey
 from tests.store.world import RESULT_TTL, World
@@ -35,8 +35,8 @@ class Scene:
         self.ids = [*self._send(3, batch="b"), *self._send(9), *self._send(1, idempotency_key="k")]
         self.ids += [self._delegated()]
         after = envelope(TaskSpec(prompt="y"), task_id=names.new_task_id(), max_bytes=10_000)
-        follower = tasks.Follower(after, (self.pool,), self.pool)
-        assert world.run(tasks.seal("b", follower=follower, client="c", result_ttl=60)) == after.task_id
+        follower = batches.Follower(after, (self.pool,), self.pool)
+        assert world.run(batches.seal("b", follower=follower, client="c", result_ttl=60)) == after.task_id
         self.lease = world.lease(self.pool)
         self.held = [
             world.held(self.lease, self.pool, claim) for claim in world.claim(self.lease, self.pool, 50, request="r")

@@ -76,19 +76,6 @@ def test_outcomes_of_one_batch_complete_it_once(world: World, pool: str, lease: 
     assert (batch["total"], batch["successful"], batch["failed"]) == ("7", "7", "0")
 
 
-def test_a_client_is_told_of_all_its_tasks(world: World, pool: str, lease: str) -> None:
-    ids = world.to(pool, 4)
-    claims = world.claim(lease, pool, 4)
-    with world.redis.pubsub(ignore_subscribe_messages=True) as news:
-        news.subscribe(world.key("client", "c"))
-        assert news.get_message(timeout=30) is None  # the answer to the subscription
-        ended(world, [world.finish_call(world.held(lease, pool, claim)) for claim in claims])
-        message = news.get_message(timeout=30)
-
-    assert message is not None
-    assert message["data"].split("\n") == ids
-
-
 def test_a_task_whose_record_is_broken_keeps_no_other_from_its_end(world: World, pool: str, lease: str) -> None:
     ids = world.to(pool, 4)
     back, broken, good, again = (world.held(lease, pool, claim) for claim in world.claim(lease, pool, 4))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mahavishnu_pools.schemas.routing import Choice
-from mahavishnu_pools.store import logs, tasks
+from mahavishnu_pools.store import batches, logs, tasks
 from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.leases import Claim, Held, finish
 from tests.fixtures.valkey import PrivateValkey
@@ -60,7 +60,7 @@ class Week:
         ]
         choice = Choice("affinity", affinity=f"user-{mark[:1]}") if mark[0] < "4" else Choice("least_loaded")
         self.world.run(tasks.submit(envelopes, choice, client="c", batch=f"batch_{mark}", counted=choice.strategy))
-        self.world.run(tasks.seal(f"batch_{mark}", follower=None, client="c", result_ttl=self._retention))
+        self.world.run(batches.seal(f"batch_{mark}", follower=None, client="c", result_ttl=self._retention))
 
     def _ends(self, pool: str, lease: str, claims: list[Claim]) -> Iterator[Call[Any]]:
         for number, claim in enumerate(claims):

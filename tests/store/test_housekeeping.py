@@ -10,7 +10,7 @@ import pytest
 from mahavishnu_pools.checks.keyspace import owner_of
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
-from mahavishnu_pools.store import leases, logs, moves, pools, tasks
+from mahavishnu_pools.store import batches, leases, logs, moves, pools, tasks
 from mahavishnu_pools.store.keys import KEYS
 from mahavishnu_pools.store.node_reports import ask_nodes
 from tests.store.world import RESULT_TTL, World
@@ -89,8 +89,8 @@ def work(world: World) -> list[str]:
 
 def batched(world: World, pool: str) -> None:
     world.to(pool, 3, batch="b1")
-    plan = tasks.Follower(world.envelopes(1)[0], (pool,), pool)
-    world.run(tasks.seal("b1", follower=plan, client="c", result_ttl=RESULT_TTL))
+    plan = batches.Follower(world.envelopes(1)[0], (pool,), pool)
+    world.run(batches.seal("b1", follower=plan, client="c", result_ttl=RESULT_TTL))
     world.to(pool, 2, batch="b2")
 
 

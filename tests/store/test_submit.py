@@ -13,7 +13,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskStatus
-from mahavishnu_pools.store import pools, tasks
+from mahavishnu_pools.store import batches, pools, tasks
 from mahavishnu_pools.store.client import AsyncStore, SyncStore
 from tests.store.world import LEAST_LOADED, World
 
@@ -118,7 +118,7 @@ def test_without_an_active_pool_nothing_is_written(world: World, strategy: str) 
         world.run(tasks.submit(envelopes, Choice(strategy, affinity="a", candidates=()), batch="b"))
 
     assert world.run(tasks.read_tasks([one.task_id for one in envelopes])) == [None, None]
-    assert world.run(tasks.read_batch("b")) is None
+    assert world.run(batches.read_batch("b")) is None
 
 
 def test_an_affinity_key_sticks_while_other_pools_come_and_go(world: World) -> None:
@@ -223,7 +223,7 @@ def test_submitting_again_changes_nothing(world: World, strategy: str) -> None:
     assert not any(one.new for one in again)
     assert set(world.places(ids).values()) == {1}
     assert world.loads() == loads
-    batch = world.run(tasks.read_batch("b"))
+    batch = world.run(batches.read_batch("b"))
     assert batch is not None
     assert (batch.total, len(batch.task_ids)) == (10, 10)
 

@@ -630,6 +630,31 @@ local function write_outbox(entries)
   if before and math.floor(before / OUTBOX_LOOK) ~= math.floor(last / OUTBOX_LOOK) then bound_outbox() end
 end
 
+-- News of so many outcomes in one script are sent whole, so that who waits need not read them, unless one has more bytes than this.
+local NEWS_WHOLE, NEWS_BYTES = 4, 16 * 1024
+
+-- What a reader gets of a task: its id, its record (field, value, …), and Celery's result or ''.
+local function entry_of(id)
+  local record, status = call('HGETALL', k_task(id)), nil
+  for n = 1, #record, 2 do
+    if record[n] == 'status' then status = record[n + 1] end
+  end
+  return { id, record, status == 'completed' and call('GET', k_meta(id)) or '' }
+end
+
+local function whole_news(told)
+  local entries = {}
+  for i, id in ipairs(told) do entries[i] = entry_of(id) end
+  return '\n' .. cjson.encode(entries)
+end
+
+-- What a client is told of its tasks that ended: their ids, a line each; or, behind a line end, what it would read of them, as JSON.
+local function news_of(told)
+  local small, text = not told.large and #told <= NEWS_WHOLE, nil
+  if small then small, text = pcall(whole_news, told) end
+  return small and text or table.concat(told, '\n')
+end
+
 local function written(t)
   for pool, p in pairs(t.pools) do
     for field, number in pairs(p.counts) do call('HINCRBY', k_pool(pool), field, number) end
@@ -642,7 +667,7 @@ local function written(t)
     if #p.recent > 0 and call('LPUSH', k_recent(pool), unpack(p.recent)) >= 1100 then call('LTRIM', k_recent(pool), 0, 999) end
   end
   if OUTBOX and #t.outbox > 0 then write_outbox(t.outbox) end
-  for client, ids in pairs(t.clients) do call('PUBLISH', k_client(client), table.concat(ids, '\n')) end
+  for client, told in pairs(t.clients) do call('PUBLISH', k_client(client), news_of(told)) end
 end
 
 -- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms), by (the claim that ends with it, if
@@ -682,6 +707,8 @@ function settle(id, pool, o, now, t)
   if h[1] then
     local told = sum.clients[h[1]] or {}
     told[#told + 1], sum.clients[h[1]] = id, told
+    -- Of what is written at once, more may change before the script ends.
+    told.large = told.large or not t or #o.meta + #o.outcome + #(h[7] or '') > NEWS_BYTES
   end
   local about = { type = h[5], duration = seconds }
   if h[10] then pcall(share, id, pool, h[10], o, now, about) end

@@ -14,14 +14,11 @@ local function nodes_of(pool)
 end
 
 for i = 2, #ARGV do
-  local record = call('HGETALL', k_task(ARGV[i]))
-  local meta, needy, status, pool = '', false, nil, nil
-  for n = 1, #record, 2 do
-    if record[n] == 'status' then status = record[n + 1] elseif record[n] == 'pool' then pool = record[n + 1]
-    elseif record[n] == 'parked_at' then needy = true end
-  end
-  if status == 'completed' then meta = call('GET', k_meta(ARGV[i])) or '' end
-  local waits = needy and pool and (status == 'queued' or status == 'retrying')
-  reply[#reply + 1] = { ARGV[i], record, meta, waits and nodes_of(pool) or {} }
+  local entry = entry_of(ARGV[i])
+  local fields = {}
+  for n = 1, #entry[2], 2 do fields[entry[2][n]] = entry[2][n + 1] end
+  local waits = fields.parked_at and fields.pool and (fields.status == 'queued' or fields.status == 'retrying')
+  entry[4] = waits and nodes_of(fields.pool) or {}
+  reply[#reply + 1] = entry
 end
 return reply
