@@ -38,16 +38,16 @@ class AtOnce(Task):
 
 def register(app: Celery) -> None:
     """Register the task with an app."""
-    made: list[tuple[Way, float]] = []
+    made: list[Way] = []
 
     def schedules() -> int:
         if not made:
             settings = load_settings()
             sender = Sender("beat", settings.max_payload_bytes, Signer.from_settings(settings))
-            made.append((Way(Chooser.from_settings(settings), sender), settings.result_expires))
-        way, result_ttl = made[0]
+            made.append(Way(Chooser.from_settings(settings), sender, settings.result_expires))
+        way = made[0]
         store: Any = getattr(app, STORE_FACTORY)()
-        store.run(expire_approvals(result_ttl=result_ttl))
+        store.run(expire_approvals(result_ttl=way.result_ttl))
         return run_steps_sync(store, send_due(way))
 
     app.task(name=SCHEDULES, base=AtOnce, shared=False, ignore_result=True)(schedules)

@@ -41,6 +41,13 @@ def schedule() -> None:
     show_default=True,
     help="When nobody could send it in time: send the last one late, or none.",
 )
+@click.option(
+    "--overlap",
+    type=click.Choice(["allow", "skip", "cancel"]),
+    default="allow",
+    show_default=True,
+    help="When the run before it has not ended: run both, leave this one out, or cancel the one before.",
+)
 @click.option("--pool", "-p", metavar="POOL", shell_complete=pool_names, help="Run it on this pool (id or name).")
 @click.option("--selector", type=Selector(), help="How the pool is chosen.")
 @click.option("--affinity", metavar="KEY", help="Tasks of one key go to one pool.")
@@ -66,7 +73,7 @@ def add(session: Session, /, *, name: str, words: tuple[str, ...], output: Outpu
     What stands after -- is a prompt; with the word "shell" before it, a command: a program and its arguments, or one
     line for the shell.
     """
-    when = {option: given.pop(option) for option in ("cron", "every", "timezone", "missed")}
+    when = {option: given.pop(option) for option in ("cron", "every", "timezone", "missed", "overlap")}
     where = {"pool": given.pop("pool"), "pool_selector": given.pop("selector"), "filters": take_filters(given)}
     where["pool_affinity"] = given.pop("affinity")
     task = _task(words, given, session)

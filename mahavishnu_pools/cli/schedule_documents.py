@@ -20,6 +20,9 @@ MOST_SHOWN = 2000
 #: Fields of a task that its summary tells.
 _SUMMED_UP = frozenset({"prompt", "task_type", "payload"})
 
+#: What becomes of a run when the one before it has not ended.
+_OVERLAPS = {"allow": "are allowed", "skip": "are left out", "cancel": "cancel the one before"}
+
 _COLUMNS = (Column("Name"), Column("When"), Column("Status"), Column("Next"), Column("Pool"), Column("Task"))
 _RUNS = (
     Column("Planned"),
@@ -109,6 +112,7 @@ def _fields(schedule: Schedule, *, whole: bool = False) -> tuple[tuple[str, Cell
         ("When", when(schedule)),
         ("Next", _moment(schedule.next_at) or "not before it is resumed"),
         ("Missed runs", "the last one is sent late" if schedule.missed == "run" else "are skipped"),
+        ("Overlapping runs", _OVERLAPS[schedule.overlap]),
         ("Task", summary(schedule.task, most=MOST_SHOWN if whole else CHARACTERS)),
     ]
     if whole:

@@ -119,6 +119,22 @@ class AlreadyDecided(InvalidInput):
     code = "already_decided"
 
 
+class ScheduleBusy(InvalidInput):
+    """A schedule's runs are not to overlap, and the last one has not ended."""
+
+    code = "schedule_busy"
+
+    @classmethod
+    def of(cls, name: str, task_id: str) -> ScheduleBusy:
+        """Build the error from the schedule's name and the id of its last run."""
+        remedy = f"Wait for it, or cancel it: mahavishnu pools cancel {task_id}"
+        return cls(
+            f"The last run of schedule {name!r} ({task_id}) has not ended, and its runs do not overlap. {remedy}",
+            name=name,
+            task_id=task_id,
+        )
+
+
 class PoolBusy(InvalidInput):
     """A pool has tasks, and nobody said what is to become of them."""
 

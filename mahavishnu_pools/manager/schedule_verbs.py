@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import bootstrap, errors
 from mahavishnu_pools.broker.message import spec_data
 from mahavishnu_pools.manager.connection import Connected
 from mahavishnu_pools.pools.interface import Task
@@ -37,6 +37,7 @@ class ScheduleVerbs(Connected):
         every: str | float | None = None,
         timezone: str = "UTC",
         missed: str = "run",
+        overlap: str = "allow",
         pool: str | None = None,
         pool_selector: PoolSelector | str | None = None,
         pool_affinity: str | None = None,
@@ -45,7 +46,9 @@ class ScheduleVerbs(Connected):
         """Have a task sent again and again: by a ``cron`` expression in a time zone, or ``every`` so long.
 
         ``every`` is seconds, or a text such as ``15m``; the least is 10 s. ``missed`` is ``run`` or ``skip``: whether
-        a run is made up for when nobody could send it in time. The pool is chosen at each run.
+        a run is made up for when nobody could send it in time. ``overlap`` is what becomes of a run when the one before
+        it has not ended: ``allow`` (both run), ``skip`` (it is left out) or ``cancel`` (the one before is cancelled).
+        The pool is chosen at each run.
 
         Raises:
             InvalidField: the name is taken, or something cannot be used; nothing was made.
@@ -53,12 +56,12 @@ class ScheduleVerbs(Connected):
         """
         where = kept(Wish(pool, pool_selector, pool_affinity, filters))
         span = seconds_of(every) if isinstance(every, str) else None if every is None else checked_every(float(every))
-        when = {"cron": cron, "every": span, "timezone": timezone, "missed": missed}
+        when = {"cron": cron, "every": span, "timezone": timezone, "missed": missed, "overlap": overlap}
         given = {"name": name, "where": where, "created_at": datetime.now(UTC), **when}
         made = _schedule(given, task)
         next_at = next(timing_of(made).upcoming(made.created_at.timestamp()), None)
         parts = await self._connected()
-        await run_steps(parts.store, self._checked(Way(parts.chooser, parts.sender), made))
+        await run_steps(parts.store, self._checked(self._way(parts), made))
         await parts.store.run(store.add_schedule(made, next_at=next_at))
         return await parts.store.run(store.read_schedule(name))
 
@@ -95,11 +98,12 @@ class ScheduleVerbs(Connected):
 
         Raises:
             ScheduleNotFound: there is none of this name.
+            ScheduleBusy: the last run has not ended, and ``overlap`` is ``skip``.
             PoolNotFound, PoolGone, NoPoolAvailable: no pool can take it.
         """
         parts = await self._connected()
         found = await parts.store.run(store.read_schedule(name))
-        steps = send_now(Way(parts.chooser, parts.sender), found, datetime.now(UTC))
+        steps = send_now(self._way(parts), found, datetime.now(UTC))
         return await run_steps(parts.store, steps)
 
     async def remove_schedule(self, name: str) -> None:
@@ -116,6 +120,9 @@ class ScheduleVerbs(Connected):
         await run(call)
         found: Schedule = await run(store.read_schedule(name))
         return found
+
+    def _way(self, parts: bootstrap.Parts) -> Way:
+        return Way(parts.chooser, parts.sender, self.settings.result_expires)
 
     def _checked(self, way: Way, schedule: Schedule) -> Steps[None]:
         """Refuse a schedule whose task could not be sent whatever pools there are."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mahavishnu_pools.mcp_tools import Answer, Tool
 from mahavishnu_pools.schemas.base import Value
-from mahavishnu_pools.schemas.schedule import Missed, Schedule, ScheduleHistory
+from mahavishnu_pools.schemas.schedule import Missed, Overlap, Schedule, ScheduleHistory
 from mahavishnu_pools.server import texts
 from mahavishnu_pools.server.arguments import NoArguments, SentTask
 from mahavishnu_pools.server.pools import Pools
@@ -29,6 +29,9 @@ class AddSchedule(SentTask):
     timezone: str = Field(default="UTC", description="Of cron, such as Europe/Vienna.")
     missed: Missed = Field(
         default="run", description="When nobody could send it in time: send the last one late, or none."
+    )
+    overlap: Overlap = Field(
+        default="allow", description="When the run before has not ended: run both, leave this one out, or cancel that."
     )
 
 
@@ -85,7 +88,7 @@ class ScheduleTools:
     async def add(self, given: AddSchedule) -> Answer:
         """Make a schedule."""
         manager = await self._pools.manager()
-        names = ("cron", "every", "timezone", "missed", "pool_selector", "pool_affinity")
+        names = ("cron", "every", "timezone", "missed", "overlap", "pool_selector", "pool_affinity")
         how: dict[str, Any] = {name: getattr(given, name) for name in names}
         where: dict[str, Any] = {"pool": given.pool_id, "filters": filters_of(given)}
         made = await manager.add_schedule(given.name, task_of(given), **how, **where)

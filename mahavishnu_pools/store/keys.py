@@ -155,7 +155,7 @@ KEYS: tuple[Key, ...] = (
     Key("schedules", "mhv:schedules", "zset", "until removed", "schedule_*", "beat",
         "Names of schedules by their next planned time; paused ones at infinity"),
     Key("schedule", "mhv:schedule:{}", "hash", "until removed", "schedule_*", "beat, all",
-        "A schedule: definition (JSON), status, next planned time"),
+        "A schedule: definition (JSON), status, next planned time; the last run where none is to overlap"),
     Key("schedule_runs", "mhv:schedule_runs:{}", "hash", "until removed", "schedule_note, schedule_due", "schedules",
         "The last 100 runs of a schedule: number to JSON"),
     Key("schedule_open", "mhv:schedule_open", "hash", "until they have ended", "schedule_note", "schedule_due",

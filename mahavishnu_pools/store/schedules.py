@@ -106,6 +106,19 @@ def note_run(name: str, run: ScheduleRun, *, was: str, next_at: float | None) ->
     return Call("schedule_note", arguments, bool)
 
 
+def turn(schedule: Schedule, *, planned: bool, over: str | None = None) -> dict[str, Any] | None:
+    """Return what the submit script is told of a run (``Envelope.turn``); None: it may overlap.
+
+    ``planned``: it is no run by hand. ``over`` is a task that was asked to end for it.
+    """
+    if schedule.overlap == "allow":
+        return None
+    given: dict[str, Any] = {"schedule": schedule.name}
+    if over is not None:
+        given["over"] = over
+    return {**given, "skip": True} if planned and schedule.overlap == "skip" else given
+
+
 def set_status(name: str, status: Literal["active", "paused"], *, next_at: float | None = None) -> Call[str]:
     """Pause or resume a schedule; returns the status it had.
 

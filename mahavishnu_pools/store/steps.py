@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.calls import Call
-from mahavishnu_pools.store.tasks import StaleRegistry
+from mahavishnu_pools.store.tasks import Overlapping, StaleRegistry
 
 if TYPE_CHECKING:
     from mahavishnu_pools.store.client import AsyncStore, SyncStore
@@ -29,7 +29,7 @@ async def run_steps(store: AsyncStore, steps: Steps[T]) -> T:
         while True:
             try:
                 reply = await store.run(call)
-            except (StaleRegistry, errors.MahavishnuError) as exc:
+            except (StaleRegistry, Overlapping, errors.MahavishnuError) as exc:
                 call = steps.throw(exc)
             else:
                 call = steps.send(reply)
@@ -45,7 +45,7 @@ def run_steps_sync(store: SyncStore, steps: Steps[T]) -> T:
         while True:
             try:
                 reply = store.run(call)
-            except (StaleRegistry, errors.MahavishnuError) as exc:
+            except (StaleRegistry, Overlapping, errors.MahavishnuError) as exc:
                 call = steps.throw(exc)
             else:
                 call = steps.send(reply)

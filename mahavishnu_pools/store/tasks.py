@@ -25,6 +25,14 @@ class StaleRegistry(Exception):
     """The candidates were chosen from an older registry; read the pools again and repeat."""
 
 
+class Overlapping(Exception):
+    """A run of a schedule was not started: the one before it, ``task_id``, has not ended."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """A task ready to be pushed: its record and its Celery message around the name of the queue.
@@ -34,7 +42,8 @@ class Envelope:
     gate: its ``timeout`` in seconds, and the ``wish`` its pool is chosen by then (none: the pool it is submitted to).
     ``needs`` is what it asks of its node (``Needs.text``). ``after`` has it wait for other tasks
     (``ids``), with the same ``wish``, the ``policy`` when one does not complete, and the ``need`` that says which pools
-    can run it. ``name`` is what it is called.
+    can run it. ``name`` is what it is called. ``turn`` has it be a run of a schedule that is not to overlap
+    (``store.schedules.turn``); it is then submitted alone.
     """
 
     task_id: str
@@ -51,6 +60,7 @@ class Envelope:
     needs: str | None = None
     after: Mapping[str, Any] | None = None
     name: str | None = None
+    turn: Mapping[str, Any] | None = None
 
     def arguments(self) -> tuple[Argument, ...]:
         """Return the eight script arguments of this task."""
@@ -94,6 +104,8 @@ def refused(reply: Sequence[Any]) -> None:
         raise errors.PoolNotFound.of(reply[1])
     if reply[0] == "parent":
         raise no_such_parent(reply[1])
+    if reply[0] == "overlap":
+        raise Overlapping(reply[1])
     if reply[0] == "closing":
         raise errors.InvalidField.of("pool", f"{reply[1]!r} is {reply[2]} and takes no tasks", _ELSEWHERE)
     raise errors.NoPoolAvailable.of({})
@@ -122,8 +134,10 @@ def submit(
         StaleRegistry: the candidates are out of date.
         PoolGone, PoolNotFound, InvalidField: the named pool cannot be used.
         NoPoolAvailable: no candidate is active (without reasons; the caller knows them).
+        Overlapping: it is a run of a schedule, and the one before has not ended.
     """
-    flat: list[Argument] = [choice.options(client=client, batch=batch, counted=counted, linked=_linked(envelopes))]
+    rare = {"linked": _linked(envelopes), "turn": envelopes[0].turn if envelopes else None}
+    flat: list[Argument] = [choice.options(client=client, batch=batch, counted=counted, **rare)]
     for envelope in envelopes:
         flat.extend(envelope.arguments())
 

@@ -15,41 +15,18 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded.private import PrivateStack
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_client import McpClient
-from mahavishnu_pools.routing.chooser import Chooser
-from mahavishnu_pools.routing.submission import Sender
 from mahavishnu_pools.routing.task_input import task_spec
-from mahavishnu_pools.schedules.sending import Way, send_due
-from mahavishnu_pools.schemas.pool import PoolSelector, PoolStatus
-from mahavishnu_pools.schemas.schedule import Schedule
+from mahavishnu_pools.schedules.sending import send_due
+from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.store import keys, schedules
 from mahavishnu_pools.store.client import SyncStore
-from mahavishnu_pools.store.steps import Steps, run_steps_sync
 from tests.fakes.worker import FakeNode
 from tests.fixtures.command_line import Cli
+from tests.store.scheduling import add, finish, look, outcomes, way
 from tests.store.world import World
 from tests.waiting import eventually
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def way() -> Way:
-    return Way(Chooser(default=PoolSelector.LEAST_LOADED), Sender("beat", 1_000_000))
-
-
-def look(world: World) -> int:
-    return run_steps_sync(world.store, send_due(way()))
-
-
-def add(world: World, name: str = "s", *, late: float = 1.0, **fields: Any) -> float:
-    """Make a schedule that has been due since so many seconds; returns its planned time."""
-    planned = time.time() - late
-    given = {"name": name, "created_at": planned - 3600, "every": 3600.0, "task": {"prompt": "x"}, **fields}
-    world.run(schedules.add_schedule(Schedule.model_validate(given), next_at=planned))
-    return planned
-
-
-def outcomes(world: World, name: str = "s") -> list[str]:
-    return [run.outcome for run in world.run(schedules.read_runs(name))]
 
 
 def test_a_planned_time_is_sent_once_and_its_outcome_gets_into_the_history(world: World) -> None:
@@ -197,6 +174,7 @@ async def test_bad_schedules_are_refused_before_anything_is_made(manager: PoolMa
         ("timezone", {"cron": "@daily", "timezone": "Mars/Olympus"}),
         ("timezone", {"every": "1h", "timezone": "Europe/Vienna"}),
         ("missed", {"cron": "@daily", "missed": "maybe"}),
+        ("overlap", {"cron": "@daily", "overlap": "maybe"}),
         ("idempotency_key", {"cron": "@daily", "task": {"prompt": "x", "idempotency_key": "k"}}),
         ("priority", {"cron": "@daily", "task": {"prompt": "x", "priority": 10}}),
         ("env.API_TOKEN", {"cron": "@daily", "task": {"prompt": "x", "env": {"API_TOKEN": "sk-0123456789abcdef"}}}),
@@ -227,8 +205,10 @@ def stack_store(shared_stack: PrivateStack) -> Iterator[SyncStore]:
 def test_people_schedule_a_command_and_beat_sends_it(cli: Cli, pool: str, stack_store: SyncStore) -> None:
     name = f"s-{pool}"
     when = ("--cron", "0 4 * * *", "--timezone", "Europe/Vienna", "--pool", pool)
+    when += ("--overlap", "cancel")
     made = json.loads(cli("schedule", "add", name, *when, "--format", "json", "--", "shell", "pwd; exit 3"))
-    assert (made["missed"], made["task"]["payload"]) == ("run", {"command": "pwd; exit 3", "shell": True})
+    assert (made["missed"], made["overlap"]) == ("run", "cancel")
+    assert made["task"]["payload"] == {"command": "pwd; exit 3", "shell": True}
     cli("schedule", "add", name, *when, "--", "prompt", "x", code=2)
     assert "exists already" in cli.err
     cli("schedule", "add", name, *when, "--every", "1h", "--", "prompt", "x", code=2)
@@ -250,30 +230,22 @@ def test_people_schedule_a_command_and_beat_sends_it(cli: Cli, pool: str, stack_
     assert (by_hand["by"], by_hand["task_id"] != run["task_id"]) == ("hand", True)
     assert cli.json("schedule", "resume", name)["next_at"] == made["next_at"]
     assert name in [one["name"] for one in cli.json("schedule", "list")["schedules"]]
-    assert "0 4 * * * (Europe/Vienna)" in cli("schedule", "show", name)
+    assert "0 4 * * * (Europe/Vienna)" in (shown := cli("schedule", "show", name))
+    assert "Overlapping runs" in shown
     assert cli.json("schedule", "remove", name) == {"name": name, "removed": True}
     assert cli.json("schedule", "show", name, code=3)["error"]["code"] == "schedule_not_found"
 
 
 async def test_an_mcp_client_schedules_and_sends(server: str, manager: PoolManager) -> None:
     async with McpClient(server) as client:
-        made = await client.call("schedule_add", {"name": "m", "every": "1h", "prompt": "x", "pool_id": "local"})
+        given = {"name": "m", "every": "1h", "prompt": "x", "pool_id": "local", "overlap": "skip"}
+        made = await client.call("schedule_add", given)
         sent = await client.call("schedule_change", {"name": "m", "action": "run"})
         shown = await client.call("schedule_show", {"name": "m"})
         listed = await client.call("schedule_list", {})
         gone = await client.call("schedule_change", {"name": "m", "action": "remove"})
 
-    assert made.value["every"] == 3600
+    assert (made.value["every"], made.value["overlap"]) == (3600, "skip")
     assert (sent.value["status"], shown.value["runs"][0]["task_id"]) == ("active", sent.value["task_id"])
     assert (listed.value["total"], gone.value["status"]) == (1, "removed")
     assert (await manager.task(sent.value["task_id"])).task_id == sent.value["task_id"]
-
-
-def finish(world: World, steps: Steps[int], reply: Any) -> int:
-    """Carry out the rest of a plan whose first call was answered."""
-    try:
-        while True:
-            reply = world.run(steps.send(reply))
-    except StopIteration as done:
-        sent: int = done.value
-        return sent

@@ -31,6 +31,26 @@ if o.linked then
   if parent then return { 'parent', parent } end
 end
 
+-- A run of a schedule whose runs are not to overlap. Returns the run before it, when that has not ended and was not asked to for this
+-- one; else this one is the last run from now on. A planned one that is left out stays so, whoever asks.
+local function run_before(turn, id, idem)
+  local key = k_schedule(turn.schedule)
+  if call('EXISTS', key) == 0 or call('EXISTS', k_task(id)) == 1 or call('EXISTS', k_idem(idem)) == 1 then return end
+  local h = call('HMGET', key, 'last', 'left_out')
+  local status = h[1] and h[1] ~= turn.over and call('HGET', k_task(h[1]), 'status')
+  if not (status and not STAT[status] or h[1] and h[2] == idem) then
+    call('HSET', key, 'last', id)
+    return
+  end
+  if turn.skip then call('HSET', key, 'left_out', idem) end
+  return h[1]
+end
+
+if o.turn then
+  local before = run_before(o.turn, ARGV[3], ARGV[9])
+  if before then return { 'overlap', before } end
+end
+
 if o.batch and call('EXISTS', k_batch(o.batch)) == 0 then
   call('HSET', k_batch(o.batch), 'total', 0, 'successful', 0, 'failed', 0, 'created', stamp(now))
   if o.contest then open_contest(o, now) end
