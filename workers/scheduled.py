@@ -1,4 +1,4 @@
-"""What beat does itself: it sends what schedules have due, and ends what nobody approved of in time.
+"""What beat does itself: it sends what schedules have due, and ends what is not approved of, or decided, in time.
 
 Beat calls ``apply_async`` of what is due. This task's does the work at once, in beat's process and under its lock, so
 schedules need no free worker, and nothing lies in a queue that could be lost or come late.
@@ -19,6 +19,7 @@ from mahavishnu_pools.routing.submission import Sender
 from mahavishnu_pools.schedules.sending import Way, send_due
 from mahavishnu_pools.settings import load_settings
 from mahavishnu_pools.store.approvals import expire_approvals
+from mahavishnu_pools.store.contests import expire_contests
 from mahavishnu_pools.store.steps import run_steps_sync
 
 #: Sends what is due.
@@ -48,6 +49,7 @@ def register(app: Celery) -> None:
         way = made[0]
         store: Any = getattr(app, STORE_FACTORY)()
         store.run(expire_approvals(result_ttl=way.result_ttl))
+        run_steps_sync(store, expire_contests(result_ttl=way.result_ttl))
         return run_steps_sync(store, send_due(way))
 
     app.task(name=SCHEDULES, base=AtOnce, shared=False, ignore_result=True)(schedules)

@@ -69,6 +69,8 @@ def contest_rows(contest: Contest) -> list[tuple[str, Cell]]:
     """Return what is told of a batch that is a contest."""
     needed = f", {contest.needed} needed" if contest.kind.value == "quorum" else ""
     rows: list[tuple[str, Cell]] = [("Kind", NAMES[contest.kind.value] + needed)]
+    if contest.deadline is not None:
+        rows.append(("Deadline", f"{contest.deadline:g} s"))
     if contest.winners:
         rows.append(("Winner", contest.winners[0]))
     if contest.reason:

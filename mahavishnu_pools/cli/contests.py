@@ -13,7 +13,7 @@ from mahavishnu_pools.cli import contest_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.following import follow_contest
-from mahavishnu_pools.cli.options import filter_options, live_format_option, tasks_options
+from mahavishnu_pools.cli.options import Seconds, filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.sending import sent_whole
 from mahavishnu_pools.cli.session import Session
@@ -51,6 +51,12 @@ _OPTIONS = (
         show_default=True,
         metavar="N",
         help="So many candidates of each.",
+    ),
+    click.option(
+        "--deadline",
+        type=Seconds(),
+        metavar="SECONDS",
+        help="Not decided by then, it has failed and all is cancelled, whoever waits.",
     ),
     click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the tasks running."),
 )
@@ -126,7 +132,7 @@ def _judge(prompt: str | None, worker_type: str | None, call: str | None, reduce
 
 
 def _run(session: Session, kind: str, rules: dict[str, Any], given: dict[str, Any], *, output: Output) -> ExitCode:
-    how = {name: given.pop(name) for name in ("pools", "worker_types", "copies")}
+    how = {name: given.pop(name) for name in ("pools", "worker_types", "copies", "deadline")}
     how = {**rules, **how, "filters": take_filters(given)}
     no_cancel = given.pop("no_cancel")
     works = [TaskInput(prompt=prompt, **given) for prompt in given.pop("prompts") or (None,)]

@@ -68,12 +68,14 @@ class ContestVerbs(ListingVerbs):
         copies: int = 1,
         filters: PoolFilter | None = None,
         judge_pool: str | None = None,
+        deadline: float | None = None,
     ) -> StartedContest:
         """Send the candidates of a contest, and its judge, in one step, and return their ids at once.
 
         There is a candidate for each task with each of ``worker_types`` on each of ``pools`` (ids or names; none: one
         is chosen for each, the one with the least to do), ``copies`` times. With an ``idempotency_key`` in the tasks a
-        second call returns the first one's contest. ``judge_pool`` is where the judge runs (None: on ``pools``).
+        second call returns the first one's contest. ``judge_pool`` is where the judge runs (None: on ``pools``). When
+        it is not decided ``deadline`` seconds after this call, it has failed, and all its tasks are cancelled.
 
         Raises:
             InvalidField: there are fewer than 2 or more than 32 candidates, or the rules do not fit them.
@@ -88,6 +90,7 @@ class ContestVerbs(ListingVerbs):
             pools=several(pools, name="pools"),
             worker_types=several(worker_types, name="worker_types"),
             copies=copies,
+            deadline=deadline,
         )
         given = [tasks] if isinstance(tasks, Mapping) or not isinstance(tasks, Sequence) else tasks
         specs = [task_spec(one) for one in given]

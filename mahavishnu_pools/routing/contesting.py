@@ -100,7 +100,8 @@ def carry_out_contest(chooser: Chooser, sender: Sender, ready: ReadyContest) -> 
     """
     for tries in range(STALE_TRIES):
         targets = yield from _targets(chooser, ready)
-        opening = Opening(ready.rules.kind, ready.rules.needed, ready.rules.agree, (yield from _judge(chooser, ready)))
+        judge, rules = (yield from _judge(chooser, ready)), ready.rules
+        opening = Opening(rules.kind, rules.needed, rules.agree, judge, rules.deadline)
         version = (yield from chooser.view()).version if tries < STALE_TRIES - 1 else None
         choice = Choice("pool", targets=targets, version=version)
         envelopes = [parcel.envelope for parcel in ready.parcels]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Candidates that a contest may have: all are submitted by one call.
 CANDIDATES_MOST = 32
 
+#: The longest time (s) that a contest may be given.
+DEADLINE_MOST = 366 * 86400.0
+
 #: Task types that a judge may be given as, beside reducers.
 _JUDGES = {"prompt": JUDGE, "python": JUDGE_CALL}
 
@@ -38,7 +41,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How candidates are made of tasks, and how one of them wins."""
+    """How candidates are made of tasks, and how one of them wins; ``deadline`` is the seconds all of it may take."""
 
     kind: ContestKind
     needed: int | None = None
@@ -47,6 +50,7 @@ class Rules:
     pools: tuple[str, ...] = ()
     worker_types: tuple[str, ...] = ()
     copies: int = 1
+    deadline: float | None = None
 
 
 def rules_key(tasks: Sequence[TaskSpec]) -> str | None:
@@ -72,8 +76,8 @@ def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
     """Return a candidate for each task with each worker type on each pool, so often as copies are wanted.
 
     Raises:
-        InvalidField: they are fewer than two or too many, come after others, share a session, or as many as are needed
-            cannot succeed.
+        InvalidField: they are fewer than two or too many, come after others, share a session, as many as are needed
+            cannot succeed, or the deadline is no time.
     """
     remedies = {"after": "Submit it when the others have ended.", "session": "Leave it out: each has its own."}
     for name, remedy in remedies.items():
@@ -88,6 +92,7 @@ def candidates_of(tasks: Sequence[TaskSpec], rules: Rules) -> list[Candidate]:
         number = "only 1 candidate" if count == 1 else f"{count} candidates"
         raise errors.InvalidField.of("tasks", f"make {number}, from 2 to {CANDIDATES_MOST} can take part", ways)
     _check_needed(rules, count)
+    _check_deadline(rules.deadline)
     each = [_own(task, worker_type) for task in tasks for worker_type in worker_types]
     return [Candidate(spec, pool) for spec in each for pool in pools for _ in range(rules.copies)]
 
@@ -100,6 +105,15 @@ def _check_needed(rules: Rules, count: int) -> None:
     if rules.needed is None or not _whole(rules.needed) or not 1 <= rules.needed <= count:
         raise errors.InvalidField.of(
             "needed", f"is {rules.needed!r}, of {count} candidates", f"Give a whole number from 1 to {count}."
+        )
+
+
+def _check_deadline(deadline: object) -> None:
+    if deadline is None:
+        return
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not 0 < deadline <= DEADLINE_MOST:
+        raise errors.InvalidField.of(
+            "deadline", f"is {deadline!r}", f"Give seconds above 0, at most {DEADLINE_MOST:.0f} (a year)."
         )
 
 

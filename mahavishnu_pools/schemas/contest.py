@@ -28,12 +28,14 @@ class Contest(MappingValue):
 
     ``needed`` successes decide it (None: the task ``judge_id`` does), with ``agree`` equal ones. ``winners`` are task
     ids, in the order of their outcomes; without any once it is ``decided_at``, it failed. ``reason`` says how it was
-    decided. Where a judge decides, a batch's record has none of the last three: ``with_verdict``.
+    decided. Where a judge decides, a batch's record has none of the last three (``with_verdict``), unless its time was
+    over before: ``deadline`` is the seconds it may take (None: as long as its tasks).
     """
 
     kind: ContestKind
     needed: int | None = None
     agree: bool = False
+    deadline: float | None = None
     judge_id: str | None = None
     decided_at: datetime | None = None
     winners: tuple[str, ...] = ()
@@ -60,7 +62,8 @@ class ContestResult(MappingValue):
 
     ``candidates`` are all tasks in input order, whatever became of them; the first of ``winners`` (their places in it,
     from 0) is the ``winner``, and ``output`` and ``value`` are its answer. ``reason`` says why it won, or why nobody
-    did. ``judge`` is the task that judges the answers of ``best_of``.
+    did. ``judge`` is the task that judges the answers of ``best_of``. ``deadline`` is the seconds it may take from its
+    submission on (None: as long as its tasks).
     """
 
     batch_id: str
@@ -73,6 +76,7 @@ class ContestResult(MappingValue):
     value: JsonValue = None
     needed: int | None = None
     agree: bool = False
+    deadline: float | None = None
     candidates: tuple[TaskResult, ...]
     judge: TaskResult | None = None
 
@@ -101,7 +105,7 @@ def result_of(
     places = {one.task_id: place for place, one in enumerate(candidates)}
     winners = tuple(places[one] for one in contest.winners if one in places)
     reason, decided = contest.reason, contest.decided_at is not None
-    if judge is not None and judge.done:
+    if judge is not None and judge.done and not decided:
         winners, reason = _judged(judge, candidates)
         decided = True
     best = candidates[winners[0]] if winners else None
@@ -116,14 +120,15 @@ def result_of(
         value=best.value if best else None,
         needed=contest.needed,
         agree=contest.agree,
+        deadline=contest.deadline,
         candidates=tuple(candidates),
         judge=judge,
     )
 
 
 def with_verdict(contest: Contest, judge: TaskResult, candidates: Sequence[TaskResult]) -> Contest:
-    """Return a contest with what its judge decided; as it is while that has no outcome."""
-    if not judge.done:
+    """Return a contest with what its judge decided; as it is while that has no outcome, or was too late."""
+    if not judge.done or contest.decided_at is not None:
         return contest
     winners, reason = _judged(judge, candidates)
     named = tuple(candidates[place].task_id for place in winners)

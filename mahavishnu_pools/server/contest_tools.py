@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.mcp_tools import Answer, Caller, Tool
 from mahavishnu_pools.routing.contesting import StartedContest
+from mahavishnu_pools.routing.contests import DEADLINE_MOST
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.contest import ContestResult
 from mahavishnu_pools.schemas.task import TaskResult
@@ -26,6 +27,9 @@ class Race(arguments.Filtered):
     pools: list[str] = Field(default_factory=list, description="One on each (ids or names); none: they are chosen.")
     worker_types: list[str] = Field(default_factory=list, description="One of each; none: that of the task or pool.")
     copies: int = Field(default=1, ge=1, le=32, description="So many of each; from 2 to 32 in all.")
+    deadline: float | None = Field(
+        default=None, gt=0, le=DEADLINE_MOST, description="Not decided so many seconds from now: failed, all cancelled."
+    )
     wait_seconds: float = Field(
         default=arguments.WAIT_SECONDS,
         ge=0,
@@ -102,6 +106,7 @@ class ContestTools:
     async def _run(self, kind: str, given: Race, caller: Caller, **rules: Any) -> Answer:
         manager = await self._pools.manager()
         where: dict[str, Any] = {"pools": given.pools, "worker_types": given.worker_types, "copies": given.copies}
+        where["deadline"] = given.deadline
         tasks = [task_of(one) for one in given.tasks]
         sending = manager.start_contest(kind, tasks, filters=filters_of(given), **where, **rules)
         async with self._waiting.sent(sending, caller, _cancel(manager)) as started:

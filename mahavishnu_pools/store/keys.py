@@ -151,6 +151,9 @@ KEYS: tuple[Key, ...] = (
     Key("agent_session", "mhv:agent_session:{}", "string", "30 days after its last turn", "session_keep",
         "session_read",
         "Session that tasks of a key go on with, by worker type and directory: the program's id of it, and its node"),
+    # ── contests ──
+    Key("contests", "mhv:contests", "zset", "until decided or over", "submit, contest_expire, …", "beat",
+        "Batches that are contests with a deadline, by when that is over"),
     # ── schedules ──
     Key("schedules", "mhv:schedules", "zset", "until removed", "schedule_*", "beat",
         "Names of schedules by their next planned time; paused ones at infinity"),

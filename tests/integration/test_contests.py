@@ -170,6 +170,8 @@ async def test_what_cannot_be_a_contest_is_refused_before_anything_is_made(crowd
         (errors.InvalidField, "needed: is 1.5", {"kind": "quorum", "copies": 2, "needed": 1.5}),
         (errors.InvalidField, "needed: is True", {"kind": "quorum", "copies": 2, "needed": True}),
         (errors.InvalidField, "copies: is '2'", {"kind": "race", "copies": "2"}),
+        (errors.InvalidField, "deadline: is 0", {"kind": "race", "copies": 2, "deadline": 0}),
+        (errors.InvalidField, "deadline: is nan", {"kind": "race", "copies": 2, "deadline": float("nan")}),
         (errors.InvalidField, "pools: is a text", {"kind": "race", "copies": 2, "pools": "here"}),
         (errors.InvalidField, "worker_types: is a text", {"kind": "race", "copies": 2, "worker_types": "shell"}),
         (errors.InvalidField, "judge", {"kind": "best_of", "copies": 2}),
@@ -230,6 +232,10 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     cli("pools", "race", "--prompt", "sleep 100", *work, "--wait-timeout", "0.1", code=5)
     (batch_id,) = re.findall(r"pools task --batch (\S+)", cli.err)
     cli("pools", "cancel", "--batch", batch_id)
+    late = cli.json("pools", "race", "--prompt", "sleep 100", *work, "--deadline", "0.5", code=1)
+    assert (late["status"], late["deadline"]) == ("failed", 0.5)
+    assert late["reason"] == "Nobody had won when its time was over (deadline: 0.5 s)."
+    assert "Deadline: 0.5 s" in cli("pools", "task", "--batch", late["batch_id"])
     for wrong in (["race"], ["quorum"], ["best-of", "--prompt", "x", *work], ["race", "--prompt", "x"]):
         cli("pools", *wrong, code=2)
 
@@ -241,7 +247,9 @@ async def test_mcp_clients_have_contests(server: str) -> None:
         best = {"tasks": [{"prompt": "fail"}], "copies": 2, "judge": {"prompt": "which?"}}
         lost = await mcp.call("pool_best_of", best)
         told = await mcp.call("pool_task", {"batch_id": won.value["batch_id"]})
-        going = await mcp.call("pool_race", {"tasks": [{"prompt": "hold"}], "copies": 2, "wait_seconds": 0})
+        going = await mcp.call(
+            "pool_race", {"tasks": [{"prompt": "hold"}], "copies": 2, "wait_seconds": 0, "deadline": 60}
+        )
         wrong = await mcp.call("pool_best_of", {**best, "judge": {"prompt": "a", "reducer": "b"}})
 
     assert (won.value["status"], won.value["winner"], won.value["output"], won.value["ended"]) == ("won", 1, "b", True)
@@ -249,5 +257,5 @@ async def test_mcp_clients_have_contests(server: str) -> None:
     assert (same.value["status"], len(same.value["winners"])) == ("won", 2)
     assert (lost.value["status"], lost.value["judge"]["error"]) == ("failed", "No candidate has an answer to judge.")
     assert told.value["batch"]["contest"]["winners"] == [won.value["candidates"][1]["task_id"]]
-    assert (going.value["status"], going.value["ended"]) == ("open", False)
+    assert (going.value["status"], going.value["ended"], going.value["deadline"]) == ("open", False, 60)
     assert (wrong.failed, wrong.value["error"]["code"]) == (True, "invalid_field")

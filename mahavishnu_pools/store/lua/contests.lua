@@ -1,6 +1,7 @@
 -- Contests: batches of which not every task is needed. The library's second part, for what the prelude does in rare cases.
--- Fields of the batch: contest (JSON: kind, needed, agree), votes (JSON: what was answered, to those who did), decided (when), winners
--- (ids), why (a sentence). Those with a judge (best_of) are decided by its answer, and have none of the last three.
+-- Fields of the batch: contest (JSON: kind, needed, agree, deadline in s), votes (JSON: what was answered, to those who did), decided (when), winners
+-- (ids), why (a sentence). Those with a judge (best_of) are decided by its answer, and have none of the last three, unless their time
+-- was over before.
 
 -- Asks for the end of a running task.
 local function end_running(id, pool, claim, reason)
@@ -25,6 +26,7 @@ end
 -- The batch of a contest has all its tasks from the beginning: they are submitted by the script that opens it.
 local function open_contest(o, now)
   call('HSET', k_batch(o.batch), 'contest', o.contest.about, 'sealed', '1')
+  if o.contest.deadline then call('ZADD', k_contests(), stamp(now + o.contest.deadline), o.batch) end
   local judge = o.contest.judge
   if judge then follow_batch(o.batch, judge, cjson.decode(judge), o.client, now) end
 end
@@ -65,11 +67,13 @@ function contests(ttl, now)
 
   -- Ends a candidate that is not needed any more: at once when it waits, by asking for it when it runs.
   local function lose(id, why)
-    local h = call('HMGET', k_task(id), 'status', 'pool', 'claim')
+    local h = call('HMGET', k_task(id), 'status', 'pool', 'claim', 'follows')
     if not h[1] or STAT[h[1]] then return end
     if h[1] == 'running' and h[3] then return end_running(id, h[2], h[3], why) end
     if h[1] == 'awaiting_approval' then decided(id, { decision = 'cancelled', reason = why }, now) end
     end_unrun(id, 'cancelled', why, ttl, now)
+    -- A judge has no message before all candidates have ended.
+    if h[4] then return end
     if h[1] == 'awaiting_approval' or h[1] == 'waiting' or call('EXISTS', k_pool(h[2])) == 0 then return end
     -- Its message leaves with the next claim. This script may be going through the queue it is in.
     call('SADD', k_ended(h[2]), id)
@@ -119,6 +123,19 @@ function contests(ttl, now)
     local why = sentence(contest, winners)
     -- First of all: the outcomes of those that lose come through here, too.
     call('HSET', key, 'decided', stamp(now), 'winners', table.concat(winners, ' '), 'why', why)
+    if contest.deadline then call('ZREM', k_contests(), batch) end
+    for _, one in ipairs(call('LRANGE', k_batch_tasks(batch), 0, -1)) do lose(one, why) end
+  end
+
+  -- Decides a contest that is open when its time is over: nobody has won, and all that have not ended are ended, the judge first.
+  local function expire(batch)
+    local key = k_batch(batch)
+    local h = call('HMGET', key, 'contest', 'decided', 'follower')
+    if not h[1] or h[2] or h[3] and STAT[call('HGET', k_task(h[3]), 'status')] then return end
+    local why = 'Nobody had won when its time was over (deadline: ' .. string.format('%.14g', cjson.decode(h[1]).deadline) .. ' s).'
+    call('HSET', key, 'decided', stamp(now), 'winners', '', 'why', why)
+    call('HDEL', key, 'then')
+    if h[3] then lose(h[3], why) end
     for _, one in ipairs(call('LRANGE', k_batch_tasks(batch), 0, -1)) do lose(one, why) end
   end
 
@@ -135,5 +152,5 @@ function contests(ttl, now)
     return told
   end
 
-  return { step = step, lost = lost }
+  return { step = step, lost = lost, expire = expire }
 end
