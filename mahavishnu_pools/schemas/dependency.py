@@ -56,6 +56,26 @@ class Dependencies(MappingValue):
         )
 
 
+class Relative(MappingValue):
+    """A task that another one comes after, or that comes after it. ``status`` is None when its record is gone."""
+
+    task_id: str
+    status: str | None = None
+    name: str | None = None
+
+
+class Relatives(MappingValue):
+    """The tasks around one in its graph: those it comes after, ``parents_total`` in all, and those that come after it.
+
+    Of the parents some are told, those first that have not ended; ``more_children`` says that not all children are.
+    """
+
+    parents: tuple[Relative, ...] = ()
+    parents_total: int = 0
+    children: tuple[Relative, ...] = ()
+    more_children: bool = False
+
+
 class ParentResult(MappingValue):
     """What a task is told of one it comes after.
 

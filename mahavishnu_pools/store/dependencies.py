@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mahavishnu_pools.schemas.dependency import Relative, Relatives
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.tasks import refused
 
 #: Tasks that one call tells of an end, and lists as ready: few enough that the server is never blocked for long.
 RELEASED_MOST = 200
+
+#: Tasks on either side of one that are told, and members of its batch that are looked through for them.
+RELATIVES_MOST, MEMBERS_LOOKED = 50, 500
 
 #: Seconds for which an agent that died keeps the others from going on with this.
 TURN_SECONDS = 2.0
@@ -93,6 +97,22 @@ def read_parents(task_id: str) -> Call[tuple[Ended, ...] | None]:
         return tuple(Ended(*entry) for entry in reply[1:]) if reply[0] else None
 
     return Call("parents_read", (task_id,), parse)
+
+
+def read_relatives(task_id: str) -> Call[Relatives | None]:
+    """Read what a task comes after and what comes after it, some of each; None when there is neither."""
+
+    def parse(reply: list[Any]) -> Relatives | None:
+        if not reply[2:]:
+            return None
+        told = [
+            (kind, Relative(task_id=one, status=status or None, name=name or None))
+            for kind, one, status, name in reply[2:]
+        ]
+        parents, children = (tuple(one for kind, one in told if kind == which) for which in ("parent", "child"))
+        return Relatives(parents=parents, parents_total=int(reply[0]), children=children, more_children=reply[1] == 1)
+
+    return Call("relatives_read", (task_id, RELATIVES_MOST, MEMBERS_LOOKED), parse)
 
 
 def unknown_tasks(task_ids: Sequence[str]) -> Call[list[str]]:

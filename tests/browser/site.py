@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import urllib.error
@@ -58,6 +59,28 @@ class Site:
         """Return a task that runs."""
         task_id = self.world.to(pool_id, **fields)[0]
         self.world.claim(self.world.lease(pool_id), pool_id)
+        return task_id
+
+    def changed(self, pool_id: str, **fields: object) -> str:
+        """Return a task that comes after another one, and has completed with changes in a worktree."""
+        parent = self.world.to(pool_id, priority=9, **fields)[0]
+        task_id = self.world.to(pool_id, after=[parent], on_parent_failure="run", **fields)[0]
+        files = [
+            {"path": "src/" + "a_long_directory/" * 9 + f"{n}.py", "insertions": n, "deletions": 1} for n in range(9)
+        ]
+        about = {"task_id": task_id, "repository": "/r", "node": "n", "base": "a" * 40, "note": "Look at it first."}
+        work = {
+            **about,
+            "branch": f"mahavishnu/{task_id}",
+            "files": 30,
+            "insertions": 36,
+            "deletions": 9,
+            "changed": files,
+        }
+        outcome = {"status": "completed", "output": "", "metadata": {"worktree": work}}
+        meta = {"status": "SUCCESS", "result": outcome, "task_id": task_id, "traceback": None}
+        self.world.store.redis.hset(self.world.key("task", task_id), mapping={"status": "completed"})
+        self.world.store.redis.set(self.world.key("meta", task_id), json.dumps(meta))
         return task_id
 
     def prints(self, task_id: str, text: str, *, stream: str = "stdout") -> None:

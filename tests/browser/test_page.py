@@ -147,6 +147,28 @@ def test_an_outcome_is_shown_when_it_comes_with_its_error(quiet_page: Page, site
     expect(quiet_page.get_by_text("mahavishnu pools retry")).to_be_visible()
 
 
+def test_the_tasks_around_one_are_links_that_the_keyboard_reaches(quiet_page: Page, site: Site) -> None:
+    page, world, pool = quiet_page, site.world, site.world.pool("sigma")
+    first, second = world.to(pool, 2)
+    (task,) = world.to(pool, after=[first, second])
+    (child,) = world.to(pool, after=[task], name="script-next")
+    page.goto(f"{site.url}/#/task/{task}")
+    before, then = page.get_by_role("list", name="Comes after"), page.get_by_role("list", name="Then comes")
+    expect(before.get_by_role("listitem")).to_have_count(2)
+    expect(then).to_contain_text("script-nextwaiting")
+
+    lease = world.lease(pool)
+    for claim in world.claim(lease, pool, 2):
+        world.run(world.finish_call(world.held(lease, pool, claim)))
+
+    expect(before.get_by_text("completed")).to_have_count(2, timeout=30_000)
+    for link in (before.get_by_role("link").nth(0), before.get_by_role("link").nth(1), then.get_by_role("link")):
+        page.keyboard.press("j")
+        expect(link).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(child)
+
+
 def test_what_does_not_exist_is_said_to_and_appears_when_it_is_made(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/#/task/nothing")
     expect(page.get_by_role("heading", name="No such task")).to_be_visible()
@@ -331,16 +353,27 @@ def test_it_fits_the_width_and_every_text_can_be_read(
     site.world.to(pool, 2)
     site.prints(task, "\x1b[32mok\x1b[0m " + "wide" * 200 + "\n")
     gated = site.world.to(pool, prompt="Delete_everything_" * 20, approval="required")[0]
+    changed = site.changed(pool, name="a-name-" + "as-long-" * 7)
+    site.world.to(pool, after=[changed], name="then-" + "as-long-" * 7)
     page = new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     for place, shown in (
         ("", name),
         (f"#/pool/{name}", "An_unbroken"),
         (f"#/task/{task}", "wide"),
         (f"#/task/{gated}", "has approved"),
+        (f"#/task/{changed}", f"mahavishnu pools diff {changed}"),
     ):
         page.goto(f"{site.url}/{place}")
         expect(page.locator("main").get_by_text(shown).first).to_be_visible()
-        what = "gate" if gated in place else place.split("/")[1] if place else "overview"
+        what = (
+            "gate"
+            if gated in place
+            else "changed"
+            if changed in place
+            else place.split("/")[1]
+            if place
+            else "overview"
+        )
         shoot(page, f"page-{what}-{width}-{scheme}")
 
         assert page.evaluate("document.documentElement.scrollWidth") == width

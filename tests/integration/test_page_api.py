@@ -214,7 +214,11 @@ async def test_a_task_tells_what_it_comes_after_and_how_its_contest_stands(
         async with client(server) as http:
             return TaskView.model_validate_json((await http.get(f"/api/tasks/{task_id}")).content)
 
-    waiting = await view(later)
+    waiting, first = await view(later), await view(held)
+    assert waiting.relatives is not None
+    assert [(one.task_id, one.name, one.status) for one in waiting.relatives.parents] == [(held, "first", "running")]
+    assert first.relatives is not None
+    assert [(one.task_id, one.status) for one in first.relatives.children] == [(later, "waiting")]
     assert judge_id is not None
     await manager.result(judge_id, wait_timeout=30)
     parts = [(await view(one)).contest for one in (bad, good, judge_id)]

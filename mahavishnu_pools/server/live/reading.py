@@ -20,6 +20,7 @@ from mahavishnu_pools.server.live.views import CoolDown, Overview, PoolRow, Pool
 from mahavishnu_pools.server.pools import Pools
 from mahavishnu_pools.store.checks import Place, read_place
 from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.dependencies import read_relatives
 from mahavishnu_pools.store.events import KINDS, order, read_older
 from mahavishnu_pools.store.figures import SystemFigures, read_figures
 from mahavishnu_pools.store.leases import list_leases
@@ -124,8 +125,9 @@ class Reader:
         spec = (await store.run(read_specs([task_id])))[0]
         pools = (await store.run(read_pools(found.pool_id))).pools if found.pool_id else ()
         name = pools[0].config.name if pools else None
-        contest = await part_of(store, found, spec)
-        return task_views.view(found, spec, pool=name, contest=contest, about={"at": time.time(), **self._about})
+        relatives = await store.run(read_relatives(task_id))
+        around = task_views.Around(name, await part_of(store, found, spec), relatives)
+        return task_views.view(found, spec, around=around, about={"at": time.time(), **self._about})
 
     async def brief(self, task_id: str) -> TaskBrief:
         """Return the little of a task that tells whether anything else of it changed.

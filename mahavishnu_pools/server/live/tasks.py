@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from mahavishnu_pools.schemas.dependency import Dependencies
+from mahavishnu_pools.schemas.dependency import Dependencies, Relatives
 from mahavishnu_pools.schemas.task import TaskResult
-from mahavishnu_pools.server.live.views import After, Part, Remote, TaskView
+from mahavishnu_pools.schemas.worktree import Changes
+from mahavishnu_pools.server.live.views import After, Changed, Part, Remote, TaskView
 
 #: Characters shown of what was asked, and of what came out.
 ASKED, RESULT = 20_000, 100_000
@@ -29,10 +31,20 @@ _AGENT = ("model", "turns", "tokens", "cost_usd", "tools", "files", "session")
 #: Tasks that one comes after which are shown.
 PARENTS = 50
 
+#: Files shown of those that a task changed.
+FILES = 20
 
-def view(
-    found: TaskResult, spec: str | None, *, pool: str | None, contest: Part | None, about: Mapping[str, Any]
-) -> TaskView:
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What was read of others: the name of the task's pool (None: it is gone), its contest, the tasks around it."""
+
+    pool: str | None = None
+    contest: Part | None = None
+    relatives: Relatives | None = None
+
+
+def view(found: TaskResult, spec: str | None, *, around: Around, about: Mapping[str, Any]) -> TaskView:
     """Return a task's page; ``spec`` is its specification as JSON, ``about`` what all views say."""
     asked, options = _asked(spec)
     result = found.output if found.output else _written(found.value)
@@ -42,7 +54,7 @@ def view(
         status=found.status,
         done=found.done,
         pool_id=found.pool_id,
-        pool=pool,
+        pool=around.pool,
         task_type=found.task_type,
         worker_id=found.worker_id,
         attempts=found.attempts,
@@ -57,7 +69,9 @@ def view(
         name=found.name,
         approval=found.approval,
         after=None if found.dependencies is None else _after(found.dependencies),
-        contest=contest,
+        relatives=around.relatives,
+        changes=_changes(found.metadata.get("worktree")),
+        contest=around.contest,
         needs=found.needs,
         got=found.got,
         waits_for=found.waits_for,
@@ -75,6 +89,22 @@ def _after(found: Dependencies) -> After:
     parents = sorted(found.parents, key=lambda one: one.status is not None)
     about = found.model_dump(exclude={"parents"})
     return After(total=len(parents), parents=tuple(parents[:PARENTS]), **about)
+
+
+def _changes(told: JsonValue) -> Changed | None:
+    """Return what a task changed; what it ran on may be another instance, and say anything."""
+    try:
+        found = Changes.model_validate(told, extra="ignore")
+    except ValidationError:
+        return None
+    return Changed(
+        branch=found.branch,
+        files=found.files,
+        insertions=found.insertions,
+        deletions=found.deletions,
+        changed=found.changed[:FILES],
+        note=found.note,
+    )
 
 
 def _remote(told: JsonValue) -> Remote | None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.agent_lines import shown
+from mahavishnu_pools.schemas.task import TERMINAL_STATUSES, TaskStatus
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.server.live.changes import changes
 from mahavishnu_pools.server.live.reading import Reader
@@ -127,6 +128,10 @@ class View(Topic):
         return [] if self._state is None else [frame("state", changes(None, self._state))]
 
 
+#: Statuses of tasks that have no outcome yet.
+_NOT_ENDED = frozenset(one.value for one in TaskStatus if one not in TERMINAL_STATUSES)
+
+
 class TaskTopic(View):
     """A task and its output. Of long output the end is kept; the task, which may be long, is read when it changed."""
 
@@ -175,8 +180,13 @@ class TaskTopic(View):
     def _unsettled(self) -> bool:
         """Tell whether something is shown that others decide, so that the task itself does not tell of it."""
         known = self._state or {}
-        contest = known.get("contest")
-        return bool(contest and contest["status"] == "open") or bool(known.get("needs") and not known.get("done"))
+        contest, around = known.get("contest"), known.get("relatives") or {}
+        others = [*around.get("parents", ()), *around.get("children", ())]
+        return (
+            bool(contest and contest["status"] == "open")
+            or bool(known.get("needs") and not known.get("done"))
+            or any(one["status"] in _NOT_ENDED for one in others)
+        )
 
     def _keep(self, pieces: list[LogPiece]) -> None:
         self._pieces.extend(pieces)

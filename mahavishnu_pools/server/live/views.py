@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from mahavishnu_pools.schemas.approval import Approval
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.contest import ContestKind
-from mahavishnu_pools.schemas.dependency import OnParentFailure, Parent
+from mahavishnu_pools.schemas.dependency import OnParentFailure, Parent, Relatives
 from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import Got, TaskStatus
 from mahavishnu_pools.schemas.task_brief import TaskBrief
+from mahavishnu_pools.schemas.worktree import FileChange
 
 
 class PoolRow(Value):
@@ -159,13 +160,25 @@ class Remote(Value):
     pool_id: str | None = None
 
 
+class Changed(Value):
+    """What a task changed in its worktree: of the ``files`` some are listed. ``branch`` is None when it was nothing."""
+
+    branch: str | None
+    files: int
+    insertions: int
+    deletions: int
+    changed: tuple[FileChange, ...]
+    note: str | None
+
+
 class TaskView(Value):
     """One task. ``asked`` is its prompt, or its payload as JSON; ``result`` its output, or its value as JSON.
 
     Both are cut when they are long (``asked_cut``, ``result_cut``). ``pool`` is the name, None when it is gone.
     ``agent`` is what an AI program did: ``model``, ``turns``, ``tokens``, ``cost_usd``, ``tools``, ``files``, and
     ``session`` (whether it went on with a conversation). ``got`` is what its node has given it of what it ``needs``,
-    ``waits_for`` says what it waits for while none can.
+    ``waits_for`` says what it waits for while none can. ``relatives`` are the tasks around it in its graph, with what
+    they are now.
     """
 
     at: float
@@ -190,6 +203,8 @@ class TaskView(Value):
     name: str | None
     approval: Approval | None
     after: After | None
+    relatives: Relatives | None
+    changes: Changed | None
     contest: Part | None
     needs: tuple[str, ...]
     got: Got | None
