@@ -73,12 +73,14 @@ def test_a_handler_that_leaves_the_program_has_failed_and_its_worker_goes_on(sit
 def test_deeply_nested_payloads_and_results_end_their_own_task_at_most(
     site: Site, group: GroupProcess, depth: int
 ) -> None:
-    beside = site.shell(group.pool_id, "sleep 1; echo unharmed")
+    go = site.directory / f"go-{depth}"
+    beside = site.shell(group.pool_id, f"while [ ! -e {go} ]; do sleep 0.05; done; echo unharmed")
     site.running(beside)
 
     given = site.outcome(_send(site, group, "takes", deep=_nested(depth)))
     returned = site.outcome(_send(site, group, "nests"))
 
+    go.touch()
     assert {given.status.value, returned.status.value} <= {"completed", "failed"}
     assert site.outcome(beside).output == "unharmed\n"
     assert site.task(beside).attempts == 1

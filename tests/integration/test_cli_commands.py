@@ -173,7 +173,7 @@ def test_a_task_over_its_timeout_has_failed(line: CommandLine) -> None:
 
 
 def test_the_end_of_ones_own_waiting_is_5_and_leaves_the_task(line: CommandLine) -> None:
-    started = ["pools", "execute", "--prompt", "sleep 1; echo done", "--idempotency-key", "patient"]
+    started = ["pools", "execute", "--prompt", "sleep 3; echo done", "--idempotency-key", "patient"]
 
     assert line.json(*started, "--wait-timeout", "0.2", code=5)["error"]["code"] == "wait_timeout"
     assert line.json(*started)["output"].strip() == "done"

@@ -143,7 +143,7 @@ def test_ctrl_c_ends_what_is_followed_and_leaves_the_task(
         assert b"Error" not in terminal.seen
         assert b"Traceback" not in terminal.seen
         assert terminal.attributes == terminal.before
-    assert cli.json("pools", "task", task_id)["status"] == "running"
+    eventually(lambda: cli.json("pools", "task", task_id)["status"] == "running", within=60)
     cli("pools", "cancel", task_id)
 
 

@@ -254,7 +254,7 @@ def test_a_waiting_task_costs_no_cpu(runner: Runner) -> None:
         future.result(30)
 
         # The process as a whole was asleep, apart from this test and the end of the task.
-        assert time.process_time() - began < 0.4
+        assert time.process_time() - began < 0.6
 
 
 def one_stream(context: RunContext) -> bool:

@@ -39,6 +39,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read ahead waits for as long as the test takes."""
+    monkeypatch.setattr("workers.claiming.PATIENCE", 3600.0)
+
+
 def _learned(seconds: float, tasks: int = ROW) -> ReadAhead:
     ahead = ReadAhead()
     for _ in range(tasks):
@@ -97,6 +103,7 @@ def test_what_was_learned_is_forgotten_when_no_task_has_ended_for_a_while(clock:
     assert ahead.size(10) == 0
 
 
+@pytest.mark.usefixtures("patient")
 def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, make: Make) -> None:
     looping = make(slots=2)
     looping.read_ahead(4)
@@ -110,7 +117,10 @@ def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, ma
     assert [one.held.task_id for one in looping.begin()] == sent[:2]
 
 
-def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(world: World, make: Make) -> None:
+def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.claiming.PATIENCE", 2.0)  # the first two have begun by then
     looping = make(slots=2)
     looping.read_ahead(4)
     sent = world.to(looping.pool_id, 9)
@@ -126,6 +136,7 @@ def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_i
     assert not any(looping.loop.begin(one) for one in looping.started[2:])
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(4)
@@ -140,6 +151,7 @@ def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, 
     assert looping.begin() == []
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_group_that_stops_hands_back_what_it_read_ahead_at_once(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(4)
@@ -177,6 +189,7 @@ def test_what_a_worker_begins_while_it_is_about_to_go_back_is_its_own(
     assert (ended.ok, ended.attempts) == (True, 1)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_task_that_was_read_ahead_can_be_cancelled_before_it_begins(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(4)
