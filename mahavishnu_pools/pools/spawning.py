@@ -180,6 +180,8 @@ class Spawner:
         if misfit(config.model_copy(update={"worker_type": None}), local) is None:
             kind = self._known_types()[config.worker_type]
             worker_types.require_program(kind)
+            if config.worker_type in local.unusable:
+                return
             raise usable.unknown_to_agent(kind, node=here)
 
     @asynccontextmanager
