@@ -187,5 +187,5 @@ def test_a_group_that_is_told_to_shut_down_leaves_in_good_order(place: Place) ->
 
     place.app.control.shutdown(destination=[group.node])
 
-    assert group.process.wait(timeout=15) == 0
+    assert group.process.wait(timeout=30) == 0
     assert site.task(task_id).output == "end\n"

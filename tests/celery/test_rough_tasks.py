@@ -91,7 +91,7 @@ def test_threads_count_only_those_that_started_and_survive_whatever_their_work_r
     threads, done = SlotThreads(), threading.Event()
     threads.submit(lambda: (_ for _ in ()).throw(SystemExit(1)))
     threads.submit(done.set)
-    assert done.wait(5)
+    assert done.wait(30)
 
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -100,14 +100,14 @@ def test_threads_count_only_those_that_started_and_survive_whatever_their_work_r
 
     def hold() -> None:
         busy.release()
-        held.wait(5)
+        held.wait(30)
 
     def crowd(number: int) -> None:
         for _ in range(number):
             threads.submit(hold)
 
     crowd(4)
-    assert all(busy.acquire(timeout=5) for _ in range(4))
+    assert all(busy.acquire(timeout=30) for _ in range(4))
     before = len(threads)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)

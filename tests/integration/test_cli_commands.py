@@ -190,7 +190,7 @@ def test_a_task_not_waited_for_is_followed_to_its_outcome(line: CommandLine) -> 
 
 def test_a_running_task_is_cancelled(line: CommandLine) -> None:
     task_id = line.json("pools", "execute", "north", "--prompt", "sleep 60", "--no-wait")["task_id"]
-    eventually(lambda: line.json("pools", "task", task_id)["status"] == "running", within=20)
+    eventually(lambda: line.json("pools", "task", task_id)["status"] == "running", within=30)
 
     line.json("pools", "cancel", task_id)
 

@@ -120,7 +120,7 @@ async def test_a_timeout_ends_the_whole_tree_of_a_task(shell: PromptRunner) -> N
     pool = WorkerPool("p", worker_type="shell", runner=shell)
     await pool.initialize()
 
-    result = await pool.execute("sleep 600 & echo $!; wait", timeout=1)
+    result = await pool.execute("sleep 600 & echo $!; wait", timeout=4)
 
     assert result.status == "timeout"
     assert not _runs(int(result.output))
