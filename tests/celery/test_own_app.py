@@ -156,6 +156,20 @@ def test_a_run_task_that_is_followed_keeps_its_log_and_record(shop: Shop) -> Non
     assert shop.site.outcome(result.id).ok
 
 
+def test_a_run_task_alone_has_its_own_type_in_its_record(shop: Shop) -> None:
+    run_task = shop.module.app.tasks[names.RUN_TASK]
+    spec = {"task_type": "shell", "payload": {"command": "true"}}
+    followed = shop.module.add.s(1, 1).set(pool="orders")
+
+    alone = run_task.apply_async((spec,), pool="orders")
+    parts = run_task.apply_async((spec,), pool="orders", link=followed.set(immutable=True))
+
+    assert alone.get(timeout=30)["status"] == parts.get(timeout=30)["status"] == "completed"
+    kinds = [shop.site.redis.hget(keys.key("task", prefix="", of=one.id), "type") for one in (alone, parts)]
+    assert kinds == ["shell", f"celery:{names.RUN_TASK}"]
+    assert json.loads(shop.site.redis.hget(keys.key("task", prefix="", of=alone.id), "spec") or "") == spec
+
+
 def test_a_failing_part_fails_the_chord_once(shop: Shop) -> None:
     header = [shop.module.add.s(1, 1).set(pool="orders"), shop.module.fail.s("broken").set(pool="orders")]
 

@@ -140,6 +140,8 @@ def test_items_come_from_a_file_standard_input_or_a_pattern(
         str(here / "a"),
         str(here / "b"),
     ]
+    missing = cli.json("pools", "distribute", "--prompt", "x {item}", code=2)["error"]["message"]
+    assert missing.startswith("--items-from: is missing.")
     assert (
         "no file matches"
         in cli.json("pools", "distribute", "--prompt", "x", "--items-from", "*.no", code=2)["error"]["message"]

@@ -22,7 +22,7 @@ from tests.waiting import eventually
 from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
-from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, ROW, SPAN, ReadAhead
+from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, QUICK, ROW, SPAN, ReadAhead
 
 
 @pytest.fixture
@@ -60,6 +60,18 @@ def test_no_more_is_read_ahead_than_workers_do_in_a_moment(clock: list[float]) -
 
     ahead.ran(60)
     assert ahead.size(10) == 0
+
+
+def test_the_end_of_a_task_is_near_when_those_before_it_were_short(clock: list[float]) -> None:
+    assert not ReadAhead().quick
+    assert not _learned(QUICK, ROW - 1).quick
+    assert not _learned(2 * QUICK).quick
+
+    ahead = _learned(QUICK)
+    assert ahead.quick
+
+    clock[0] += 60
+    assert not ahead.quick
 
 
 def test_a_few_tasks_say_nothing_of_the_next(clock: list[float]) -> None:

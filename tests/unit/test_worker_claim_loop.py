@@ -16,6 +16,7 @@ from tests.fixtures.proxies import Proxy
 from tests.store.world import World
 from tests.unit.looping import Make, making
 from tests.waiting import eventually
+from workers import claim_loop, claim_request
 from workers.bell import Bell
 from workers.claims import Running
 from workers.lease import Lease
@@ -51,6 +52,41 @@ def test_work_that_was_rung_for_is_seen_at_once(world: World, make: Make, monkey
     world.to(looping.pool_id)
 
     eventually(lambda: looping.started)
+
+
+def test_what_is_rung_for_while_a_short_task_runs_is_claimed_with_its_end(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((claim_loop, "REST"), (claim_request, "TICK"), (claim_request, "LOOK")):
+        monkeypatch.setattr(module, name, 600.0)
+    looping = make(slots=2)
+    looping.read_ahead(0, soon=True)
+    looping.loop.start()
+    world.to(looping.pool_id)
+    (first,) = looping.wait(1)
+    looping.loop.begin(first)
+
+    world.to(looping.pool_id)
+    eventually(lambda: looping.loop._claiming.requests.rung)
+    assert len(looping.started) == 1
+    looping.finish(first)
+
+    looping.wait(2)
+
+
+def test_what_is_rung_for_while_a_task_runs_is_claimed_soon_although_that_does_not_end(
+    world: World, make: Make
+) -> None:
+    looping = make(slots=2)
+    looping.read_ahead(0, soon=True)
+    looping.loop.start()
+    world.to(looping.pool_id)
+    (first,) = looping.wait(1)
+    looping.loop.begin(first)
+
+    world.to(looping.pool_id)
+
+    looping.wait(2)
 
 
 def test_a_cancel_reaches_a_claim_even_while_the_group_drains(world: World, make: Make) -> None:
