@@ -92,8 +92,7 @@ class ContestVerbs(ListingVerbs):
             copies=copies,
             deadline=deadline,
         )
-        given = [tasks] if isinstance(tasks, Mapping) or not isinstance(tasks, Sequence) else tasks
-        specs = [task_spec(one) for one in given]
+        specs = [task_spec(one) for one in _each(tasks)]
         parts = await self._connected()
         steps = prepare_contest(parts.chooser, parts.sender, specs, rules, filters=filters, judge_pool=judge_pool)
         ready = await run_steps(parts.store, steps)
@@ -147,6 +146,10 @@ class ContestVerbs(ListingVerbs):
         found = [one or _expired(ids[place]) for place, one in enumerate(await self._read_tasks(ids))]
         judge = found.pop() if batch.follower else None
         return result_of(batch_id, batch.contest, found, judge)
+
+
+def _each(tasks: Tasks) -> Sequence[Task]:
+    return [tasks] if isinstance(tasks, Mapping) or not isinstance(tasks, Sequence) else tasks
 
 
 def _expired(task_id: str) -> TaskResult:
