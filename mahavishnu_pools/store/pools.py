@@ -69,7 +69,8 @@ class PoolRecord:
     ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
     the ``queued`` tasks that may have killed their worker group and wait to run alone. ``works_off`` is True while it
     is drained and still starts what waits. ``scaled_because`` is why the autoscaler last changed its workers.
-    ``generation`` changes when it is restarted: groups of another one are replaced.
+    ``generation`` changes when it is restarted: groups of another one are replaced. ``revision`` counts the changes of
+    ``config``.
     """
 
     pool_id: str
@@ -91,6 +92,7 @@ class PoolRecord:
     works_off: bool = False
     scaled_because: str | None = None
     generation: str = ""
+    revision: int = 0
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -198,7 +200,7 @@ def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: A
         PoolNotFound: there is no such pool.
         InvalidField: the status is another one.
     """
-    flat: list[Argument] = [pool_id, ",".join(only_if)]
+    flat: list[Argument] = [pool_id, ",".join(only_if), ""]
     for name, value in fields.items():
         flat.extend((name, value))
 
@@ -291,5 +293,6 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         suspects=suspects,
         works_off=h.get("works_off") == "1",
         generation=h.get("generation", ""),
+        revision=int(h.get("revision", 0)),
         scaled_because=h.get("scaled_because"),
     )
