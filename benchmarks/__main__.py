@@ -88,7 +88,7 @@ SECTIONS: dict[str, Section] = {
 }
 
 #: Seconds a section may take altogether.
-DEADLINE = 900.0
+DEADLINE = 1800.0
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ from benchmarks.stack import DEADLINE, Bench, pool, running
 from mahavishnu_pools.store import keys
 
 #: Tasks of a round, and rounds.
-TASKS, ROUNDS = 5000, 3
+TASKS, ROUNDS = 20_000, 3
 
 #: The share that is done when the clock starts.
 WARM = 0.05

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.figures import Figure, quantile
 from benchmarks.stack import running
@@ -19,12 +21,16 @@ from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store import keys, leases
+from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, create_pool
 from mahavishnu_pools.store.tasks import submit
 
 #: Tasks submitted in one call, and calls of a round.
 BULK, CALLS = 500, 20
+
+#: Pools whose workers claim and end in one round trip of the simulation.
+AT_ONCE = 50
 
 #: Seconds an outcome is kept: the server holds what is under way, not a million results.
 RESULT_TTL = 1.0
@@ -109,26 +115,37 @@ def _end(world: World) -> None:
     """Have random pools work off what waits in them, until about as much is gone as a round brings."""
     wanted = min(BULK * CALLS, world.submitted - world.ended)
     pools = world.rng.sample(list(world.workers), len(world.workers))
-    for pool_id in pools:
+    for first in range(0, len(pools), AT_ONCE):
         if wanted <= 0:
             return
-        done = _worked_off(world, pool_id)
+        done = _worked_off(world, pools[first : first + AT_ONCE])
         wanted -= done
         world.ended += done
 
 
-def _worked_off(world: World, pool_id: str) -> int:
-    lease = f"{pool_id}:sim"
-    by = leases.Claimant(lease, pool_id, f"{pool_id}@sim")
-    most = min(100, world.workers[pool_id])
-    claimed = world.store.run(leases.claim(by, most=most, request=names.new_task_id(), result_ttl=RESULT_TTL))
-    assert claimed is not None, "the lease of a simulated pool was reaped"
-    held = [leases.Held(lease, claim.number, claim.task_id, pool_id) for claim in claimed.claims]
-    endings = [leases.finish(one, status="completed", outcome="{}", meta="{}", result_ttl=RESULT_TTL) for one in held]
-    for call in leases.together(endings):
-        verdicts = world.store.run(call)
+def _worked_off(world: World, pools: Sequence[str]) -> int:
+    """Claim for all workers of these pools, and end what was claimed; each in one round trip."""
+    held: dict[str, list[leases.Held]] = {}
+    calls: list[Call[Any]] = [_claim(world, one) for one in pools]
+    for pool_id, claimed in zip(pools, world.store.run_many(calls), strict=True):
+        assert isinstance(claimed, leases.Claimed), "the lease of a simulated pool was reaped"
+        lease = f"{pool_id}:sim"
+        held[pool_id] = [leases.Held(lease, claim.number, claim.task_id, pool_id) for claim in claimed.claims]
+    endings = [call for some in held.values() for call in leases.together([_ending(one) for one in some])]
+    for verdicts in world.store.run_many(endings) if endings else ():
+        assert isinstance(verdicts, list), "the server is full"
         assert set(verdicts) == {"ok"}, "a simulated claim was not its own"
-    return len(held)
+    return sum(map(len, held.values()))
+
+
+def _claim(world: World, pool_id: str) -> Call[leases.Claimed | None]:
+    by = leases.Claimant(f"{pool_id}:sim", pool_id, f"{pool_id}@sim")
+    most = min(100, world.workers[pool_id])
+    return leases.claim(by, most=most, request=names.new_task_id(), result_ttl=RESULT_TTL)
+
+
+def _ending(held: leases.Held) -> Call[leases.Ending]:
+    return leases.finish(held, status="completed", outcome="{}", meta="{}", result_ttl=RESULT_TTL)
 
 
 def _spread(world: World) -> float:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 STEP_SECONDS = 0.02
 
 #: Deadline when a test names none; far above what a healthy machine needs, so that only real failures reach it.
-DEFAULT_SECONDS = 10.0
+DEFAULT_SECONDS = 30.0
 
 
 def eventually(look: Callable[[], T], *, until: Callable[[T], object] = bool, within: float = DEFAULT_SECONDS) -> T:

@@ -38,6 +38,11 @@ class ClaimRequests:
         self._open: ClaimRequest | None = None
         self._full = False
 
+    @property
+    def rung(self) -> bool:
+        """Tell whether somebody rang and nothing was asked for since. Any thread may ask."""
+        return self._rung
+
     def ring(self) -> None:
         """Have work asked for at the next occasion."""
         self._rung = True

@@ -85,6 +85,11 @@ class Claiming:
         """Tell whether workers have enough to do for now, so that none waits for this loop. Any thread may ask."""
         return not self._halted and self._table.waiting > self._low
 
+    @property
+    def ends_soon(self) -> bool:
+        """Tell whether a worker has a task that will end in a moment. Any thread may ask."""
+        return len(self._table) > 0 and self.ahead.quick
+
     def halt(self) -> None:
         """Claim nothing from now on, and hand back what no worker has begun. Any thread may call it."""
         self._halted = True

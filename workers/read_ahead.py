@@ -24,6 +24,9 @@ FRESH, FRESH_SECONDS = 4, 0.25
 #: So many tasks have ended in a row, without such a pause, before anything is read ahead: few say nothing of the next.
 ROW = 8
 
+#: Seconds that a task takes at most whose end is near.
+QUICK = 0.002
+
 #: How much the newest duration counts in the mean: little when it is shorter, much when it is longer.
 _SHORTER, _LONGER = 0.05, 0.5
 
@@ -57,6 +60,11 @@ class ReadAhead:
     def stalled(self) -> None:
         """Take note that tasks were handed back: nothing is read ahead until others have ended."""
         self._row = 0
+
+    @property
+    def quick(self) -> bool:
+        """Tell whether tasks take so little time that one that runs ends soon."""
+        return self._row >= ROW and self._mean <= QUICK and self._is_fresh()
 
     def size(self, workers: int) -> int:
         """Return how many tasks so many workers may hold beyond those they run."""

@@ -5,6 +5,7 @@ Given to an app as ``Celery(amqp=PoolAMQP)`` or by ``install(app)``. Everything 
 
 from __future__ import annotations
 
+import json
 import os
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,10 +16,12 @@ from celery import current_task, signals
 from celery.app.amqp import AMQP, Queues
 from kombu import Consumer, Exchange, Queue
 from kombu.serialization import dumps
+from pydantic import ValidationError
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.broker.message import render
+from mahavishnu_pools.broker.message import render, spec_data
 from mahavishnu_pools.broker.signing import HEADER, Signer
+from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.tasks import Choice, Envelope, republish, submit
 
 if TYPE_CHECKING:
@@ -181,15 +184,31 @@ def _envelope(
     headers: dict[str, Any], properties: dict[str, Any], encoded: str, body: Any, *, signer: Signer | None
 ) -> Envelope:
     prefix, suffix = render(encoded, headers, properties, signer=signer)
+    kind, spec = _described(headers["task"], body)
     return Envelope(
         task_id=headers["id"],
-        kind=f"celery:{headers['task']}",
-        spec="",
+        kind=kind,
+        spec=spec,
         bucket=properties["priority"],
         prefix=prefix,
         suffix=suffix,
         idempotency_key=_idempotency_key(headers["task"], body),
     )
+
+
+def _described(task: str, body: Any) -> tuple[str, str]:
+    """Return a task's type and specification for its record, which lists, moves and retries go by.
+
+    Of a ``run_task`` that nothing follows these are its own; all else is a Celery task, which only its message tells.
+    """
+    args, kwargs, embed = body
+    if task == names.RUN_TASK and len(args) == 1 and not kwargs and not any((embed or {}).values()):
+        try:
+            spec = TaskSpec.model_validate(args[0])
+        except ValidationError:  # it may be another task's result; the worker says what is wrong with it
+            return f"celery:{task}", ""
+        return spec.task_type, json.dumps(spec_data(spec))
+    return f"celery:{task}", ""
 
 
 def _idempotency_key(task: str, body: Any) -> str | None:

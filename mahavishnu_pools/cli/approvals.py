@@ -13,6 +13,7 @@ from mahavishnu_pools.cli.exit_codes import ExitCode, failure_of
 from mahavishnu_pools.cli.formats.interface import Document, Note
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_labels import names_of
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def _each(
 ) -> ExitCode:
     """Decide about each; of several, one about which nothing can be decided does not keep the others from it."""
 
-    async def act(manager: PoolManager) -> tuple[list[Decision], dict[str, errors.MahavishnuError]]:
+    async def act(
+        manager: PoolManager,
+    ) -> tuple[list[Decision], dict[str, errors.MahavishnuError], dict[str, str]]:
         decided: list[Decision] = []
         failed: dict[str, errors.MahavishnuError] = {}
         for task_id in dict.fromkeys(task_ids):
@@ -80,29 +83,31 @@ def _each(
                 decided.append(await decide(manager, task_id))
             except (errors.InvalidInput, errors.NotFound) as exc:
                 failed[task_id] = exc
-        return decided, failed
+        return decided, failed, await names_of(manager, [one.pool_id for one in decided])
 
-    decided, failed = session.run(act)
+    decided, failed, names = session.run(act)
     if not decided and len(failed) == 1:
         raise next(iter(failed.values()))
-    output.show(_document(decided, failed))
+    output.show(_document(decided, failed, names))
     codes = [told.exit_code for exc in failed.values() if (told := failure_of(exc)) is not None]
     return codes[0] if codes else ExitCode.DONE
 
 
-def _document(decided: Sequence[Decision], failed: Mapping[str, errors.MahavishnuError]) -> Document:
+def _document(
+    decided: Sequence[Decision], failed: Mapping[str, errors.MahavishnuError], names: Mapping[str, str]
+) -> Document:
     data = {
-        "decisions": [one.model_dump(mode="json") for one in decided],
+        "decisions": [{**one.model_dump(mode="json"), "pool_name": names.get(one.pool_id or "")} for one in decided],
         "errors": {task_id: exc.message for task_id, exc in failed.items()},
     }
-    lines = [Note(_line(one), good=None if one.again else True) for one in decided]
+    lines = [Note(_line(one, names), good=None if one.again else True) for one in decided]
     return Document(data, (*lines, *(Note(exc.message, good=False) for exc in failed.values())))
 
 
-def _line(one: Decision) -> str:
+def _line(one: Decision, names: Mapping[str, str]) -> str:
     verb = one.decision.capitalize()
     if one.again:
         why = f" ({one.reason})" if one.reason else ""
         return f"Task {one.task_id} was {one.decision} by {one.by} before{why}"
-    where = f": it is queued on pool {one.pool_id}" if one.decision == "approved" else ""
+    where = f": it is queued on pool {names.get(one.pool_id or '', one.pool_id)}" if one.decision == "approved" else ""
     return f"{verb} task {one.task_id}{where}"

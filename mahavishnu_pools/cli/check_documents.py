@@ -73,10 +73,10 @@ def _node(node: NodeState) -> Iterator[Block]:
         ),
     )
     rows = tuple(
-        (one.worker_type, one.program, one.path, one.version, _login(one.login, one.login_sign))
+        (one.worker_type, one.program, one.path, one.version, one.problem or _login(one.login, one.login_sign))
         for one in report.programs
     )
-    titles = ("Worker type", "Program", "Path", "Version", "Login")
+    titles = ("Worker type", "Program", "Path", "Version", "Login or problem")
     yield Table(f"Programs of {node.name}", tuple(Column(title) for title in titles), rows)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.items import items_from, same_for_all, with_items
@@ -69,6 +70,8 @@ def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given:
     how = {name: given.pop(name) for name in ("strategy", "split_on", "chunk_size", "reducer")}
     how = {**how, "pools": list(given.pop("pools")) or None, "filters": take_filters(given)}
     items = given.pop("items_from")
+    if items is None and given["prompt"] is not None and how["strategy"] != "broadcast":
+        raise errors.InvalidField.of("--items-from", "is missing", "Name the list that {item} of --prompt stands for.")
     if items is not None and given["task_type"] is not None and given["payload"] is None:
         given["payload"] = "{}"
     work = TaskInput(**given)

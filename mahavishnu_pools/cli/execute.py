@@ -153,7 +153,8 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             output.show(task_documents.accepted(submitted, batch_id=batch_id))
             return ExitCode.DONE
         if output.for_people:
-            output.say(_why_it_waits(submitted) or await _where(manager, submitted.pool_id))
+            named = request.where.get("pool") is not None
+            output.say(_why_it_waits(submitted) or await _where(manager, submitted.pool_id, named=named))
         result = await _outcome(manager, submitted, request=request, output=output)
         output.show(task_documents.executed(result))
         return code_of_result(result)
@@ -187,15 +188,15 @@ def _why_it_waits(submitted: Submitted) -> str | None:
     return f"Task {task_id} awaits approval. Give it with: {ways}"
 
 
-async def _where(manager: PoolManager, pool_id: str) -> str:
-    """Return where a task went, and why it waits there when it does."""
+async def _where(manager: PoolManager, pool_id: str, *, named: bool) -> str:
+    """Return where a task went and why it waits there; ``named``: somebody knew the pool, and needs not be told."""
     routed = f"✓ Routed to pool: {pool_id}"
     try:
         pool = await manager.pool_info(pool_id)
     except errors.NotFound:  # it was closed meanwhile; the task's outcome says so
         return routed
     if pool.status.value in ("running", "degraded"):
-        return routed
+        return routed if named else f"{routed}\n  Name: {pool.name}"
     how = f" Resume it with: mahavishnu pools resume {pool.name}" if pool.status.value in ("paused", "draining") else ""
     return f"{routed}\n  Pool {pool.name} is {pool.status.value}, so the task waits.{how}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,6 +20,17 @@ async def pool_names_for(manager: PoolManager, output: Output) -> dict[str, str]
     if output.for_people:
         with suppress(errors.MahavishnuError):  # the ids must do
             return {pool.pool_id: pool.name for pool in await manager.list_pools()}
+    return {}
+
+
+async def names_of(manager: PoolManager, pool_ids: Iterable[str | None]) -> dict[str, str]:
+    """Return the names of these pools by id, for programs too; of pools that are gone, or cannot be read, none."""
+    wanted = {one for one in pool_ids if one}
+    if not wanted:
+        return {}
+    with suppress(errors.MahavishnuError):
+        pools = [await manager.pool_info(*wanted)] if len(wanted) == 1 else await manager.list_pools()
+        return {pool.pool_id: pool.name for pool in pools if pool.pool_id in wanted}
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +124,17 @@ async def _submit(manager: PoolManager, task: dict[str, Any], pool: str | None, 
 
 
 def _seen(answer: str, shown: str) -> bool:
-    """Tell whether somebody at a terminal, where both streams end, has just read the answer."""
-    return sys.stdout.isatty() and sys.stderr.isatty() and shown.strip() == answer.strip()
+    """Tell whether the answer is where standard output goes already: the terminal or file of both streams."""
+    return _streams_are_one() and shown.strip() == answer.strip()
+
+
+def _streams_are_one() -> bool:
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        return True
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # a stream that is no file
+        return False
 
 
 async def _show(manager: PoolManager, submitted: Submitted, *, output: Output, raw: bool) -> ExitCode:
@@ -133,8 +143,10 @@ async def _show(manager: PoolManager, submitted: Submitted, *, output: Output, r
     async for piece in manager.follow(submitted.task_id):
         if raw and output.for_people:
             click.echo(piece.text, nl=False, err=piece.stream != "stdout")
-        else:
-            shown = f"{shown}{output.stream(piece)}"[-_REMEMBERED:]
+            continue
+        told = output.stream(piece)
+        if piece.stream != "stderr":
+            shown = f"{shown}{told}"[-_REMEMBERED:]
     result = await manager.task(submitted.task_id)
     if not output.for_people:
         output.show(task_documents.executed(result))

@@ -11,6 +11,7 @@ from mahavishnu_pools.cli import schedule_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, format_option, isolation_option, need_option
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_labels import names_of, with_pool_names
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 from mahavishnu_pools.cli.which_stack import with_data_dir
@@ -119,10 +120,12 @@ def list_schedules(session: Session, /, *, output: Output) -> None:
 def show(session: Session, /, *, name: str, limit: int, output: Output) -> None:
     """Show a schedule and what became of its last runs."""
 
-    async def read(manager: PoolManager) -> ScheduleHistory:
-        return await manager.schedule(name, limit=limit)
+    async def read(manager: PoolManager) -> tuple[ScheduleHistory, dict[str, str]]:
+        found = await manager.schedule(name, limit=limit)
+        return found, await names_of(manager, [found.schedule.where.pool, *(run.pool_id for run in found.runs)])
 
-    output.show(schedule_documents.history(session.run(read)))
+    found, names = session.run(read)
+    output.show(with_pool_names(schedule_documents.history(found, names), names))
 
 
 @schedule.command()
@@ -158,10 +161,12 @@ def resume(session: Session, /, *, name: str, output: Output) -> None:
 def run(session: Session, /, *, name: str, output: Output) -> None:
     """Send a schedule's task now, also when it is paused, and return its id; its planned times stay."""
 
-    async def act(manager: PoolManager) -> ScheduleRun:
-        return await manager.run_schedule(name)
+    async def act(manager: PoolManager) -> tuple[ScheduleRun, dict[str, str]]:
+        sent = await manager.run_schedule(name)
+        return sent, await names_of(manager, [sent.pool_id])
 
-    output.show(schedule_documents.sent(name, session.run(act)))
+    sent, names = session.run(act)
+    output.show(with_pool_names(schedule_documents.sent(name, sent, names), names))
 
 
 @schedule.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,8 @@ def changed(done: str, schedule: Schedule) -> Document:
     return Document(schedule.model_dump(mode="json"), (head, Fields(None, _fields(schedule), indented=True)))
 
 
-def history(found: ScheduleHistory) -> Document:
-    """Return the document of ``schedule show``."""
+def history(found: ScheduleHistory, names: Mapping[str, str]) -> Document:
+    """Return the document of ``schedule show``; ``names`` are those of pools by id."""
     schedule = found.schedule
     head = Fields(None, (("Schedule", schedule.name), ("Status", schedule.status), *_fields(schedule, whole=True)))
     blocks: list[Block] = [head]
@@ -69,15 +69,18 @@ def history(found: ScheduleHistory) -> Document:
         blocks.append(Table("Runs", _RUNS, tuple(map(_run, found.runs))))
     else:
         blocks.append(Note("It has not run yet."))
-    return Document(found.model_dump(mode="json"), tuple(blocks))
+    data = found.model_dump(mode="json")
+    runs = [{**run, "pool_name": names.get(run["pool_id"])} for run in data["runs"]]
+    return Document({**data, "runs": runs}, tuple(blocks))
 
 
-def sent(name: str, run: ScheduleRun) -> Document:
-    """Return the document of ``schedule run``."""
+def sent(name: str, run: ScheduleRun, names: Mapping[str, str]) -> Document:
+    """Return the document of ``schedule run``; ``names`` are those of pools by id."""
     rows: tuple[tuple[str, Cell], ...] = (("Task", run.task_id), ("Pool", run.pool_id))
     hint = Note(f"  Follow it with: mahavishnu pools task {run.task_id} --follow")
     head = Note(f"Sent the task of schedule {name}", good=True)
-    return Document({"name": name, **run.model_dump(mode="json")}, (head, Fields(None, rows, indented=True), hint))
+    data = {"name": name, **run.model_dump(mode="json"), "pool_name": names.get(run.pool_id or "")}
+    return Document(data, (head, Fields(None, rows, indented=True), hint))
 
 
 def removed(name: str) -> Document:

@@ -172,7 +172,7 @@ def take_filters(given: dict[str, Any]) -> PoolFilter | None:
 
 def _decoded(data: bytes, *, option: str, source: str) -> str:
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # editors on Windows begin files with a mark
     except UnicodeDecodeError as exc:
         raise errors.InvalidField.of(
             option, f"{source} holds no UTF-8 text (byte {exc.start})", "Give a text."

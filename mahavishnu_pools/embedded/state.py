@@ -232,7 +232,7 @@ def _read(path: Path) -> StackState | None:
         text = path.read_text(encoding="utf-8")
         raw = json.loads(text) if text else {"schema": None}
         return _state(raw) if raw.pop("schema") == SCHEMA else None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         logger.warning("The stack's state cannot be read: %s", exc, extra={"action": "read_state"})

@@ -45,7 +45,7 @@ class ListingVerbs(TaskVerbs):
         """Return tasks, the newest first, or those of a batch in input order.
 
         Of each living pool those that wait, run, and the last 1000 that ended are known; of a batch all are. ``since``
-        is the earliest time of submission, an aware one.
+        is the earliest time of submission, an aware one. The system's own periodic work is left out.
 
         Raises:
             PoolNotFound, PoolGone, BatchNotFound: there is none.
@@ -68,6 +68,7 @@ class ListingVerbs(TaskVerbs):
             brief
             for brief in await self._briefs(ids)
             if brief.status in wanted
+            and not brief.periodic
             and pool_id in (None, brief.pool_id)
             and (since is None or (brief.created_at is not None and brief.created_at >= since))
         ]

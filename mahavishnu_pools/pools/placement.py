@@ -29,6 +29,8 @@ def misfit(config: PoolConfig, node: NodeInfo) -> str | None:
         return None
     if config.region not in ("default", node.region):
         return f"it is in region {node.region}, not {config.region}"
+    if config.worker_type in node.unusable:
+        return f"{node.unusable[config.worker_type]} (start it, or install podman, which needs none)"
     if config.worker_type is not None and config.worker_type not in node.programs:
         return f"it does not know worker type {config.worker_type}, or its program is not installed there"
     return None

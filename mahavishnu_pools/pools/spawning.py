@@ -34,6 +34,9 @@ _INSIDE = f"{KUBERNETES}."
 #: How often it is looked whether a pool's outside is in trouble, while its workers are waited for, in seconds.
 LOOK_OUTSIDE = 5.0
 
+#: Why a pool is closed again whose spawning failed or was interrupted.
+_UNDONE = "its workers did not come up"
+
 #: A pool in one of these states has come up, or tried to.
 _UP = frozenset({PoolStatus.RUNNING, PoolStatus.DEGRADED, PoolStatus.PAUSED})
 
@@ -150,12 +153,26 @@ class Spawner:
         if not config.is_deployment:  # whose nodes come with it
             self._check_nodes(config, nodes, here)
         pool_id = names.new_pool_id()
-        found = await self._store.run(create_pool(pool_id, config, prefer=here))
+        found = await self._register(pool_id, config, prefer=here)
         # A reply that got lost is answered by asking again, and then this call's own pool is found.
         if found is not None and found[0] != pool_id:
             return _same(config, *found)
         logger.info("Spawned pool %s", config.name, extra={"action": "spawn", "pool_id": pool_id})
         return Spawned(pool_id, config, new=True)
+
+    async def _register(self, pool_id: str, config: PoolConfig, *, prefer: str) -> tuple[str, PoolConfig] | None:
+        making = asyncio.ensure_future(self._store.run(create_pool(pool_id, config, prefer=prefer)))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # Only the answer that is on its way tells whether there is a pool now.
+            await asyncio.shield(self._take_back(pool_id, making))
+            raise
+
+    async def _take_back(self, pool_id: str, making: asyncio.Future[tuple[str, PoolConfig] | None]) -> None:
+        found = await making
+        if found is None or found[0] == pool_id:
+            await self._closer.close(pool_id, drain=0.0, reason=_UNDONE)
 
     def _check_nodes(self, config: PoolConfig, nodes: Sequence[NodeInfo], here: str) -> None:
         try:
@@ -180,6 +197,8 @@ class Spawner:
         if misfit(config.model_copy(update={"worker_type": None}), local) is None:
             kind = self._known_types()[config.worker_type]
             worker_types.require_program(kind)
+            if config.worker_type in local.unusable:
+                return
             raise usable.unknown_to_agent(kind, node=here)
 
     @asynccontextmanager
@@ -190,7 +209,7 @@ class Spawner:
         except BaseException:
             # Nothing half-made stays behind, also when the caller is interrupted.
             if spawned.new:
-                undo = self._closer.close(spawned.pool_id, drain=0.0, reason="its workers did not come up")
+                undo = self._closer.close(spawned.pool_id, drain=0.0, reason=_UNDONE)
                 await asyncio.shield(undo)
             raise
 

@@ -195,8 +195,7 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
     if need.task_type in ("prompt", JUDGE):
         return _cannot_prompt(pool, need, nodes)
     if need.task_type == "container" and not _runs_containers(nodes):
-        install = worker_types.BUILT_IN[worker_types.CONTAINER].install
-        return f"no node of it has docker or podman (install one, for example with: {install})"
+        return _no_engine(nodes)
     if need.task_type in task_types.BUILT_IN or need.task_type in pool.task_types:
         return None
     if view.is_ai(need.worker_type or pool.worker_type):
@@ -237,7 +236,7 @@ def _is_prompt(need: Need, pool: PoolRecord) -> bool:
 def _cannot_prompt(pool: PoolRecord, need: Need, nodes: Sequence[NodeInfo]) -> str | None:
     if need.worker_type is not None:
         found = not nodes or any(need.worker_type in node.programs for node in nodes)
-        return None if found or need.worker_type == pool.worker_type else f"it has no program for {need.worker_type}"
+        return None if found or need.worker_type == pool.worker_type else _no_program(need.worker_type, nodes)
     # Before the first group has reported, nobody knows which program it will find.
     if pool.worker_type is None and any(group.status == "ready" for group in pool.groups):
         install = worker_types.no_ai_program().details()["install"]
@@ -245,9 +244,22 @@ def _cannot_prompt(pool: PoolRecord, need: Need, nodes: Sequence[NodeInfo]) -> s
     return None
 
 
+def _no_program(worker_type: str, nodes: Sequence[NodeInfo]) -> str:
+    why = next((node.unusable[worker_type] for node in nodes if worker_type in node.unusable), None)
+    return f"it cannot run {worker_type} now ({why})" if why else f"it has no program for {worker_type}"
+
+
 def _runs_containers(nodes: Sequence[NodeInfo]) -> bool:
     """Tell whether some node can; before there is one, nobody knows."""
     return not nodes or any(worker_types.CONTAINER in node.programs for node in nodes)
+
+
+def _no_engine(nodes: Sequence[NodeInfo]) -> str:
+    silent = [f"{node.name}: {why}" for node in nodes if (why := node.unusable.get(worker_types.CONTAINER))]
+    if silent:
+        return f"no node of it can run containers now ({'; '.join(silent)})"
+    install = worker_types.BUILT_IN[worker_types.CONTAINER].install
+    return f"no node of it has docker or podman (install one, for example with: {install})"
 
 
 def _not_asked_for(pool: PoolRecord, only: frozenset[str] | None) -> str | None:

@@ -8,6 +8,7 @@ from mahavishnu_pools.schemas.base import Value
 class ProgramReport(Value):
     """The program of a worker type. ``path`` is None when it is not on PATH, ``version`` when it does not tell.
 
+    ``problem`` is why it cannot be used although it is there: its container engine does not answer (None: nothing is).
     ``login`` is None when nothing is known of how one logs in, else whether a sign of a login was found;
     ``login_sign`` is that variable or file.
     """
@@ -16,6 +17,7 @@ class ProgramReport(Value):
     program: str
     path: str | None = None
     version: str | None = None
+    problem: str | None = None
     login: bool | None = None
     login_sign: str | None = None
 

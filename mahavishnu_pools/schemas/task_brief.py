@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from mahavishnu_pools import names
 from mahavishnu_pools.schemas.base import MappingValue
 from mahavishnu_pools.schemas.task import TaskStatus
 
@@ -28,3 +29,8 @@ class TaskBrief(MappingValue):
     batch_id: str | None = None
     name: str | None = None
     waits: int | None = None
+
+    @property
+    def periodic(self) -> bool:
+        """Tell whether it is the system's own periodic work, which lists of tasks leave out."""
+        return (self.task_type or "").startswith(f"celery:{names.PERIODIC_PREFIX}")

@@ -56,12 +56,13 @@ class Diff(Value):
 class Applied(Value):
     """What ``apply`` did to a checkout: files that were written, and the commit that was made of it (None: none).
 
-    ``files`` is empty when the checkout had all of it already.
+    ``files`` is empty when the checkout had all of it already; ``uncommitted``: as changes that are not committed.
     """
 
     changes: Changes
     files: tuple[str, ...] = ()
     commit: str | None = None
+    uncommitted: bool = False
 
 
 class Discarded(Value):

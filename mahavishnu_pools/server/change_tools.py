@@ -71,7 +71,7 @@ class ChangeTools:
         how = f", commit {done.commit}" if done.commit else ""
         text = f"✅ Applied to {done.changes.repository}: {', '.join(done.files)}{how}"
         if not done.files:
-            text = f"{done.changes.repository} has all of it already"
+            text = f"{done.changes.repository} has all of it already, of an earlier apply"
         return Answer(text, done.model_dump(mode="json"))
 
     async def discard(self, given: DiscardChanges) -> Answer:

@@ -35,7 +35,9 @@ class GroupInfo(Value):
 
 
 class NodeInfo(Value):
-    """One node as its agent reports it; ``programs`` are the worker types whose program was found there.
+    """One node as its agent reports it; ``programs`` are the worker types whose program was found there and works.
+
+    ``unusable`` says of the others whose program is there why it does not.
 
     ``only_pool`` is the name of the one pool it runs, None: any that fits. ``resources`` are its amounts of what tasks
     may need, ``devices`` the numbers of those that are handed out one by one, ``in_use`` what tasks have of it now (the
@@ -48,6 +50,7 @@ class NodeInfo(Value):
     region: str = "default"
     tags: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    unusable: dict[str, str] = Field(default_factory=dict)
     only_pool: str | None = None
     alive: bool = True
     resources: dict[str, float] = Field(default_factory=dict)

@@ -200,10 +200,11 @@ def told_of(news: str, wanted: Container[str]) -> dict[str, TaskResult | None]:
     Raises:
         ValueError: this is no such news.
     """
-    if not news.startswith("\n"):
-        return dict.fromkeys(news.split("\n"))
+    ids, _, entries = news.partition("\n\n")
+    told: dict[str, TaskResult | None] = dict.fromkeys(ids.split("\n"))
     try:
-        return {entry[0]: _result(*entry) if entry[0] in wanted else None for entry in json.loads(news)}
+        found = {entry[0]: entry for entry in json.loads(entries)} if entries else {}
+        return told | {task_id: _result(*found[task_id]) for task_id in found if task_id in wanted}
     except (TypeError, LookupError) as exc:
         raise ValueError(f"no news of tasks: {news[:80]!r}") from exc
 

@@ -56,9 +56,14 @@ def _applied(found: Review, scratch: Path, *, commit: bool) -> Applied:
     if not paths:
         return Applied(changes=found.changes)
     dirty = sorted(_touched(paths, _uncommitted(git)))
+    patch = _patch(git, head, wanted, scratch / "wanted.patch")
+    if dirty and git.run("apply", "--reverse", "--check", patch, fine=None).returncode == 0:
+        if commit:
+            remedy = "Commit them, or put them back and try again."
+            raise _conflict(found, "all of it was applied already, and is not committed", remedy, dirty)
+        return Applied(changes=found.changes, uncommitted=True)
     if dirty:
         raise _conflict(found, "these files have changes that are not committed", "Commit or stash them.", dirty)
-    patch = _patch(git, head, wanted, scratch / "wanted.patch")
     done = Applied(changes=found.changes, files=tuple(map(shown, paths)))
     if commit:
         return done.model_copy(update={"commit": _as_commit(found, head, wanted, patch)})

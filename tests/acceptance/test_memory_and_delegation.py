@@ -34,7 +34,7 @@ def servers(stand_in_path: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for process in processes:
         process.terminate()
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
 
 
 async def test_pool_types_session_buddy_pool(pool_mgr: PoolManager, servers: dict[str, str]) -> None:

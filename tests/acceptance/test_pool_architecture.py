@@ -127,11 +127,11 @@ async def test_inter_pool_communication_message_bus_api(capsys: pytest.CaptureFi
     )
 
     # Receive messages for specific pool
-    msg = await bus.receive("pool_def", timeout=5.0)
+    msg = await bus.receive("pool_def", timeout=30.0)
 
     assert msg is not None
     assert msg.payload == {"prompt": "Process this"}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await handled.wait()
     assert capsys.readouterr().out == "Task from pool_abc: {'prompt': 'Process this'}\n"
 

@@ -39,9 +39,9 @@ def test_the_quick_start_runs_on_a_private_stack_that_ends_with_the_program(stan
     environment |= {"PATH": stand_in_path, "TMPDIR": str(tmp_path)}
 
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["completed Done: Write code", "completed Done: Write more"]
-    eventually(lambda: not list(tmp_path.iterdir()), within=15)
+    eventually(lambda: not list(tmp_path.iterdir()), within=30)

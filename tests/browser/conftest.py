@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
     # The sandbox of Chromium refuses to run as root, as tests in containers do.
     options = [*OPTIONS, "--no-sandbox"] if os.geteuid() == 0 else OPTIONS
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=options, timeout=2 * PATIENCE)
+        found = playwright.chromium.launch(executable_path=program, args=options, timeout=4 * PATIENCE)
         expect.set_options(timeout=PATIENCE)
         yield found
         found.close()

@@ -35,7 +35,7 @@ class Site:
         command = [*MAHAVISHNU, "server", "--port", port]
         with self._log.open("ab") as out:
             self._process = Program(command, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        eventually(self._answers, within=60)
+        eventually(self._answers, within=120)
 
     def kill(self) -> None:
         self._process.kill()

@@ -55,7 +55,7 @@ def place(site: Site) -> Iterator[Place]:
     group = site.group(site.pool("watched", workers=2, min_workers=1, max_workers=5))
     found = Place(f"http://127.0.0.1:{port}", site, group)
     try:
-        eventually(lambda: _sees(found), within=60)
+        eventually(lambda: _sees(found), within=120)
         yield found
     finally:
         print(log.read_text(errors="replace")[-4000:])

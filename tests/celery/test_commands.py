@@ -56,17 +56,17 @@ def test_a_worker_without_an_agent_runs_a_pools_tasks_under_a_lease_of_its_own(o
     site = own_site
     pool_id = site.pool(workers=3, worker_type="shell")
     command = start("worker", "-Q", f"pool.{pool_id}", "-n", "mine@here", "-l", "INFO")
-    [lease] = eventually(lambda: site.run(leases.list_leases()), within=20)
+    [lease] = eventually(lambda: site.run(leases.list_leases()), within=30)
 
     task_id = site.shell(pool_id, "sleep 3; echo done")
 
-    assert site.outcome(task_id, within=20).output == "done\n"
+    assert site.outcome(task_id, within=30).output == "done\n"
     assert site.task(task_id).attempts == 1
     assert (lease.pool_id, lease.node, lease.pid) == (pool_id, "here", command.process.pid)
     # Its time is two seconds: somebody has refreshed it.
     assert [one.alive for one in site.run(leases.list_leases())] == [True]
     command.process.send_signal(signal.SIGTERM)
-    assert command.process.wait(timeout=15) == 0
+    assert command.process.wait(timeout=30) == 0
     assert site.run(leases.list_leases()) == []
 
 

@@ -18,7 +18,10 @@ from tests.fixtures.proxies import Proxy
 from tests.waiting import eventually
 
 #: Seconds after which a group must be at work again when its server is back.
-BACK_SECONDS = 10.0
+BACK_SECONDS = 30.0
+
+#: What a busy machine may add, in seconds, to a time in which something must be told.
+MARGIN = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_users_tasks_waiting_for_their_rate_survive_a_cut(site: Site, env: dict[
 
     _cut(site, group)
 
-    assert [site.outcome(one, within=15).status for one in sent] == ["completed"] * 5
+    assert [site.outcome(one, within=30).status for one in sent] == ["completed"] * 5
     assert sorted(lines(site.directory / "rates")) == ["0", "1", "2", "3", "4"]
     group.end()
 
@@ -84,7 +87,7 @@ def test_remote_control_works_again_soon_after_a_cut(site: Site) -> None:
 
     _cut(site, group)
 
-    eventually(site.client().control.inspect([group.node], timeout=0.3, limit=1).ping, within=5)
+    eventually(site.client().control.inspect([group.node], timeout=0.3, limit=1).ping, within=30)
     group.end()
 
 
@@ -161,7 +164,7 @@ def test_a_group_whose_lease_was_reaped_ends_its_runs_and_leaves_with_75(site: S
     while site.run(leases.reap(group.lease, cause="node", result_ttl=60)).left:
         continue
 
-    assert group.process.wait(timeout=15) == 75
+    assert group.process.wait(timeout=30) == 75
     assert not psutil.pid_exists(int(lines(pids)[0]))
     again = site.task(task_id)
     assert (again.status, again.attempts) == ("queued", 1)
@@ -201,4 +204,4 @@ def test_a_producer_is_answered_in_time_while_the_server_is_frozen(own_site: Sit
             site.shell(pool_id, "true")
     finally:
         os.kill(site.server.pid, signal.SIGCONT)
-    assert time.monotonic() - began < site.settings.submit_timeout + 1
+    assert time.monotonic() - began < site.settings.submit_timeout + MARGIN

@@ -44,15 +44,16 @@ def test_an_idle_group_asks_little_and_writes_nothing(site: Site, group: GroupPr
     """Points 3 and 16: the stock wait alone is one command a second."""
     eventually(lambda: site.read_pool(group.pool_id).running == 0)
     site.redis.config_resetstat()
-    end = time.monotonic() + WINDOW
-    eventually(lambda: _is_over(end), within=WINDOW + 5)
+    began = time.monotonic()
+    eventually(lambda: _is_over(began + WINDOW), within=WINDOW + 30)
 
     # ``info`` counts what scripts call as well; what came over connections is all but that.
     calls = {name[8:]: figures["calls"] for name, figures in site.redis.info("commandstats").items()}
+    seconds = time.monotonic() - began
 
     asked = sum(calls.get(name, 0) for name in ("evalsha", "eval", "xread", "ping", "publish", "brpop", "llen", "get"))
     assert calls.get("brpop", 0) == 0
-    assert asked / WINDOW <= COMMANDS
+    assert asked / seconds <= COMMANDS
     assert WRITES.isdisjoint(calls), calls
 
 
@@ -66,10 +67,10 @@ def test_a_hundred_busy_workers_share_few_connections_and_idle_ones_cost_no_thre
         app.send_task("tests.fakes.shop.hold", args=("crowd", "crowd-go"), queue=f"pool.{group.pool_id}")
         for _ in range(100)
     ]
-    eventually(lambda: len(lines(site.directory / "crowd")) == 100, within=20)
+    eventually(lambda: len(lines(site.directory / "crowd")) == 100, within=30)
     (site.directory / "crowd-go").touch()
 
-    assert [result.get(timeout=20) for result in sent] == ["held"] * 100
+    assert [result.get(timeout=30) for result in sent] == ["held"] * 100
     connections = len(group.addresses(site.server.port))
     assert connections <= CONNECTIONS + RESULTS
     assert idle < 20

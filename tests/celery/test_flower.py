@@ -17,7 +17,7 @@ from tests.fixtures.valkey import free_port
 from tests.waiting import eventually
 
 #: Seconds Flower may take to start and to have seen a worker.
-START = 20.0
+START = 60.0
 
 
 class Flower(NamedTuple):
@@ -40,7 +40,7 @@ def flower(site: Site) -> Iterator[Flower]:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=out)
     group = site.group(site.pool("watched", workers=1))
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
             place = Flower(http, site, group)
             eventually(lambda: _sees(place), within=START)
             site.client().control.enable_events()
@@ -60,7 +60,8 @@ def _sees(flower: Flower) -> bool:
 
 
 def test_it_shows_groups_with_their_queue_and_workers(flower: Flower) -> None:
-    about = flower.get("/api/workers?refresh=true")[flower.group.node]
+    # Flower asks anew each time, and has an answer only if it comes in time.
+    about = eventually(lambda: flower.get("/api/workers?refresh=true").get(flower.group.node), within=START)
 
     assert [queue["name"] for queue in about["active_queues"]] == [names.queue_of(flower.group.pool_id)]
     assert about["stats"]["pool"]["max-concurrency"] == 1
@@ -104,10 +105,11 @@ def test_its_broker_page_counts_what_waits_and_its_revoke_ends_tasks(flower: Flo
     waiting = [site.shell(pool_id, "true") for _ in range(3)]
     queue = names.queue_of(pool_id)
 
-    lengths = {one["name"]: one["messages"] for one in flower.get("/api/queues/length")["active_queues"]}
-    page = flower.http.get("/broker").raise_for_status().text
+    def lengths() -> dict[str, int]:
+        return {one["name"]: one["messages"] for one in flower.get("/api/queues/length")["active_queues"]}
 
-    assert lengths == {queue: 3}
+    assert eventually(lengths, until=lambda found: found == {queue: 3})
+    page = flower.http.get("/broker").raise_for_status().text
     assert queue in page
     assert "redis://" in page
 

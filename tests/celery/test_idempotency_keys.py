@@ -45,10 +45,10 @@ def test_calls_with_one_key_are_one_task_while_it_waits_runs_and_after(
         sent = list(threads.map(lambda _: run_task.apply_async((spec,), queue=queue), range(16)))
 
     assert len({result.id for result in sent}) == 1
-    assert [result.get(timeout=20)["output"] for result in sent] == ["done\n"] * 16
+    assert [result.get(timeout=30)["output"] for result in sent] == ["done\n"] * 16
     again = run_task.apply_async((spec,), queue=queue)
     assert again.id == sent[0].id
-    assert again.get(timeout=5)["output"] == "done\n"
+    assert again.get(timeout=30)["output"] == "done\n"
     assert ran(site, spec) == 1
 
 
@@ -59,7 +59,7 @@ def test_a_key_is_the_same_for_celery_and_for_the_manager(site: Site, pool: str,
     result = site.client().tasks[names.RUN_TASK].apply_async((spec,), queue=names.queue_of(pool))
 
     assert result.id == made.task_id
-    assert result.get(timeout=20)["output"] == "done\n"
+    assert result.get(timeout=30)["output"] == "done\n"
     assert ran(site, spec) == 1
 
 
@@ -75,5 +75,5 @@ def test_who_needs_an_id_of_its_own_is_told_of_the_task_that_has_the_key(
     with pytest.raises(errors.TaskExists, match=first.id):
         group(run_task.s(spec).set(queue=queue) for _ in range(2)).apply_async()
 
-    assert first.get(timeout=20)["output"] == "done\n"
+    assert first.get(timeout=30)["output"] == "done\n"
     assert ran(site, spec) == 1

@@ -66,7 +66,7 @@ def test_tasks_run_by_pool_by_selector_and_by_affinity(shop: Shop) -> None:
         add.apply_async((7, 8), queue=names.queue_of(shop.pool_id)),
     ]
 
-    assert [result.get(timeout=10) for result in sent] == [3, 7, 11, 15]
+    assert [result.get(timeout=30) for result in sent] == [3, 7, 11, 15]
     task = shop.site.outcome(sent[0].id)
     assert (task.status, task.value, task.pool_id) == ("completed", 3, shop.pool_id)
     _nothing_left(shop)
@@ -78,7 +78,7 @@ def test_a_retry_with_countdown_is_seen_and_runs_again_under_the_same_id(shop: S
 
     eventually(lambda: result.state, until=lambda state: state == "RETRY")
     eventually(lambda: shop.site.task(result.id).status, until=lambda status: status == "retrying")
-    assert result.get(timeout=10) == {"retries": 1, "id": result.id}
+    assert result.get(timeout=30) == {"retries": 1, "id": result.id}
     assert lines(shop.diary / "flaky") == ["0", "1"]
     assert shop.site.outcome(result.id).attempts == 2
     _nothing_left(shop)
@@ -90,7 +90,7 @@ def test_retries_without_countdown_never_meet_the_attempt_before(shop: Shop) -> 
         shop.module.flaky.apply_async((f"quick{n}",), {"failures": 4, "countdown": 0}, pool="orders") for n in range(10)
     ]
 
-    assert [result.get(timeout=20)["retries"] for result in sent] == [4] * 10
+    assert [result.get(timeout=30)["retries"] for result in sent] == [4] * 10
     assert all(lines(shop.diary / f"quick{n}") == ["0", "1", "2", "3", "4"] for n in range(10))
     assert [shop.site.outcome(result.id).attempts for result in sent] == [5] * 10
     _nothing_left(shop)
@@ -100,7 +100,7 @@ def test_automatic_retries_end_with_the_failure(shop: Shop) -> None:
     result = shop.module.unreachable.apply_async(("unreachable",), pool="orders")
 
     with pytest.raises(ConnectionError, match="nobody there"):
-        result.get(timeout=10)
+        result.get(timeout=30)
     assert lines(shop.diary / "unreachable") == ["ran", "ran"]
     assert shop.site.outcome(result.id).error == "ConnectionError: nobody there"
     _nothing_left(shop)
@@ -108,11 +108,11 @@ def test_automatic_retries_end_with_the_failure(shop: Shop) -> None:
 
 def test_a_countdown_waits_in_the_store(shop: Shop) -> None:
     """Point 2: nothing waits in Celery's timers, which a lost connection clears."""
-    result = shop.module.add.apply_async((1, 1), pool="orders", countdown=1)
+    result = shop.module.add.apply_async((1, 1), pool="orders", countdown=3)
 
     eventually(lambda: shop.site.redis.zcard(keys.key("delayed", prefix="", of=shop.pool_id)))
     assert shop.site.task(result.id).attempts == 0
-    assert result.get(timeout=10) == 2
+    assert result.get(timeout=30) == 2
 
 
 def test_chains_and_groups_run_through(shop: Shop) -> None:
@@ -120,13 +120,13 @@ def test_chains_and_groups_run_through(shop: Shop) -> None:
     steps = chain(add.s(1, 2).set(pool="orders"), add.s(10).set(pool="orders"), add.s(100).set(pool="orders"))
     several = group(add.s(n, n).set(pool="orders") for n in range(5))
 
-    assert steps.apply_async().get(timeout=10) == 113
-    assert several.apply_async().get(timeout=10) == [0, 2, 4, 6, 8]
+    assert steps.apply_async().get(timeout=30) == 113
+    assert several.apply_async().get(timeout=30) == [0, 2, 4, 6, 8]
     _nothing_left(shop)
 
 
 def test_a_chord_calls_its_body_once_with_every_result(shop: Shop) -> None:
-    assert shop.module.sums("orders").apply_async().get(timeout=10) == 20
+    assert shop.module.sums("orders").apply_async().get(timeout=30) == 20
     _nothing_left(shop)
 
 
@@ -138,7 +138,7 @@ def test_a_chord_may_hold_run_task(shop: Shop, monkeypatch: pytest.MonkeyPatch) 
 
     body = shop.module.total.s().set(pool="orders")
 
-    assert chord(header)(body).get(timeout=10) == 10
+    assert chord(header)(body).get(timeout=30) == 10
     _nothing_left(shop)
 
 
@@ -149,18 +149,32 @@ def test_a_run_task_that_is_followed_keeps_its_log_and_record(shop: Shop) -> Non
 
     result = run_task.apply_async((spec,), pool="orders", link=after)
 
-    assert result.get(timeout=10)["output"] == "out\n"
+    assert result.get(timeout=30)["output"] == "out\n"
     eventually(lambda: lines(shop.diary / "followed"))
     log = shop.site.redis.xrange(keys.key("log", prefix="", of=result.id))
     assert {fields["s"]: fields["t"] for _, fields in log} == {"stdout": "out\n", "stderr": "err\n"}
     assert shop.site.outcome(result.id).ok
 
 
+def test_a_run_task_alone_has_its_own_type_in_its_record(shop: Shop) -> None:
+    run_task = shop.module.app.tasks[names.RUN_TASK]
+    spec = {"task_type": "shell", "payload": {"command": "true"}}
+    followed = shop.module.add.s(1, 1).set(pool="orders")
+
+    alone = run_task.apply_async((spec,), pool="orders")
+    parts = run_task.apply_async((spec,), pool="orders", link=followed.set(immutable=True))
+
+    assert alone.get(timeout=30)["status"] == parts.get(timeout=30)["status"] == "completed"
+    kinds = [shop.site.redis.hget(keys.key("task", prefix="", of=one.id), "type") for one in (alone, parts)]
+    assert kinds == ["shell", f"celery:{names.RUN_TASK}"]
+    assert json.loads(shop.site.redis.hget(keys.key("task", prefix="", of=alone.id), "spec") or "") == spec
+
+
 def test_a_failing_part_fails_the_chord_once(shop: Shop) -> None:
     header = [shop.module.add.s(1, 1).set(pool="orders"), shop.module.fail.s("broken").set(pool="orders")]
 
     with pytest.raises(Exception, match="broken"):
-        chord(header)(shop.module.total.s().set(pool="orders")).get(timeout=10)
+        chord(header)(shop.module.total.s().set(pool="orders")).get(timeout=30)
     _nothing_left(shop)
 
 
@@ -181,7 +195,7 @@ def test_a_task_that_raises_has_failed_for_both(shop: Shop) -> None:
     result = shop.module.fail.apply_async(("no stock",), pool="orders")
 
     with pytest.raises(ValueError, match="no stock"):
-        result.get(timeout=10)
+        result.get(timeout=30)
     task = shop.site.outcome(result.id)
     assert (task.status, task.error) == ("failed", "ValueError: no stock")
 
@@ -199,7 +213,7 @@ def test_a_result_that_is_no_json_is_a_failure(shop: Shop) -> None:
     result = shop.module.unserialisable.apply_async(pool="orders")
 
     with pytest.raises(Exception, match="object"):
-        result.get(timeout=10)
+        result.get(timeout=30)
     assert shop.site.outcome(result.id).status == "failed"
     _nothing_left(shop)
 
@@ -208,7 +222,7 @@ def test_reject_with_requeue_runs_again_and_without_is_a_dead_letter(shop: Shop)
     again = shop.module.reject_once.apply_async(("again",), pool="orders")
     never = shop.module.reject.apply_async(("never",), pool="orders")
 
-    assert again.get(timeout=10) == "done"
+    assert again.get(timeout=30) == "done"
     assert lines(shop.diary / "again") == ["ran", "ran"]
     assert shop.site.outcome(never.id).status == "dead"
     assert lines(shop.diary / "never") == ["ran"]
@@ -225,25 +239,25 @@ def test_ignore_ends_the_claim_without_a_result(shop: Shop) -> None:
 
 
 def test_a_task_that_replaces_itself_has_the_result_of_the_other(shop: Shop) -> None:
-    assert shop.module.replaced.apply_async((20, 22), pool="orders").get(timeout=10) == 42
+    assert shop.module.replaced.apply_async((20, 22), pool="orders").get(timeout=30) == 42
     _nothing_left(shop)
 
 
 def test_early_acknowledgement_ends_nothing_before_the_task(shop: Shop) -> None:
     result = shop.module.early.apply_async(("early",), pool="orders")
 
-    assert result.get(timeout=10) == "early"
+    assert result.get(timeout=30) == "early"
     assert shop.site.outcome(result.id).value == "early"
     _nothing_left(shop)
 
 
 def test_rate_limits_space_the_tasks(shop: Shop) -> None:
-    sent = [shop.module.limited.apply_async(("limited", n), pool="orders") for n in range(3)]
+    sent = [shop.module.limited.apply_async(("limited", n), pool="orders") for n in range(5)]
 
-    times = [result.get(timeout=15) for result in sent]
+    times = [result.get(timeout=30) for result in sent]
 
-    assert sorted(lines(shop.diary / "limited")) == ["0", "1", "2"]
-    assert max(times) - min(times) > 0.8
+    assert sorted(lines(shop.diary / "limited")) == ["0", "1", "2", "3", "4"]
+    assert max(times) - min(times) > 1  # two seconds, less what a busy machine starts the first one later
     _nothing_left(shop)
 
 
@@ -257,7 +271,7 @@ def test_an_expired_task_is_revoked_and_never_runs(shop: Shop) -> None:
 
 def test_time_limits_do_not_interrupt_threads(shop: Shop) -> None:
     """Threads cannot be killed: Celery's time limits are without effect on a pool, as with its own thread pool."""
-    assert shop.module.slow.apply_async(pool="orders").get(timeout=10) == "in the end"
+    assert shop.module.slow.apply_async(pool="orders").get(timeout=30) == "in the end"
 
 
 def test_priority_is_celerys_and_zero_comes_first(shop: Shop) -> None:
@@ -275,7 +289,7 @@ def test_priority_is_celerys_and_zero_comes_first(shop: Shop) -> None:
     (shop.diary / "go").touch()
 
     for result in [*results, *later]:
-        result.get(timeout=10)
+        result.get(timeout=30)
     assert sorted(lines(shop.diary / "order")) == ["0", "4", "9"]
 
 
@@ -311,7 +325,7 @@ def test_broken_messages_of_known_tasks_end_and_the_group_goes_on(shop: Shop) ->
     for task_id, _ in messages:
         eventually(lambda one=task_id: shop.site.redis.exists(keys.key("task", prefix="", of=one)))
         assert shop.site.outcome(task_id).done
-    assert shop.module.add.apply_async((1, 1), pool="orders").get(timeout=10) == 2
+    assert shop.module.add.apply_async((1, 1), pool="orders").get(timeout=30) == 2
     _nothing_left(shop)
 
 
@@ -321,8 +335,8 @@ from mahavishnu_pools.celery import run_task, signature
 import tests.fakes.shop as shop
 spec = {"task_type": "shell", "payload": {"command": "echo 20"}}
 header = [signature(spec, pool="orders"), signature(spec, pool="orders")]
-print(chord(header)(shop.total.s().set(pool="orders")).get(timeout=10))
-print(run_task.apply_async(args=[spec], pool="orders").get(timeout=10)["output"].strip())
+print(chord(header)(shop.total.s().set(pool="orders")).get(timeout=30))
+print(run_task.apply_async(args=[spec], pool="orders").get(timeout=30)["output"].strip())
 """
 
 

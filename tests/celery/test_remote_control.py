@@ -181,11 +181,11 @@ def test_a_group_that_is_told_to_shut_down_leaves_in_good_order(place: Place) ->
     site = place.site
     pool_id = site.pool()
     group = site.group(pool_id)
-    task_id = site.shell(pool_id, "sleep 1; echo end")
-    eventually(lambda: site.task(task_id).status == "running")
     eventually(lambda: place.app.control.inspect([group.node], timeout=0.5, limit=1).ping())
+    task_id = site.shell(pool_id, "sleep 3; echo end")
+    site.running(task_id)
 
     place.app.control.shutdown(destination=[group.node])
 
-    assert group.process.wait(timeout=15) == 0
+    assert group.process.wait(timeout=30) == 0
     assert site.task(task_id).output == "end\n"

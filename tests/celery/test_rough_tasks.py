@@ -73,12 +73,14 @@ def test_a_handler_that_leaves_the_program_has_failed_and_its_worker_goes_on(sit
 def test_deeply_nested_payloads_and_results_end_their_own_task_at_most(
     site: Site, group: GroupProcess, depth: int
 ) -> None:
-    beside = site.shell(group.pool_id, "sleep 1; echo unharmed")
+    go = site.directory / f"go-{depth}"
+    beside = site.shell(group.pool_id, f"while [ ! -e {go} ]; do sleep 0.05; done; echo unharmed")
     site.running(beside)
 
     given = site.outcome(_send(site, group, "takes", deep=_nested(depth)))
     returned = site.outcome(_send(site, group, "nests"))
 
+    go.touch()
     assert {given.status.value, returned.status.value} <= {"completed", "failed"}
     assert site.outcome(beside).output == "unharmed\n"
     assert site.task(beside).attempts == 1
@@ -91,7 +93,7 @@ def test_threads_count_only_those_that_started_and_survive_whatever_their_work_r
     threads, done = SlotThreads(), threading.Event()
     threads.submit(lambda: (_ for _ in ()).throw(SystemExit(1)))
     threads.submit(done.set)
-    assert done.wait(5)
+    assert done.wait(30)
 
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -100,14 +102,14 @@ def test_threads_count_only_those_that_started_and_survive_whatever_their_work_r
 
     def hold() -> None:
         busy.release()
-        held.wait(5)
+        held.wait(30)
 
     def crowd(number: int) -> None:
         for _ in range(number):
             threads.submit(hold)
 
     crowd(4)
-    assert all(busy.acquire(timeout=5) for _ in range(4))
+    assert all(busy.acquire(timeout=30) for _ in range(4))
     before = len(threads)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)

@@ -50,18 +50,18 @@ def watched(valkey_binary: Path, start_valkey: Callable[[], PrivateValkey], tmp_
         server.password = primary.password
     with redis.Redis.from_url(replica.url) as client:
         client.execute_command("REPLICAOF", "127.0.0.1", str(primary.port))
-        eventually(lambda: client.info("replication")["master_link_status"] == "up", within=20)
+        eventually(lambda: client.info("replication")["master_link_status"] == "up", within=30)
     port = free_port()
     config = tmp_path / "sentinel.conf"
     config.write_text(SENTINEL.format(port=port, directory=tmp_path, primary=primary.port, password=primary.password))
     process = subprocess.Popen([valkey_binary, config, "--sentinel"], stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port, decode_responses=True) as sentinel:
-            eventually(lambda: _knows_replica(sentinel), within=20)
+            eventually(lambda: _knows_replica(sentinel), within=30)
         yield Watched(primary, replica, f"sentinel://:{primary.password}@127.0.0.1:{port}/tasks")
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=30)
 
 
 def _knows_replica(sentinel: redis.Redis) -> bool:

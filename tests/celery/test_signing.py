@@ -56,7 +56,7 @@ async def test_what_is_signed_runs_also_in_canvas_and_distributions(signed_site:
     ]
 
     last = chain(*steps, app=app).apply_async()
-    assert last.get(timeout=20)["output"] == "two\n"
+    assert last.get(timeout=30)["output"] == "two\n"
     manager = PoolManager(settings=site.settings)
     try:
         found = await manager.distribute(

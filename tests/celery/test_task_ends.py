@@ -52,18 +52,18 @@ def test_a_cancelled_link_of_a_chain_is_cancelled_for_us_and_revoked_for_celery(
     assert shop.site.outcome(first.id).status == "cancelled"
     assert first.state == "REVOKED"
     with pytest.raises(TaskRevokedError):
-        first.get(timeout=5)
+        first.get(timeout=30)
     assert lines(shop.site.directory / "after") == []
 
 
 def test_a_link_that_runs_too_long_has_timed_out(shop: Shop) -> None:
-    first = shop.chained("echo so far; sleep 60", timeout=0.5)
+    first = shop.chained("echo so far; sleep 60", timeout=3)
 
     task = shop.site.outcome(first.id)
 
     assert (task.status, task.output) == ("timeout", "so far\n")
     with pytest.raises(errors.TaskTimeout):
-        first.get(timeout=5)
+        first.get(timeout=30)
 
 
 def test_a_link_runs_again_as_often_as_it_asks_and_then_the_chain_goes_on(shop: Shop) -> None:
@@ -99,9 +99,9 @@ def test_messages_of_others_that_were_revoked_by_their_id_never_run(shop: Shop) 
 
 
 def test_a_retry_keeps_the_time_after_which_a_task_is_worthless(shop: Shop) -> None:
-    result = shop.task("late", name="late").apply_async(expires=1.5)
+    result = shop.task("late", name="late").apply_async(expires=4)
 
-    assert shop.site.outcome(result.id, within=15).status == "cancelled"
+    assert shop.site.outcome(result.id, within=30).status == "cancelled"
     assert lines(shop.site.directory / "late") == ["True"]
     assert result.state == "REVOKED"
 
@@ -116,7 +116,7 @@ def test_a_chord_hears_of_a_member_that_expired_in_the_queue(shop: Shop) -> None
     shop.site.run(pools.change_pool(shop.pool_id, status="running"))
 
     with pytest.raises((ChordError, TaskRevokedError)):
-        body.get(timeout=10)
+        body.get(timeout=30)
     eventually(lambda: lines(shop.site.directory / "m1") == ["ran"])
     assert lines(shop.site.directory / "m2") == lines(shop.site.directory / "body") == []
     eventually(lambda: shop.site.read_pool(shop.pool_id).running == 0)
@@ -136,7 +136,7 @@ def test_a_chord_hears_of_a_member_that_was_cancelled_in_the_queue(shop: Shop) -
     assert shop.site.run(tasks.cancel_many([members[2].id], reason="neither", result_ttl=60)) == ["cancelled"]
     shop.site.run(pools.change_pool(shop.pool_id, status="running"))
 
-    eventually(lambda: body.state == "FAILURE", within=10)
+    eventually(lambda: body.state == "FAILURE", within=30)
     assert [member.state for member in members] == ["SUCCESS", "REVOKED", "REVOKED"]
     assert shop.site.outcome(members[1].id).error == "no longer wanted"
     assert [lines(shop.site.directory / name) for name in ("c1", "c2", "c3", "cbody")] == [["ran"], [], [], []]
@@ -162,9 +162,9 @@ def test_a_chord_whose_pool_was_closed_hears_of_it_from_the_next_worker_of_its_a
     assert body.state == "PENDING"
     own_site.group(later, env=env)
 
-    eventually(lambda: body.state == "FAILURE", within=15)
+    eventually(lambda: body.state == "FAILURE", within=30)
     with pytest.raises((ChordError, TaskRevokedError), match="its pool was closed"):
-        body.get(timeout=5)
+        body.get(timeout=30)
     eventually(lambda: len(lines(own_site.directory / "told")) == 1)
     assert lines(own_site.directory / "m1") == lines(own_site.directory / "body") == []
 
@@ -179,7 +179,7 @@ def test_who_waits_for_a_task_that_was_given_up_is_told_so(shop: Shop) -> None:
 
     assert site.outcome(task_id).status == "dead"
     with pytest.raises(errors.TaskDead):
-        shop.app.AsyncResult(task_id).get(timeout=5)
+        shop.app.AsyncResult(task_id).get(timeout=30)
 
 
 def test_a_retry_that_comes_too_late_changes_nothing(own_site: Site) -> None:
@@ -218,16 +218,16 @@ def test_a_task_that_leaves_the_program_has_failed_once_and_everybody_is_told(sh
     body = chord(members, shop.task("write", name=f"body-{how}")).apply_async()
 
     with pytest.raises(WorkerLostError, match=r"SystemExit|KeyboardInterrupt|WorkerShutdown"):
-        alone.get(timeout=10)
+        alone.get(timeout=30)
     with pytest.raises((ChordError, WorkerLostError)):
-        body.get(timeout=10)
+        body.get(timeout=30)
     outcome = shop.site.outcome(alone.id)
     assert (outcome.status, outcome.attempts) == ("failed", 1)
     assert (outcome.error or "").startswith("WorkerLostError: ")
     eventually(lambda: lines(directory / f"told-{how}") != [])
     assert len(lines(directory / f"told-{how}")) == len(lines(directory / how)) == 1
     assert lines(directory / f"member-{how}") == ["ran"]
-    assert shop.task("add", x=1, y=2).apply_async().get(timeout=10) == 3
+    assert shop.task("add", x=1, y=2).apply_async().get(timeout=30) == 3
     eventually(lambda: shop.site.read_pool(shop.pool_id).running == 0)
     assert shop.group.process.poll() is None
 

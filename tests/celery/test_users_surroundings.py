@@ -84,7 +84,7 @@ def test_a_stock_worker_of_an_app_with_pools_runs_its_own_queue(site: Site) -> N
         worker = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=env, stdout=out, stderr=out)
     try:
         result = site.stock().send_task("tests.fakes.shop.add", args=[20, 22], queue="own")
-        assert result.get(timeout=20) == 42
+        assert result.get(timeout=30) == 42
     finally:
         print(log.read_text()[-3000:])
         worker.kill()
@@ -145,7 +145,7 @@ def start_agent(own_site: Site, project: Path, tmp_path: Path) -> Iterator[Calla
     yield start
     for process in made:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=30)
     print(log.read_text()[-4000:])
 
 
@@ -157,9 +157,9 @@ def test_a_project_with_its_own_workers_package_and_celeryconfig_is_served(
     pool_id = names.new_pool_id()
     config = PoolConfig(name="theirs", worker_type="shell", celery_app="workers.jobs:app", imports=("workers.jobs",))
     assert site.run(pools.create_pool(pool_id, config)) is None
-    eventually(lambda: site.read_pool(pool_id).status, until=lambda status: status is PoolStatus.RUNNING, within=20)
+    eventually(lambda: site.read_pool(pool_id).status, until=lambda status: status is PoolStatus.RUNNING, within=30)
 
     result = site.stock().send_task("theirs.where", queue=names.queue_of(pool_id))
 
-    assert result.get(timeout=10) == str(project / "workers" / "__init__.py")
+    assert result.get(timeout=30) == str(project / "workers" / "__init__.py")
     assert site.outcome(site.shell(pool_id, "echo both")).output == "both\n"

@@ -41,7 +41,7 @@ class Node:
         """Kill the agent's first process and wait for its end."""
         assert self._agent is not None
         self._agent.kill()
-        self._agent.wait(timeout=10)
+        self._agent.wait(timeout=30)
 
     def agent(self) -> psutil.Process:
         """Return the agent's first process."""
@@ -72,7 +72,7 @@ class Node:
                     process.send_signal(signal.SIGCONT)
                     process.kill()
         if self._agent is not None:
-            self._agent.wait(timeout=10)
+            self._agent.wait(timeout=30)
 
     @property
     def _log(self) -> Path:

@@ -149,4 +149,4 @@ def _finish(plan: Plan, site: ChaosSite, producer: Producer, thread: threading.T
             threading.Event().wait(0.2)
     finally:
         producer.stop()
-        thread.join(timeout=10)
+        thread.join(timeout=30)

@@ -77,12 +77,12 @@ class ChaosSite:
             name=name, min_workers=workers, max_workers=workers, worker_type="shell", celery_app=celery_app
         )
         assert self.direct.run(pools.create_pool(pool_id, config, prefer=self.nodes[node].name)) is None
-        eventually(lambda: self.direct.run(pools.read_pools(pool_id)).one(pool_id).status == "running", within=20)
+        eventually(lambda: self.direct.run(pools.read_pools(pool_id)).one(pool_id).status == "running", within=30)
         return pool_id
 
     def wait_for_nodes(self) -> None:
         """Wait until all agents are known, so that pools go where they are meant to."""
-        eventually(lambda: len(self.direct.run(pools.list_nodes())) == len(self.nodes), within=20)
+        eventually(lambda: len(self.direct.run(pools.list_nodes())) == len(self.nodes), within=30)
 
     def answers(self) -> bool:
         """Tell whether the server answers."""

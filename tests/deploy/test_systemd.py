@@ -134,7 +134,7 @@ def test_the_unit_of_one_machine_runs_a_stack_and_ends_all_of_it(tmp_path: Path,
     finally:
         subprocess.run([programs / program, "down"], env=env, capture_output=True, timeout=60)
         process.kill()
-        process.wait(20)
+        process.wait(30)
 
 
 def _of_stack(data_dir: Path) -> list[psutil.Process]:

@@ -28,7 +28,7 @@ def example(first: str) -> set[str]:
 def test_commands_print_what_the_document_says(tmp_path: Path, environment: dict[str, str]) -> None:
     def call(*arguments: str) -> dict[str, Any]:
         argv = [*warm.MAHAVISHNU, *arguments, "--format", "json"]
-        done = warm.run(argv, env=environment, cwd=tmp_path, text=True, timeout=60, check=True)
+        done = warm.run(argv, env=environment, cwd=tmp_path, text=True, timeout=120, check=True)
         printed: dict[str, Any] = json.loads(done.stdout)
         return printed
 

@@ -36,7 +36,7 @@ def test_a_task_that_waits_outlives_backup_restore_and_upgrade(tmp_path: Path, e
         script = script.replace(place, here)
 
     done = subprocess.run(
-        ["bash", "-c", script], env={**environment, **OFF}, cwd=tmp_path, capture_output=True, text=True, timeout=110
+        ["bash", "-c", script], env={**environment, **OFF}, cwd=tmp_path, capture_output=True, text=True, timeout=280
     )
 
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]

@@ -12,6 +12,9 @@ from tests.docs import blocks
 #: Where the documents make their experiments; the tests put a directory of their own in its place.
 PLACES = ("/tmp/five-minutes", "/tmp/quickstart")
 
+#: What all of a document may take: some thirty commands, each a program that starts anew, on a machine that is busy.
+MOST_SECONDS = 280
+
 
 def run(document: str, directory: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a document: blocks with a file name are written, ``sh`` blocks run in one shell that stops at a failure."""
@@ -26,7 +29,7 @@ def run(document: str, directory: Path, environment: dict[str, str]) -> subproce
     for place in PLACES:
         text = text.replace(place, str(directory))
     return subprocess.run(
-        ["bash", "-c", text], env=environment, capture_output=True, text=True, timeout=110, check=False
+        ["bash", "-c", text], env=environment, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
     )
 
 

@@ -44,7 +44,7 @@ class ForeignSessionBuddy:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=30)
         assert not self._thread.is_alive()
 
     async def _run(self, prompt: str, seconds: float) -> str:

@@ -213,7 +213,7 @@ class KubeApi:
         self._do(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         eventually(lambda: not self._loop.is_running())
-        self._thread.join(10)
+        self._thread.join(30)
         self._loop.close()
 
     # ── requests ──

@@ -53,7 +53,7 @@ def unreachable(name: str) -> None:
 @app.task(bind=True, max_retries=3)
 def late(self: Any, name: str) -> None:
     note(name, str(self.request.expires is not None))
-    raise self.retry(countdown=2)
+    raise self.retry(countdown=5)
 
 
 @app.task

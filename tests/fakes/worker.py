@@ -23,6 +23,9 @@ from mahavishnu_pools.store.steps import run_steps
 
 RESULT_TTL = 3600.0
 
+#: Seconds that a node and its leases last without a sign of life: no test takes so long.
+TTL = 600.0
+
 #: Seconds between two looks of the node at everything.
 PAUSE = 0.01
 
@@ -85,7 +88,7 @@ class FakeNode:
         """Let the tasks that hold end."""
         self._released.set()
 
-    async def beat(self, *, ttl: float = 60) -> None:
+    async def beat(self, *, ttl: float = TTL) -> None:
         await self.store.run(pools.node_beat(self.info, self._groups, ttl=ttl))
 
     async def _live(self) -> None:
@@ -110,7 +113,7 @@ class FakeNode:
         if not await self.store.run(pools.assign_node(pool.pool_id, self.info.name, replicas=1, first=True)):
             return
         lease = secrets.token_hex(6)
-        opened = leases.open_lease(lease, pool_id=pool.pool_id, node=self.info.name, pid=1, started=1.0, ttl=60)
+        opened = leases.open_lease(lease, pool_id=pool.pool_id, node=self.info.name, pid=1, started=1.0, ttl=TTL)
         await self.store.run(opened)
         self._leases[pool.pool_id] = lease
         await self.store.run(pools.change_pool(pool.pool_id, task_types=self._task_types))
@@ -132,7 +135,7 @@ class FakeNode:
             return
         by = leases.Claimant(lease, pool.pool_id, "w")
         busy = sum(held.pool_id == pool.pool_id for held in self._held.values())
-        call = leases.claim(by, most=max(0, pool.workers - busy), request=secrets.token_hex(6), result_ttl=60)
+        call = leases.claim(by, most=max(0, pool.workers - busy), request=secrets.token_hex(6), result_ttl=RESULT_TTL)
         found = await self.store.run(call)
         for claim in found.claims if found else ():
             await self._start(pool, lease, claim)
@@ -165,7 +168,9 @@ class FakeNode:
         celery = "SUCCESS" if outcome.status == "completed" else "FAILURE"
         meta = {"status": celery, "result": ours, "task_id": held.task_id, "traceback": None}
         await self.store.run(
-            leases.finish(held, status=outcome.status, outcome=json.dumps(ours), meta=json.dumps(meta), result_ttl=60)
+            leases.finish(
+                held, status=outcome.status, outcome=json.dumps(ours), meta=json.dumps(meta), result_ttl=RESULT_TTL
+            )
         )
 
     async def _end(self, pool: pools.PoolRecord) -> None:
@@ -175,6 +180,6 @@ class FakeNode:
             if held.pool_id == pool.pool_id:
                 await self._finish(self._held.pop(task_id), Outcome(status="cancelled"))
         if lease is not None:
-            await self.store.run(leases.reap(lease, cause="node", result_ttl=60))
+            await self.store.run(leases.reap(lease, cause="node", result_ttl=RESULT_TTL))
         await self.beat()
         del self._groups[pool.pool_id]

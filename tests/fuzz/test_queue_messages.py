@@ -147,7 +147,7 @@ def test_a_message_that_cannot_be_read_is_dead_and_says_why(
     odd["headers"] = {**odd["headers"], "id": task_id}
     site.redis.lpush(names.queue_of(group.pool_id), json.dumps(odd))
 
-    result = site.outcome(task_id, within=20)
+    result = site.outcome(task_id, within=30)
 
     assert result.status == "dead"
     assert result.error

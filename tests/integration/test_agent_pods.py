@@ -47,7 +47,7 @@ def test_every_pod_runs_its_pool_only_and_all_their_workers_are_counted(farm: Fa
 
 def test_the_claims_of_a_pod_that_is_gone_are_handed_back(farm: Farm) -> None:
     pool_id = deployment(farm)
-    times = {"NODE_LOST_AFTER": "2", "LEASE_TTL": "2"}
+    times = {"NODE_LOST_AFTER": "6", "LEASE_TTL": "4"}
     lost = farm.agent("pod-1", ONLY_POOL="alpha", **times).wait_ready()
     eventually(lambda: nodes_of(farm, pool_id), until=lambda nodes: nodes == {"pod-1"}, within=30)
     task_id = farm.submit(pool_id, do="hold")

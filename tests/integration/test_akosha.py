@@ -33,7 +33,7 @@ class Akosha:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=30)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code

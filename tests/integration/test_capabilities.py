@@ -31,7 +31,7 @@ class Site:
 
     async def begin(self) -> None:
         for name, gpus in (("small", 1), ("large", 3)):
-            settings = {"NODE_RESOURCES": f"gpu={gpus},memory=8GiB", "NODE_TAGS": name, "LEASE_TTL": "3"}
+            settings = {"NODE_RESOURCES": f"gpu={gpus},memory=8GiB", "NODE_TAGS": name, "LEASE_TTL": "6"}
             self.farm.agent(name, group=DEFAULT_FUNCTION, **settings)
         for name in ("small", "large"):
             self.pools[name] = self.farm.create(name, nodes=(name,), min_workers=4)

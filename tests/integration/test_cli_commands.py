@@ -173,7 +173,7 @@ def test_a_task_over_its_timeout_has_failed(line: CommandLine) -> None:
 
 
 def test_the_end_of_ones_own_waiting_is_5_and_leaves_the_task(line: CommandLine) -> None:
-    started = ["pools", "execute", "--prompt", "sleep 1; echo done", "--idempotency-key", "patient"]
+    started = ["pools", "execute", "--prompt", "sleep 3; echo done", "--idempotency-key", "patient"]
 
     assert line.json(*started, "--wait-timeout", "0.2", code=5)["error"]["code"] == "wait_timeout"
     assert line.json(*started)["output"].strip() == "done"
@@ -190,7 +190,7 @@ def test_a_task_not_waited_for_is_followed_to_its_outcome(line: CommandLine) -> 
 
 def test_a_running_task_is_cancelled(line: CommandLine) -> None:
     task_id = line.json("pools", "execute", "north", "--prompt", "sleep 60", "--no-wait")["task_id"]
-    eventually(lambda: line.json("pools", "task", task_id)["status"] == "running", within=20)
+    eventually(lambda: line.json("pools", "task", task_id)["status"] == "running", within=30)
 
     line.json("pools", "cancel", task_id)
 

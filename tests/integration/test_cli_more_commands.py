@@ -81,7 +81,8 @@ def test_the_rate_of_a_pool_is_changed_and_shown(cli: Cli, pool: str) -> None:
     assert "120/m" in out
     assert "30/m" in cli.json("pools", "limits", "--rate", pool, "often", code=2)["error"]["message"]
     assert cli.json("pools", "limits", "--rate", "nobody", "1/s", code=3)["error"]["code"] == "pool_not_found"
-    assert cli.json("pools", "limits", "--rate", pool, "none")["pools"] == []
+    unlimited = cli.json("pools", "limits", "--rate", pool, "none")
+    assert pool not in [one["name"] for one in unlimited["pools"]]
 
 
 def test_the_nodes_are_listed_with_their_pools(cli: Cli, pool: str) -> None:
@@ -131,7 +132,7 @@ def test_lines_piped_into_the_shell_run_and_may_await(cli: Cli, pool: str, tmp_p
     ]
 
     done = subprocess.run(
-        [*PROGRAM, "shell"], input="\n".join(lines) + "\n", cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [*PROGRAM, "shell"], input="\n".join(lines) + "\n", cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
 
     assert done.stdout.splitlines()[1:] == ["True", "still here"]
@@ -190,7 +191,7 @@ def test_shells_complete_the_names_of_pools(
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} on this machine")
 
-    done = subprocess.run([shell, "-c", script], env=with_program, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([shell, "-c", script], env=with_program, capture_output=True, text=True, timeout=120)
 
     assert pool in done.stdout.splitlines(), done.stderr
 

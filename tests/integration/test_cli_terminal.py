@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -143,7 +144,7 @@ def test_ctrl_c_ends_what_is_followed_and_leaves_the_task(
         assert b"Error" not in terminal.seen
         assert b"Traceback" not in terminal.seen
         assert terminal.attributes == terminal.before
-    assert cli.json("pools", "task", task_id)["status"] == "running"
+    eventually(lambda: cli.json("pools", "task", task_id)["status"] == "running", within=60)
     cli("pools", "cancel", task_id)
 
 
@@ -172,6 +173,14 @@ def test_an_answer_that_was_just_read_as_it_came_is_not_printed_twice(start: Sta
         assert terminal.ends()
 
         assert terminal.seen.count(b"once") == 1, terminal.seen
+
+
+def test_an_answer_that_is_in_the_one_file_of_both_streams_is_not_written_twice(cli: Cli, pool: str) -> None:
+    command = [*MAHAVISHNU, "run", "--pool", pool, "echo once; sleep 0.1; echo beside >&2"]
+
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=True)
+
+    assert sorted(done.stdout.split()) == ["beside", "once"]
 
 
 def test_a_terminal_gets_colours_unless_it_wants_none(start: Start, pool: str) -> None:

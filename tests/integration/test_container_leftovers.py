@@ -63,7 +63,7 @@ def test_a_container_that_takes_too_long_is_gone_and_its_output_stays(farm: Farm
     pool_id = farm.create()
     farm.wait_running(pool_id)
 
-    task_id = submit(farm, pool_id, "echo begun; sleep 600", timeout=1.0)
+    task_id = submit(farm, pool_id, "echo begun; sleep 600", timeout=5.0)
 
     eventually(lambda: farm.task(task_id).status is TaskStatus.TIMEOUT)
     assert farm.task(task_id).output == "begun\n"
@@ -115,7 +115,7 @@ def test_a_stopping_agent_leaves_no_container(farm: Farm, engine: StandIn) -> No
     started(engine)
 
     agent.process.terminate()
-    agent.process.wait(timeout=20)
+    agent.process.wait(timeout=30)
 
     assert engine.containers() == []
     assert farm.task(task_id).status is TaskStatus.QUEUED

@@ -199,7 +199,7 @@ def test_what_a_killed_worker_left_is_found_by_its_label_and_removed(
     worker = subprocess.Popen([sys.executable, "-c", WORKER, json.dumps(given)], cwd=Path(__file__).parents[2])
     labels = {"mahavishnu.lease": "pool_1:n:1"}
     try:
-        eventually(lambda: real.engine.find(labels), within=20)
+        eventually(lambda: real.engine.find(labels), within=30)
     finally:
         for process in [*psutil.Process(worker.pid).children(recursive=True), psutil.Process(worker.pid)]:
             process.send_signal(signal.SIGKILL)
@@ -215,6 +215,6 @@ def _cancel_when_begun(context: RunContext) -> Outcome:
     assert isinstance(context.log, RecordingLog)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(execute, context)
-        eventually(context.log.text, until=lambda text: "begun" in text, within=20)
+        eventually(context.log.text, until=lambda text: "begun" in text, within=30)
         threading.Thread(target=context.cancellation.cancel).start()
         return future.result(30)

@@ -100,7 +100,7 @@ async def test_all_are_replayed_on_another_pool_also_when_their_own_is_closed(
 
         assert sorted(await manager.replay_dead(pool="q")) == sorted(dead)
 
-        results = [await manager.result(task_id, wait_timeout=10) for task_id in dead]
+        results = [await manager.result(task_id, wait_timeout=30) for task_id in dead]
     assert [(result.ok, result.pool_id) for result in results] == [(True, target)] * 2
 
 

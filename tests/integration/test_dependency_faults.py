@@ -66,7 +66,7 @@ async def run_killed(
                 server.start()
             elif number % 3 == 2:
                 kill(agents[0].process.pid)
-                agents[0].process.wait(timeout=10)
+                agents[0].process.wait(timeout=30)
                 agents[0] = farm.agent("node1", group=REAL_GROUP)
             else:
                 kill(farm.wait_running(chance.choice(pools), within=60))

@@ -40,12 +40,12 @@ async def test_the_same_key_is_the_same_task_in_every_state(pools: None, manager
     await eventually_async(status, until=lambda now: now == "running")
     running = await manager.submit(TASK, pool="q")
     node.release()
-    await manager.result(first.task_id, wait_timeout=10)
+    await manager.result(first.task_id, wait_timeout=30)
     ended = await manager.submit(TASK, pool="q")
 
     assert [one.task_id for one in (waiting, running, ended)] == [first.task_id] * 3
     assert [one.new for one in (first, waiting, running, ended)] == [True, False, False, False]
-    assert (await manager.result(ended.task_id, wait_timeout=1)).ok
+    assert (await manager.result(ended.task_id, wait_timeout=30)).ok
     assert node.ran == [("p", first.task_id)]
 
 
@@ -54,7 +54,7 @@ async def test_many_submitters_at_once_make_one_task(pools: None, quick_settings
     try:
         sent = await asyncio.gather(*(one.submit(TASK) for one in managers for _ in range(5)))
         node.release()
-        results = await asyncio.gather(*(one.result(sent[0].task_id, wait_timeout=10) for one in managers))
+        results = await asyncio.gather(*(one.result(sent[0].task_id, wait_timeout=30) for one in managers))
     finally:
         for one in managers:
             await one.close()
@@ -69,7 +69,7 @@ async def test_a_key_is_free_again_when_its_task_is_forgotten(
     pools: None, manager: PoolManager, node: FakeNode
 ) -> None:
     first = await manager.submit({**TASK, "prompt": "echo"})
-    await manager.result(first.task_id, wait_timeout=10)
+    await manager.result(first.task_id, wait_timeout=30)
     prefix = keys.namespace_prefix(manager.settings.namespace)
 
     await node.store.redis.delete(keys.key("task", prefix=prefix, of=first.task_id))
@@ -109,8 +109,8 @@ async def test_a_distribution_repeated_after_its_end_has_the_same_items_and_redu
     await manager.spawn_pool(name="p", worker_type="shell")
     task = split_up("a", "fail", "c")
 
-    first = await manager.distribute(task, strategy="map_reduce", wait_timeout=10)
-    again = await manager.distribute(task, strategy="map_reduce", wait_timeout=10)
+    first = await manager.distribute(task, strategy="map_reduce", wait_timeout=30)
+    again = await manager.distribute(task, strategy="map_reduce", wait_timeout=30)
 
     assert first.reduced == {"count": 3, "completed": 2, "failed": 1, "values": ["a", None, "c"]}
     assert (again.items, again.reduced, again.successful) == (first.items, first.reduced, 2)
@@ -130,7 +130,7 @@ async def test_a_distribution_repeated_while_parts_run_waits_for_them(reducing: 
     await eventually_async(states, until=lambda now: now == ["completed", "running", "completed", "running", "queued"])
     again = await manager.start_distribution(task, strategy="map_reduce")
     reducing.release()
-    results = [await manager.gather(one, wait_timeout=10) for one in (first, again)]
+    results = [await manager.gather(one, wait_timeout=30) for one in (first, again)]
 
     assert results[0].reduced == {"count": 5, "completed": 5, "failed": 0, "values": ["a", "", "c", "", "e"]}
     assert (results[1].items, results[1].reduced) == (results[0].items, results[0].reduced)
@@ -145,7 +145,7 @@ async def test_a_distribution_sent_by_many_at_once_is_one_set_of_parts(
     managers = [PoolManager(settings=quick_settings) for _ in range(4)]
     try:
         task = split_up(*(f"i{n}" for n in range(40)))
-        sent = (one.distribute(task, strategy="map_reduce", wait_timeout=20) for one in managers)
+        sent = (one.distribute(task, strategy="map_reduce", wait_timeout=30) for one in managers)
         results = await asyncio.gather(*sent)
     finally:
         for one in managers:

@@ -65,7 +65,7 @@ def test_output_and_exit_code_come_back(jobs: JobBridge) -> None:
 
 
 def test_a_timeout_ends_the_pod_and_keeps_what_it_said(jobs: JobBridge) -> None:
-    found = run(jobs, "echo begun; sleep 600", timeout=1.0)
+    found = run(jobs, "echo begun; sleep 600", timeout=4.0)
 
     assert (found.status, found.output) == ("timeout", "begun\n")
     assert "remote_may_still_run" not in found.metadata

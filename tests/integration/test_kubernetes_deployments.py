@@ -23,7 +23,7 @@ from tests.waiting import eventually, eventually_async
 #: What is left when all is removed: by it the Pods find Redis, for the tests' own server is on loopback.
 SECRET = ["secrets/redis"]
 
-SHORT = {"node_heartbeat": 0.3, "kill_grace": 0.5, "drain_timeout": 1.0, "node_lost_after": 3.0, "lease_ttl": 2.0}
+SHORT = {"node_heartbeat": 0.3, "kill_grace": 0.5, "drain_timeout": 1.0, "node_lost_after": 8.0, "lease_ttl": 4.0}
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ async def test_items_come_back_in_input_order(manager: PoolManager, node: FakeNo
     result = await manager.distribute(
         {"prompt": "see {item}", "payload": {"items": [f"i{n}" for n in range(9)]}},
         strategy=strategy,
-        wait_timeout=20,
+        wait_timeout=30,
         on_progress=lambda done, total: seen.append((done, total)),
     )
 
@@ -41,7 +41,7 @@ async def test_items_come_back_in_input_order(manager: PoolManager, node: FakeNo
 async def test_broadcast_sends_the_whole_once_to_each_pool(manager: PoolManager, node: FakeNode) -> None:
     ids = await spawn(manager)
 
-    result = await manager.distribute({"prompt": "all of you"}, strategy="broadcast", wait_timeout=10)
+    result = await manager.distribute({"prompt": "all of you"}, strategy="broadcast", wait_timeout=30)
 
     assert [item.pool_id for item in result.items] == ids
     assert {item.output for item in result.items} == {"all of you"}
@@ -66,7 +66,7 @@ async def test_a_reducer_that_a_pool_has_loaded_reduces(quick_settings: Settings
         (pool_id,) = await spawn(manager, 1)
         task = {"prompt": "{item}", "payload": {"items": ["a", "b"]}}
 
-        result = await manager.distribute(task, strategy="map_reduce", reducer="longest", wait_timeout=20)
+        result = await manager.distribute(task, strategy="map_reduce", reducer="longest", wait_timeout=30)
         types = [one.task_type for one in await manager.tasks(pool=pool_id)]
         with pytest.raises(errors.UnknownChoice, match=r"Unknown reducer 'longst'.*analysis, concat, longest"):
             await manager.distribute(task, strategy="map_reduce", reducer="longst")
@@ -82,7 +82,7 @@ async def test_analyze_is_reduced_as_analysis(manager: PoolManager, node: FakeNo
         {"task_type": "analyze", "payload": {"files": ["a.py", "b.py", "c.py"]}},
         strategy="map_reduce",
         chunk_size=2,
-        wait_timeout=10,
+        wait_timeout=30,
     )
 
     assert [item.output for item in result.items] == ['{"files": ["a.py", "b.py"]}', '{"files": ["c.py"]}']
@@ -93,7 +93,7 @@ async def test_named_pools_and_filters_limit_where_parts_go(manager: PoolManager
     ids = await spawn(manager)
     task = {"prompt": "{item}", "payload": {"items": list("abcdef")}}
 
-    result = await manager.distribute(task, pools=["p0", ids[2]], wait_timeout=10)
+    result = await manager.distribute(task, pools=["p0", ids[2]], wait_timeout=30)
 
     assert {item.pool_id for item in result.items} == {ids[0], ids[2]}
     with pytest.raises(errors.PoolNotFound):
@@ -120,7 +120,7 @@ async def test_a_distribution_can_be_started_and_gathered_later(manager: PoolMan
     await spawn(manager)
 
     started = await manager.start_distribution({"prompt": "{item}", "payload": {"items": ["a", "b"]}})
-    result = await manager.gather(started, wait_timeout=10)
+    result = await manager.gather(started, wait_timeout=30)
 
     assert [item.task_id for item in result.items] == list(started.task_ids)
     assert [item.batch_id for item in result.items] == [started.batch_id] * 2

@@ -37,13 +37,13 @@ async def test_output_is_seen_while_the_task_runs_and_ends_with_its_outcome(
 
     following = asyncio.create_task(follow())
     await store.run(write_log(task_id, [("stdout", "one")], ttl=60))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await first.wait()
     assert not following.done()
 
     await store.run(write_log(task_id, [("stdout", "two")], ttl=60))
     await manager.resume_pool("p")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await following
 
     assert seen == ["one", "two"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -12,6 +13,8 @@ from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools.store.calls import Call
+from mahavishnu_pools.store.client import AsyncStore
 from tests.fakes.worker import FakeNode
 from tests.store.world import World
 from tests.waiting import eventually_async
@@ -117,6 +120,30 @@ async def test_an_interrupted_spawn_leaves_nothing(quick_settings: Settings) -> 
         assert await manager.list_pools() == []
 
 
+async def test_a_spawn_interrupted_before_it_heard_that_its_pool_is_there_leaves_nothing(
+    manager: PoolManager, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.connect()
+    run, made, heard = AsyncStore.run, asyncio.Event(), asyncio.Event()
+
+    async def run_late(store: AsyncStore, call: Call[Any]) -> Any:
+        answer = await run(store, call)
+        if call.script == "pool_create":
+            made.set()
+            await heard.wait()
+        return answer
+
+    monkeypatch.setattr(AsyncStore, "run", run_late)
+    spawning = asyncio.create_task(manager.spawn_pool(name="local"))
+    await made.wait()
+    spawning.cancel()
+    heard.set()
+    await asyncio.gather(spawning, return_exceptions=True)
+
+    assert spawning.cancelled()
+    assert await manager.list_pools() == []
+
+
 async def test_spawning_without_waiting_returns_at_once(quick_settings: Settings) -> None:
     async with FakeNode(quick_settings, mute=True), PoolManager(settings=quick_settings) as manager:
         await manager.spawn_pool(name="local", wait=False)
@@ -171,7 +198,7 @@ async def test_a_paused_pool_keeps_its_tasks_until_it_is_resumed(manager: PoolMa
         await manager.result(submitted.task_id, wait_timeout=0.05)
     assert (await manager.resume_pool("local")).reason is None
 
-    assert (await manager.result(submitted.task_id, wait_timeout=5)).ok
+    assert (await manager.result(submitted.task_id, wait_timeout=30)).ok
 
 
 async def test_a_drained_pool_takes_nothing_and_can_be_resumed(manager: PoolManager, node: FakeNode) -> None:
@@ -182,7 +209,7 @@ async def test_a_drained_pool_takes_nothing_and_can_be_resumed(manager: PoolMana
         await manager.submit({"prompt": "x"}, pool="local")
     await manager.resume_pool("local")
 
-    assert (await manager.execute_on_pool("local", {"prompt": "x"}, wait_timeout=5)).ok
+    assert (await manager.execute_on_pool("local", {"prompt": "x"}, wait_timeout=30)).ok
 
 
 async def test_closing_cancels_what_waits_and_frees_the_name(manager: PoolManager, node: FakeNode) -> None:
@@ -192,7 +219,7 @@ async def test_closing_cancels_what_waits_and_frees_the_name(manager: PoolManage
 
     await manager.close_pool("local")
 
-    results = [result async for result in manager.results([one.task_id for one in sent], wait_timeout=5)]
+    results = [result async for result in manager.results([one.task_id for one in sent], wait_timeout=30)]
     assert {(result.status.value, result.error) for result in results} == {("cancelled", "Its pool was closed.")}
     for name in ("local", pool_id):
         with pytest.raises(errors.PoolGone):
@@ -210,7 +237,7 @@ async def test_a_pool_whose_node_is_gone_can_be_closed(manager: PoolManager, nod
     await manager.close_pool("local")
 
     assert await manager.list_pools() == []
-    assert (await manager.result(submitted.task_id, wait_timeout=5)).status == "cancelled"
+    assert (await manager.result(submitted.task_id, wait_timeout=30)).status == "cancelled"
 
 
 async def test_the_end_of_the_block_closes_only_own_pools(quick_settings: Settings, node: FakeNode) -> None:

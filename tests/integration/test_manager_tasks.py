@@ -27,8 +27,8 @@ async def spawn(manager: PoolManager, *names: str, **fields: object) -> list[str
 async def test_a_task_runs_on_the_named_pool_by_name_and_id(manager: PoolManager, node: FakeNode) -> None:
     first, second = await spawn(manager, "one", "two")
 
-    by_id = await manager.execute_on_pool(second, {"prompt": "hello"}, wait_timeout=5)
-    by_name = await manager.execute_on_pool("one", TaskSpec(prompt="world"), wait_timeout=5)
+    by_id = await manager.execute_on_pool(second, {"prompt": "hello"}, wait_timeout=30)
+    by_name = await manager.execute_on_pool("one", TaskSpec(prompt="world"), wait_timeout=30)
 
     assert (by_id.pool_id, by_id["status"], by_id["output"]) == (second, "completed", "hello")
     assert (by_name.pool_id, by_name.output) == (first, "world")
@@ -37,7 +37,7 @@ async def test_a_task_runs_on_the_named_pool_by_name_and_id(manager: PoolManager
 async def test_a_task_that_fails_is_a_result(manager: PoolManager, node: FakeNode) -> None:
     await spawn(manager, "one")
 
-    result = await manager.route_task({"prompt": "fail"}, wait_timeout=5)
+    result = await manager.route_task({"prompt": "fail"}, wait_timeout=30)
 
     assert (result.status, result.error, result.exit_code) == (TaskStatus.FAILED, "it was told to", 1)
 
@@ -47,7 +47,7 @@ async def test_every_strategy_routes(manager: PoolManager, node: FakeNode, selec
     ids = await spawn(manager, "one", "two", "three")
     key = "k" if selector == "affinity" else None
 
-    went = [(await manager.route_task({"prompt": "x"}, selector, key, wait_timeout=5)).pool_id for _ in range(6)]
+    went = [(await manager.route_task({"prompt": "x"}, selector, key, wait_timeout=30)).pool_id for _ in range(6)]
 
     if selector == "affinity":
         assert len(set(went)) == 1
@@ -59,8 +59,8 @@ async def test_every_strategy_routes(manager: PoolManager, node: FakeNode, selec
 async def test_an_affinity_that_names_a_pool_goes_there(manager: PoolManager, node: FakeNode) -> None:
     ids = await spawn(manager, "one", "two")
 
-    result = await manager.route_task({"prompt": "x"}, PoolSelector.AFFINITY, pool_affinity="two", wait_timeout=5)
-    own = await manager.route_task({"prompt": "x", "affinity": ids[0]}, wait_timeout=5)
+    result = await manager.route_task({"prompt": "x"}, PoolSelector.AFFINITY, pool_affinity="two", wait_timeout=30)
+    own = await manager.route_task({"prompt": "x", "affinity": ids[0]}, wait_timeout=30)
 
     assert (result.pool_id, own.pool_id) == (ids[1], ids[0])
     await manager.close_pool("two")
@@ -105,7 +105,7 @@ async def test_a_prompt_needs_a_pool_with_a_program(manager: PoolManager, node: 
     await spawn(manager, "far", worker_type=None, pool_type="session-buddy", endpoint="http://127.0.0.1:1/mcp")
     with pytest.raises(errors.NoPoolAvailable, match="cannot be asked for resources"):
         await manager.submit({"prompt": "x", "needs": ["gpu=1"]}, pool="far")
-    assert (await manager.route_task({"task_type": "shell", "payload": {"command": "true"}}, wait_timeout=5)).ok
+    assert (await manager.route_task({"task_type": "shell", "payload": {"command": "true"}}, wait_timeout=30)).ok
 
 
 async def test_an_unregistered_task_type_goes_to_pools_that_understand_prose(
@@ -127,7 +127,7 @@ async def test_a_task_type_that_a_node_registered_runs_there(quick_settings: Set
     async with FakeNode(quick_settings, task_types=("translate",)):
         (pool,) = await spawn(manager, "shell")
 
-        result = await manager.route_task({"task_type": "translate", "payload": {"text": "x"}}, wait_timeout=5)
+        result = await manager.route_task({"task_type": "translate", "payload": {"text": "x"}}, wait_timeout=30)
 
     assert (result.pool_id, result.output) == (pool, '{"text": "x"}')
 
@@ -204,7 +204,7 @@ async def test_an_idempotency_key_runs_a_task_once(
         task = {"prompt": "x", "idempotency_key": "once"}
         first = await manager.submit(task)
         again = await other.submit(task)
-        result = await other.result(again.task_id, wait_timeout=5)
+        result = await other.result(again.task_id, wait_timeout=30)
     finally:
         await other.close()
 
@@ -220,12 +220,12 @@ async def test_a_task_of_another_client_can_be_waited_for(
     other = PoolManager(settings=quick_settings)
     try:
         submitted = await manager.submit({"prompt": "hold"})
-        waiting = asyncio.create_task(other.result(submitted.task_id, wait_timeout=5))
+        waiting = asyncio.create_task(other.result(submitted.task_id, wait_timeout=30))
         await eventually_async(lambda: manager.task(submitted.task_id), until=lambda task: task.status == "running")
         node.release()
 
         assert (await waiting).ok
-        assert (await other.result(submitted.task_id, wait_timeout=5)).ok
+        assert (await other.result(submitted.task_id, wait_timeout=30)).ok
     finally:
         await other.close()
 
@@ -233,7 +233,7 @@ async def test_a_task_of_another_client_can_be_waited_for(
 async def test_many_may_wait_for_the_same_task(manager: PoolManager, node: FakeNode) -> None:
     await spawn(manager, "one")
     submitted = await manager.submit({"prompt": "hold"})
-    waiting = [asyncio.create_task(manager.result(submitted.task_id, wait_timeout=5)) for _ in range(20)]
+    waiting = [asyncio.create_task(manager.result(submitted.task_id, wait_timeout=30)) for _ in range(20)]
     impatient = asyncio.create_task(manager.result(submitted.task_id, wait_timeout=0.01))
     with pytest.raises(errors.WaitTimeout, match="Nothing was cancelled"):
         await impatient
@@ -245,7 +245,7 @@ async def test_many_may_wait_for_the_same_task(manager: PoolManager, node: FakeN
 
 async def test_an_unknown_task_is_not_waited_for(manager: PoolManager) -> None:
     with pytest.raises(errors.TaskNotFound):
-        await manager.result("task_0", wait_timeout=5)
+        await manager.result("task_0", wait_timeout=30)
     with pytest.raises(errors.TaskNotFound):
         await manager.task("task_0")
     with pytest.raises(errors.TaskNotFound):
@@ -261,20 +261,20 @@ async def test_cancelling_ends_waiting_and_running_tasks(manager: PoolManager, n
 
     assert await manager.cancel(late.task_id, reason="not needed") == "cancelled"
     assert await manager.cancel(running.task_id) == "asked"
-    result = await manager.result(running.task_id, wait_timeout=5)
+    result = await manager.result(running.task_id, wait_timeout=30)
     await manager.cancel(waiting.task_id)
 
     assert result.status is TaskStatus.CANCELLED
     assert (await manager.result(late.task_id)).error == "not needed"
     assert await manager.cancel(late.task_id) == "cancelled"
-    assert (await manager.result(waiting.task_id, wait_timeout=5)).status is TaskStatus.CANCELLED
+    assert (await manager.result(waiting.task_id, wait_timeout=30)).status is TaskStatus.CANCELLED
 
 
 async def test_batches_count_their_tasks(manager: PoolManager, node: FakeNode) -> None:
     await spawn(manager, "one")
 
     sent = await manager.submit_many([{"prompt": "a"}, {"prompt": "b"}], batch_id="mine")
-    results = [result async for result in manager.results([one.task_id for one in sent], wait_timeout=5)]
+    results = [result async for result in manager.results([one.task_id for one in sent], wait_timeout=30)]
 
     assert {result.batch_id for result in results} == {"mine"}
 
@@ -329,7 +329,7 @@ async def test_pools_that_change_all_the_time_do_not_stop_submitting(
             await manager.resume_pool("two")
 
     busy = asyncio.create_task(change())
-    results = [await manager.route_task({"prompt": "x"}, wait_timeout=5) for _ in range(50)]
+    results = [await manager.route_task({"prompt": "x"}, wait_timeout=30) for _ in range(50)]
     changing = False
     await busy
 

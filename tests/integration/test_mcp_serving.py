@@ -226,7 +226,7 @@ async def test_a_signal_lets_running_calls_end(program: subprocess.Popen[str], n
         assert (await call).text == "rested"
 
     assert await asyncio.to_thread(line, program) == "ended"
-    assert program.wait(5) == 0
+    assert program.wait(30) == 0
 
 
 async def test_a_second_signal_ends_at_once(program: subprocess.Popen[str]) -> None:
@@ -241,7 +241,7 @@ async def test_a_second_signal_ends_at_once(program: subprocess.Popen[str]) -> N
         with pytest.raises(errors.RemoteUnavailable):
             await call
 
-    assert program.wait(5) == 0
+    assert program.wait(30) == 0
 
 
 def _refuses(url: str) -> bool:

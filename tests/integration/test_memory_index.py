@@ -276,7 +276,7 @@ def test_a_writer_killed_in_the_middle_loses_nothing_it_answered_for(tmp_path: P
             answered = int(process.stdout.readline().split()[0])
         process.send_signal(signal.SIGKILL)
         answered = max([answered, *(int(line.split()[0]) for line in process.stdout if line.endswith("\n"))])
-        process.wait(10)
+        process.wait(30)
         process.stdout.close()
 
         index = MemoryIndex(path)

@@ -128,7 +128,7 @@ def test_a_sync_killed_in_mid_batch_leaves_nothing_out_and_nothing_twice(
         lambda: servers.stored(ids), until=lambda found: found == [150, 150], within=30
     )  # two batches, and one unanswered
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(30)
     assert [one.delivered for one in states(world).values()] == [100, 100]
     for gate in servers.gates:
         gate.release()
@@ -203,6 +203,6 @@ def test_two_beats_at_once_have_everything_delivered_once(site: Site, servers: S
     finally:
         for beat in beats:
             beat.kill()
-            beat.wait(10)
+            beat.wait(30)
         log.close()
         world.store.close()

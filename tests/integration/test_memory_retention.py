@@ -50,7 +50,7 @@ def serving(program: str, directory: Path, *arguments: str) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(30) == 0
 
 
 def test_what_is_too_old_is_deleted_once_a_day(tmp_path: Path) -> None:

@@ -15,15 +15,19 @@ from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.store.client import REFUSED_PATIENCE
 from tests.fixtures.valkey import PrivateValkey, free_port
 
+#: Seconds that a server has to answer: a refusal is told much earlier, also on a machine that has much else to do.
+PATIENCE = 100
+
 
 def test_a_refused_connection_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAHAVISHNU_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("MAHAVISHNU_SUBMIT_TIMEOUT", str(PATIENCE))
     began = time.monotonic()
 
     with pytest.raises(errors.RedisUnavailable, match="refused"):
         read_pools(active_only=False, pool_type=None)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENCE / 2
 
 
 def test_a_server_that_answers_slowly_has_the_full_time(

@@ -31,7 +31,7 @@ async def test_waiting_tasks_move_to_the_idle_pool_and_run_there(manager: PoolMa
     assert [(one.source_name, one.target_name, one.priority, one.tasks) for one in moved.moves] == [("a", "b", 5, 5)]
     assert [(pool.name, pool.queued_before, pool.queued_after) for pool in moved.pools] == [("a", 9, 4), ("b", 0, 5)]
     # The newest went, and they run in their order.
-    results = [await manager.result(one, wait_timeout=5) for one in ids[4:]]
+    results = [await manager.result(one, wait_timeout=30) for one in ids[4:]]
     assert [result.output for result in results] == [f"a {number}" for number in range(4, 9)]
     assert [task for pool, task in node.ran if pool == "b"] == ids[4:]
 
@@ -91,7 +91,7 @@ async def test_everything_leaves_a_pool_that_is_drained(manager: PoolManager, no
     await manager.drain_pool("a")
 
     assert (await manager.rebalance()).moved == 5
-    assert all([(await manager.result(one, wait_timeout=5)).ok for one in ids])
+    assert all([(await manager.result(one, wait_timeout=30)).ok for one in ids])
 
 
 async def test_tasks_with_an_affinity_key_stay_until_they_are_sent_home(manager: PoolManager, node: FakeNode) -> None:

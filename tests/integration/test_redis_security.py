@@ -41,7 +41,7 @@ async def assert_manager_works(site: Site) -> None:
     async with PoolManager(settings=site.settings) as manager:
         (pool,) = await manager.list_pools()
         work = {"task_type": "shell", "payload": {"command": "echo $0"}}
-        result = await manager.execute_on_pool(pool.name, work, wait_timeout=20)
+        result = await manager.execute_on_pool(pool.name, work, wait_timeout=30)
         assert result.ok, result.error
         report = await manager.check()
         assert set(report.found) - {"no_agent"} == set()
@@ -164,7 +164,7 @@ def assert_beat_writes(key: str, front: Front, directory: Path, *, namespace: st
         raise
     finally:
         beat.kill()
-        beat.wait(10)
+        beat.wait(30)
 
 
 def test_celery_never_shows_the_password(acl_user: Front, tmp_path: Path) -> None:

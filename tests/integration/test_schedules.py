@@ -246,11 +246,15 @@ def test_people_schedule_a_command_and_beat_sends_it(cli: Cli, pool: str, stack_
     (run,) = eventually(runs, until=lambda found: found and found[0]["outcome"] == "failed", within=40)
     assert cli.json("pools", "task", run["task_id"])["exit_code"] == 3
     assert cli.json("schedule", "pause", name)["status"] == "paused"
+    assert run["pool_name"] == pool
     by_hand = cli.json("schedule", "run", name)
+    assert by_hand["pool_name"] == pool
     assert (by_hand["by"], by_hand["task_id"] != run["task_id"]) == ("hand", True)
     assert cli.json("schedule", "resume", name)["next_at"] == made["next_at"]
     assert name in [one["name"] for one in cli.json("schedule", "list")["schedules"]]
-    assert "0 4 * * * (Europe/Vienna)" in cli("schedule", "show", name)
+    shown = cli("schedule", "show", name)
+    assert "0 4 * * * (Europe/Vienna)" in shown
+    assert run["pool_id"] not in shown
     assert cli.json("schedule", "remove", name) == {"name": name, "removed": True}
     assert cli.json("schedule", "show", name, code=3)["error"]["code"] == "schedule_not_found"
 

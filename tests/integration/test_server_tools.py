@@ -218,7 +218,9 @@ async def test_a_task_sent_twice_under_one_key_is_not_cancelled_by_who_sent_it_s
     assert found["task"]["status"] == "completed"
 
 
-async def test_fifty_calls_at_once_are_all_answered(server: str) -> None:
+async def test_fifty_calls_at_once_are_all_answered(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Server and clients are one process here, and on a busy machine all of them wait for each other.
+    monkeypatch.setattr("mahavishnu_pools.mcp_client.wire.CONNECT_SECONDS", 60.0)
     async with ours(server) as call, official(server) as other:
         calls = [(call, other)[number % 2]("pool_route_execute", prompt=f"p{number}") for number in range(50)]
         answers = await asyncio.gather(*calls)

@@ -47,7 +47,7 @@ class Server:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_output_exit_code_and_directory_come_back(site: Site, pool: str, server:
 
 
 def test_a_prompt_over_its_timeout_is_ended_there_and_has_timed_out(site: Site, pool: str, tmp_path: Path) -> None:
-    found = site.outcome(shell(site, pool, f"echo $$ > {tmp_path}/pid; exec sleep 60", timeout=0.5))
+    found = site.outcome(shell(site, pool, f"echo $$ > {tmp_path}/pid; exec sleep 60", timeout=3))
 
     assert found.status == "timeout"
     eventually(lambda: not _runs(tmp_path / "pid"))

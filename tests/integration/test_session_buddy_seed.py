@@ -120,7 +120,7 @@ async def test_a_timeout_ends_the_whole_tree_of_a_task(shell: PromptRunner) -> N
     pool = WorkerPool("p", worker_type="shell", runner=shell)
     await pool.initialize()
 
-    result = await pool.execute("sleep 600 & echo $!; wait", timeout=1)
+    result = await pool.execute("sleep 600 & echo $!; wait", timeout=4)
 
     assert result.status == "timeout"
     assert not _runs(int(result.output))
@@ -132,7 +132,7 @@ async def test_a_runner_that_is_killed_fails_its_tasks_and_is_started_again(shel
 
     pool = WorkerPool("p", worker_type="shell", runner=shell)
     await pool.initialize()
-    running = asyncio.create_task(pool.execute("sleep 2"))
+    running = asyncio.create_task(pool.execute("sleep 60"))
     own = psutil.Process()
     [sleeper] = await asyncio.to_thread(
         eventually, lambda: [one for one in own.children(recursive=True) if one.name() == "sleep"]
@@ -141,6 +141,7 @@ async def test_a_runner_that_is_killed_fails_its_tasks_and_is_started_again(shel
     process.send_signal(signal.SIGKILL)
 
     lost = await running
+    sleeper.kill()
     again = await pool.execute("echo on")
 
     assert (lost.status, lost.retryable) == ("failed", "connection")

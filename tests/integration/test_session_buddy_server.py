@@ -32,7 +32,7 @@ def server(data_dir: Path, *arguments: str, **variables: str) -> Iterator[tuple[
             yield process, process.stdout.readline().strip()
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(20) == 0
+                assert process.wait(30) == 0
         finally:
             process.kill()
 
@@ -104,7 +104,7 @@ async def test_memory_is_stored_once_found_by_all_filters_and_kept_over_kill_9(t
             again = await client.call("batch_store_memories", {"memories": [record, {**record, "memory_id": "m2"}]})
             talk = await client.call("store_conversation", {"content": "we spoke of parsers", "project": "web"})
         process.send_signal(signal.SIGKILL)
-        process.wait(5)
+        process.wait(30)
 
     with server(tmp_path) as (_, url):
         async with McpClient(url) as client:
@@ -129,7 +129,7 @@ async def test_pools_are_there_again_after_a_restart(tmp_path: Path) -> None:
             await client.call("create_pool", {"pool_id": "gone"})
             await client.call("delete_pool", {"pool_id": "gone"})
         process.send_signal(signal.SIGKILL)
-        process.wait(5)
+        process.wait(30)
 
     with server(tmp_path) as (_, url):
         async with McpClient(url) as client:
@@ -166,7 +166,7 @@ async def test_what_tasks_started_ends_with_the_server(tmp_path: Path, number: s
 
         await asyncio.to_thread(eventually, lambda: not grandchild.is_running())
         await asyncio.to_thread(eventually, lambda: not any(one.is_running() for one in left))
-        assert process.wait(20) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+        assert process.wait(30) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
 
 
 async def test_a_call_that_is_given_up_ends_the_task(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +136,7 @@ def test_a_part_that_ends_again_and_again_is_never_shown_as_running(make_setting
             seen.add(beat_now.status)
         return beat_now.restarts
 
-    eventually(restarts, until=lambda count: count >= 3, within=20)
+    eventually(restarts, until=lambda count: count >= 3, within=30)
     assert seen == {PartStatus.RESTARTING, PartStatus.STARTING}
     assert not healthy(settings)
 
@@ -164,7 +163,7 @@ def outage(settings: Settings) -> Path:
     state = start(settings, parts=parts_with(agent))
     flag.touch()
     kill(process(state, "agent"))
-    eventually(lambda: part(read_state(settings.data_dir), "agent").failures >= 5, within=20)
+    eventually(lambda: part(read_state(settings.data_dir), "agent").failures >= 5, within=30)
     return flag
 
 
@@ -174,12 +173,12 @@ def test_up_after_a_long_outage_does_not_count_what_failed_before_and_does_not_w
     settings = make_settings()
     flag = outage(settings)
     flag.unlink()
-    began = time.monotonic()
 
     state = start(settings)
 
-    assert time.monotonic() - began < 2
     assert part(state, "agent").status is PartStatus.RUNNING
+    # The supervisor's own next attempt, seconds later, would have counted what failed before.
+    assert part(state, "agent").failures == 0
 
 
 def test_up_in_the_middle_of_an_outage_tries_anew_and_says_what_fails(make_settings: Callable[..., Settings]) -> None:

@@ -135,9 +135,10 @@ def test_a_frozen_supervisor_ends_soon_and_in_good_order(make_settings: Callable
     freeze(state)
     began = time.monotonic()
 
-    stack.stop(settings.data_dir, drain_seconds=5)
+    stack.stop(settings.data_dir, drain_seconds=100)
 
-    assert time.monotonic() - began < 10
+    # What is drained by then is not waited for any longer.
+    assert time.monotonic() - began < 50
     assert (settings.data_dir / "drained").exists()
     assert not marked(settings)
 

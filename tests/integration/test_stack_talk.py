@@ -31,7 +31,7 @@ def run(tmp_path: Path, valkey_binary: Path) -> Iterator[Run]:
     def to_the_end(*arguments: str, **settings: str) -> tuple[int, str, str]:
         given = {f"MAHAVISHNU_{name.upper()}": value for name, value in settings.items()}
         argv = [*warm.MAHAVISHNU, *arguments]
-        done = warm.run(argv, env={**base, **given}, cwd=tmp_path, text=True, timeout=60)
+        done = warm.run(argv, env={**base, **given}, cwd=tmp_path, text=True, timeout=120)
         return done.returncode, done.stdout, done.stderr
 
     yield to_the_end

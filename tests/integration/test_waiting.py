@@ -82,7 +82,7 @@ async def test_news_that_cannot_be_read_are_looked_up(
     waiter.expect([task_id])
     outcome = asyncio.create_task(waiter.wait(task_id, within=30))
 
-    world.redis.publish(world.key("client", "c"), "\n{")
+    world.redis.publish(world.key("client", "c"), "a\n\n{")
     await eventually_async(lambda: logged(caplog, "cannot be read"))
     await asyncio.to_thread(run_one, world, pool)
 

@@ -94,14 +94,37 @@ def test_changes_are_looked_at_applied_and_discarded_at_the_command_line(
     assert cli.json("pools", "diff", task_id)["changed"][0]["path"] == "sub/ü n.txt"
     assert "1 file" in cli("pools", "apply", one)
     assert (repository.top / "a.txt").read_text() == "one\n2\nthree\n"
-    cli("pools", "apply", one, code=2)
-    assert "changes that are not committed: 'a.txt'. Commit or stash them." in cli.err
+    assert "was applied already" in cli("pools", "apply", one)
+    cli("pools", "apply", one, "--commit", code=2)
+    assert "applied already, and is not committed: 'a.txt'" in cli.err
     assert cli.json("pools", "apply", task_id, "--commit")["files"] == ["sub/ü n.txt"]
-    for each in (one, task_id):
-        assert f"branch {branch_of(each)} is deleted" in cli("pools", "discard", each)
+    cli("pools", "discard", code=2)
+    cli("pools", "discard", one, "--batch", "b", code=2)
+    discarded = cli("pools", "discard", one, task_id)
+    assert all(f"branch {branch_of(each)} is deleted" in discarded for each in (one, task_id))
     assert repository.branches() == []
     cli("pools", "diff", one, code=3)
     assert "were discarded" in cli.err
+
+
+def test_the_changes_of_a_batch_are_applied_in_order_up_to_the_first_conflict(
+    cli: Cli, pool: str, repository: Repository
+) -> None:
+    prompts = ("echo b > b.txt", "true", "echo 2 > a.txt", "echo 3 > a.txt")
+    asked = [word for prompt in prompts for word in ("--prompt", prompt)]
+    options = ("--isolation", "worktree", "--cwd", str(repository.top))
+    found = cli.json("pools", "execute", pool, *asked, *options)
+    (b, nothing, two, three), batch = [one["task_id"] for one in found["items"]], found["batch_id"]
+
+    cli("pools", "apply", "--batch", batch, code=2)
+
+    assert f"Task {three}: Nothing was applied to" in cli.err
+    assert f"Done before it: {b}, {two}." in cli.err
+    assert (repository.top / "a.txt").read_text() == "2\n"
+    done = cli.json("pools", "discard", "--batch", batch)
+    assert [one["branch"] for one in done["tasks"]] == [branch_of(b), None, branch_of(two), branch_of(three)]
+    assert nothing in {one["task_id"] for one in done["tasks"]}
+    assert repository.branches() == []
 
 
 def test_assistants_need_a_word_before_they_write(

@@ -8,7 +8,7 @@ from mahavishnu_pools import names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.schemas.task import TaskSpec, TaskStatus
 from mahavishnu_pools.store import batches, dead, pools, tasks
-from tests.store.world import LEAST_LOADED, World
+from tests.store.world import LEAST_LOADED, RESULT_TTL, World
 from workers.services import batch_reader
 
 
@@ -171,7 +171,7 @@ def test_a_batch_of_tasks_that_have_all_ended_goes_on_at_its_seal_and_has_a_life
     seal(world, after)
 
     assert world.places([pool]) == {after.envelope.task_id: 1}
-    assert all(0 < world.redis.ttl(world.key(name, "b")) <= 60 for name in ("batch", "batch_tasks"))
+    assert all(0 < world.redis.ttl(world.key(name, "b")) <= RESULT_TTL for name in ("batch", "batch_tasks"))
 
 
 def test_a_dead_task_that_is_replayed_counts_anew_in_every_batch(world: World) -> None:

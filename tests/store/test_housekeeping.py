@@ -13,6 +13,7 @@ from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.store import batches, leases, logs, moves, pools, tasks
 from mahavishnu_pools.store.keys import KEYS
 from mahavishnu_pools.store.node_reports import ask_nodes
+from mahavishnu_pools.store.task_briefs import read_briefs
 from tests.store.world import RESULT_TTL, World
 
 #: Keys that are kept, and the most entries each may have once all pools are closed and all nodes have left; indexes by
@@ -205,6 +206,20 @@ def test_what_lives_on_with_a_pool_is_bounded_while_it_works(world: World) -> No
     assert sizes(world)[figures] < 30  # a field for each kind of outcome and run time
     # The outbox has limits of its own (test_outbox).
     assert world.redis.llen(world.key("recent", pool)) == 1000
+
+
+def test_periodic_work_is_no_task_of_the_pool_that_does_it(world: World) -> None:
+    pool = world.pool("quiet")
+    (task_id,) = world.to(pool)
+    world.redis.lpush(world.key("periodic"), world.stock_message("tick", task="mahavishnu.periodic.tick"))
+    lease = world.lease(pool)
+
+    claims = {claim.task_id for claim in world.claim(lease, pool, 5)}
+
+    assert claims == {task_id, "tick"}
+    assert world.read_pool(pool).running == 1
+    briefs = world.run(read_briefs([task_id, "tick"]))
+    assert [brief.periodic for brief in briefs] == [False, True]
 
 
 def test_periodic_tasks_that_nobody_has_a_worker_for_do_not_pile_up(world: World) -> None:

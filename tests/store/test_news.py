@@ -51,8 +51,10 @@ def test_of_few_tasks_all_is_told_that_could_be_read(
 
     ended(world, pool, lease, count, output="line\n\x00\x7f \u2028 ä \udcff")
 
-    told = tasks.told_of(news(), ids)
+    text = news()
+    told = tasks.told_of(text, ids)
     assert told == {task_id: world.task(task_id) for task_id in ids}
+    assert text.split("\n")[:count] == ids, "as clients of an older version read it"
     assert {one and one.status for one in told.values()} == {"completed"}
 
 
@@ -105,7 +107,9 @@ def test_of_a_task_that_is_cancelled_in_the_queue_the_id_is_told(world: World, p
     assert tasks.told_of(news(), {task_id}) == {task_id: None}
 
 
-@pytest.mark.parametrize("text", ["\n{", "\n7", "\n[7]", "\n[[]]", '\n[["a", ["status", "nonsense"], ""]]'])
+@pytest.mark.parametrize(
+    "text", ["a\n\n{", "a\n\n7", "a\n\n[7]", "a\n\n[[]]", 'a\n\n[["a", ["status", "nonsense"], ""]]']
+)
 def test_news_that_no_script_wrote_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         tasks.told_of(text, {"a"})

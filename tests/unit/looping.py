@@ -17,11 +17,16 @@ from workers.read_ahead import ReadAhead
 
 
 class FixedAhead(ReadAhead):
-    """Reads so many tasks ahead until the first stall, however long ago a task has ended."""
+    """Reads so many tasks ahead until the first stall, however long ago one has ended; ``soon``: the next ends soon."""
 
-    def __init__(self, tasks: int) -> None:
+    def __init__(self, tasks: int, *, soon: bool = False) -> None:
         super().__init__()
         self.tasks = tasks
+        self._soon = soon
+
+    @property
+    def quick(self) -> bool:
+        return self._soon
 
     def stalled(self) -> None:
         self.tasks = 0
@@ -70,8 +75,8 @@ class Looping:
         self.started.append(running)
         return self.deliver(running) if self.deliver else self.direct
 
-    def read_ahead(self, tasks: int) -> None:
-        self.loop._claiming.ahead = FixedAhead(tasks)
+    def read_ahead(self, tasks: int, *, soon: bool = False) -> None:
+        self.loop._claiming.ahead = FixedAhead(tasks, soon=soon)
 
     def begin(self) -> list[Running]:
         """Begin as many of the claims that wait as there are workers, in their order, and return them."""

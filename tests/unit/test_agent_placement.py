@@ -48,6 +48,14 @@ def test_a_pool_fits_by_name_or_tag_region_and_program(config: dict[str, Any], e
     assert fits(PoolConfig(name="alpha", **config), NODE) is expected
 
 
+def test_a_pool_of_containers_goes_nowhere_while_the_engine_is_silent_and_stays_where_it_is() -> None:
+    silent = NODE.model_copy(update={"unusable": {"container": "docker is silent"}})
+
+    assert not fits(PoolConfig(name="alpha", worker_type="container"), silent)
+    assert wish(record(worker_type="container"), silent, living=("node1",)) is Wish.LEAVE
+    assert wish(record(worker_type="container", assigned=("node1",)), silent, living=("node1",)) is Wish.RUN
+
+
 @pytest.mark.parametrize(
     ("pool", "expected"),
     [

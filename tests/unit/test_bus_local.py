@@ -31,7 +31,7 @@ def test_a_bus_made_before_the_event_loop_serves_one_loop_after_the_other() -> N
 
     async def publish() -> object:
         await bus.publish({"type": "heartbeat", "source_pool_id": "pool_a", "target_pool_id": "pool_b"})
-        await bus.receive("pool_b", timeout=5.0)
+        await bus.receive("pool_b", timeout=30.0)
         return await bus.receive("pool_b", timeout=0.01)
 
     assert [asyncio.run(publish()) for _ in range(2)] == [None, None]

@@ -19,7 +19,8 @@ from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.store.keys import KEYS
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
 from mahavishnu_pools.store.server_facts import ServerFacts
-from mahavishnu_pools.worker_types import WorkerType
+from mahavishnu_pools.worker_types import BUILT_IN, WorkerType
+from tests.fixtures.containers import StandIn
 from workers.agent.self_report import limits, look_at
 
 GOOD = ServerFacts(
@@ -99,6 +100,22 @@ def test_programs_of_worker_types_that_pools_use_are_looked_at() -> None:
     assert found == {"program_missing": "fault"}
     said = {"n": report(programs=(stranger,))}
     assert kinds(odd_nodes([node()], said, [pool(worker_type="terminal-claude")])) == {"program_login": "note"}
+
+
+def test_a_container_engine_that_does_not_answer_is_a_fault_and_its_reason_is_shown(
+    engine: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", engine.env["PATH"])
+    assert look_at(BUILT_IN["container"]).problem is None
+    engine.silence()
+
+    found = look_at(BUILT_IN["container"])
+
+    assert found.path == str(engine.bin / "docker")
+    assert found.problem is not None
+    assert "Cannot connect to the Docker daemon" in found.problem
+    said = odd_nodes([node()], {"n": report(programs=(found,))}, [pool(worker_type="container")])
+    assert kinds(said) == {"program_silent": "fault"}
 
 
 def test_a_node_that_beats_and_does_not_answer_is_a_fault_and_a_lost_one_a_note() -> None:

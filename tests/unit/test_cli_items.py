@@ -38,6 +38,14 @@ def test_items_are_paths_that_match_in_order() -> None:
     assert items_from("*.py") == ["a.py", "b.py"]
 
 
+def test_the_mark_that_editors_on_windows_begin_files_with_is_no_part_of_the_text() -> None:
+    Path("items.txt").write_text("\ufeffa\r\nb\r\n")
+    Path("tasks.jsonl").write_text('\ufeff{"prompt": "a"}\r\n')
+
+    assert items_from("items.txt") == ["a", "b"]
+    assert tasks_from("tasks.jsonl", directory=None) == [{"prompt": "a"}]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [

@@ -64,7 +64,7 @@ def test_the_sessions_directory_is_the_tasks_unless_one_is_named(shell: Shell) -
 def test_execute_says_where_the_task_went_and_prints_the_result_alone(shell: Shell) -> None:
     assert shell("execute", "--prompt", "hi") == 0
 
-    assert shell.err == "✓ Routed to pool: pool_local\n"
+    assert shell.err == "✓ Routed to pool: pool_local\n  Name: local\n"
     assert shell.out.splitlines()[:2] == ["✓ Task completed", "  Status: completed"]
 
 
@@ -102,7 +102,7 @@ def test_a_task_without_success_ends_with_1(shell: Shell, status: str) -> None:
 def test_follow_shows_the_output_while_it_comes_and_then_the_result(shell: Shell, command: str) -> None:
     assert shell(command, "--prompt", "hi", "--follow", "--wait-timeout", "9") == 0
 
-    assert shell.err.splitlines()[1:] == ["one", "two"]
+    assert shell.err.splitlines()[2:] == ["one", "two"]
     assert "Task completed" in shell.out
     assert shell.manager.called("follow") == {"task_id": "task_abc123", "wait_timeout": 9.0}
     assert shell(command, "--prompt", "hi", "--follow", "--no-wait") == 2

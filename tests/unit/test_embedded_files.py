@@ -169,9 +169,11 @@ def test_a_new_data_directory_is_closed_to_others_and_one_in_use_keeps_its_mode(
     assert all(stat.S_IMODE((used / name).stat().st_mode) == 0o700 for name in ("run", "logs", "db"))
 
 
-def test_a_data_directory_that_is_a_file_is_a_wrong_setting(tmp_path: Path) -> None:
+def test_a_data_directory_that_is_a_file_is_a_wrong_setting(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
 
+    assert read_state(tmp_path / "file") is None
+    assert caplog.records == []  # the error says it all
     with pytest.raises(errors.InvalidConfig, match=r"data_dir: .*file is no directory.*--data-dir"):
         DataDir.at(tmp_path / "file").create()
 

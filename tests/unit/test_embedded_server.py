@@ -42,7 +42,7 @@ def fake_server(*replies: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
-        thread.join(10)
+        thread.join(30)
 
 
 # ── the program ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -39,7 +39,7 @@ def cancel_when_begun(context: RunContext) -> Outcome:
         future = pool.submit(execute, context)
         eventually(context.log.text, until=lambda text: "begun" in text)
         threading.Thread(target=context.cancellation.cancel).start()
-        return future.result(20)
+        return future.result(30)
 
 
 def test_a_command_runs_to_its_end_and_its_container_is_removed(engine: StandIn) -> None:
@@ -86,7 +86,7 @@ def test_a_container_that_ends_in_order_when_told_to_keeps_its_last_words(engine
 @pytest.mark.parametrize("how", ["cancelled", "timeout"])
 def test_a_container_that_does_not_listen_is_killed_and_removed(engine: StandIn, how: str) -> None:
     script = shell("echo begun; sleep 60 & sleep 60")
-    context = context_of(engine, script, spec={"timeout": 0.8 if how == "timeout" else 30.0})
+    context = context_of(engine, script, spec={"timeout": 3.0 if how == "timeout" else 30.0})
 
     outcome = cancel_when_begun(context) if how == "cancelled" else execute(context)
 
@@ -242,7 +242,7 @@ def test_a_container_whose_program_is_killed_does_not_outlive_the_task(engine: S
         eventually(context.log.text)
         [program] = [one for one in psutil.Process().children(recursive=True) if "run" in one.cmdline()]
         os.kill(program.pid, 9)
-        outcome = future.result(20)
+        outcome = future.result(30)
 
     assert outcome.status == "failed"
     assert engine.containers() == []

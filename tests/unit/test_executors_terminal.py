@@ -132,7 +132,7 @@ def test_a_timeout_keeps_what_was_said_and_the_session(tmp_path: Path) -> None:
         "parent_tool_use_id": None,
     }
 
-    outcome = _run(tmp_path, _script(INIT, said).replace("exit 0", "sleep 60"), timeout=0.5)
+    outcome = _run(tmp_path, _script(INIT, said).replace("exit 0", "sleep 60"), timeout=3)
 
     assert (outcome.status, outcome.output, outcome.metadata["session_id"]) == ("timeout", "so far", "s1")
 

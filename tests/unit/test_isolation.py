@@ -79,7 +79,7 @@ def test_a_task_that_changes_nothing_leaves_nothing(place: Place, repository: Re
 
 @pytest.mark.parametrize("how", ["exit 3", "sleep 60"])
 def test_what_a_task_changed_that_failed_is_kept(place: Place, repository: Repository, how: str) -> None:
-    spec = shell_task(f"echo 4 >> a.txt; {how}", cwd=str(repository.top), isolation="worktree", timeout=3)
+    spec = shell_task(f"echo 4 >> a.txt; {how}", cwd=str(repository.top), isolation="worktree", timeout=6)
 
     outcome = execute(make_context(spec, services={"worktrees": place}))
 

@@ -22,7 +22,7 @@ from tests.waiting import eventually
 from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
-from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, ROW, SPAN, ReadAhead
+from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, QUICK, ROW, SPAN, ReadAhead
 
 
 @pytest.fixture
@@ -37,6 +37,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read ahead waits for as long as the test takes."""
+    monkeypatch.setattr("workers.claiming.PATIENCE", 3600.0)
 
 
 def _learned(seconds: float, tasks: int = ROW) -> ReadAhead:
@@ -54,6 +60,18 @@ def test_no_more_is_read_ahead_than_workers_do_in_a_moment(clock: list[float]) -
 
     ahead.ran(60)
     assert ahead.size(10) == 0
+
+
+def test_the_end_of_a_task_is_near_when_those_before_it_were_short(clock: list[float]) -> None:
+    assert not ReadAhead().quick
+    assert not _learned(QUICK, ROW - 1).quick
+    assert not _learned(2 * QUICK).quick
+
+    ahead = _learned(QUICK)
+    assert ahead.quick
+
+    clock[0] += 60
+    assert not ahead.quick
 
 
 def test_a_few_tasks_say_nothing_of_the_next(clock: list[float]) -> None:
@@ -97,6 +115,7 @@ def test_what_was_learned_is_forgotten_when_no_task_has_ended_for_a_while(clock:
     assert ahead.size(10) == 0
 
 
+@pytest.mark.usefixtures("patient")
 def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, make: Make) -> None:
     looping = make(slots=2)
     looping.read_ahead(4)
@@ -110,7 +129,10 @@ def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, ma
     assert [one.held.task_id for one in looping.begin()] == sent[:2]
 
 
-def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(world: World, make: Make) -> None:
+def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.claiming.PATIENCE", 2.0)  # the first two have begun by then
     looping = make(slots=2)
     looping.read_ahead(4)
     sent = world.to(looping.pool_id, 9)
@@ -126,6 +148,7 @@ def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_i
     assert not any(looping.loop.begin(one) for one in looping.started[2:])
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(4)
@@ -140,6 +163,7 @@ def test_a_pool_that_is_paused_begins_nothing_that_was_read_ahead(world: World, 
     assert looping.begin() == []
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_group_that_stops_hands_back_what_it_read_ahead_at_once(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(4)
@@ -177,6 +201,7 @@ def test_what_a_worker_begins_while_it_is_about_to_go_back_is_its_own(
     assert (ended.ok, ended.attempts) == (True, 1)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_task_that_was_read_ahead_can_be_cancelled_before_it_begins(world: World, make: Make) -> None:
     looping = make(slots=1)
     looping.read_ahead(4)

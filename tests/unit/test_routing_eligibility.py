@@ -126,6 +126,15 @@ def test_a_container_task_goes_where_docker_or_podman_is(worker_type: str) -> No
     assert "no node of it has docker or podman" in sift(view(one), need).reasons["p"]
 
 
+def test_a_container_task_is_refused_where_the_engine_does_not_answer_with_the_reason() -> None:
+    node = NodeInfo(name="n", pid=1, started=1.0, programs=("shell",), unusable={"container": "docker is silent"})
+    seen = View(1, (pool("p", worker_type="shell"),), (node,))
+
+    said = sift(seen, Need("container")).reasons["p"]
+    assert said == "no node of it can run containers now (n: docker is silent)"
+    assert "docker is silent" in sift(seen, Need("prompt", worker_type="container")).reasons["p"]
+
+
 def test_a_celery_task_goes_where_it_is_loaded() -> None:
     loaded = replace(pool("loaded"), celery_tasks=frozenset({"user.task"}))
     other = replace(pool("other"), celery_tasks=frozenset())

@@ -171,8 +171,8 @@ def test_an_async_handler_completes_times_out_and_is_cancelled(registry: TaskTyp
         future = pool.submit(execute, context)
         eventually(lambda: context.cancellation._callbacks)
         context.cancellation.cancel()
-        assert future.result(10).status == "cancelled"
-    assert time.monotonic() - began < 5
+        assert future.result(30).status == "cancelled"
+    assert time.monotonic() - began < 40  # long before the minute that it asked for
 
 
 def test_a_payload_that_does_not_fit_the_users_model_fails_naming_the_field(registry: TaskTypeRegistry) -> None:
@@ -259,7 +259,7 @@ def test_a_function_without_a_usable_result_fails_with_one_sentence(
 
 
 def test_a_function_is_ended_at_its_timeout(users_module: str) -> None:
-    outcome = _python(users_module, "sleep", timeout=1.5)
+    outcome = _python(users_module, "sleep", timeout=5)
 
     assert (outcome.status, outcome.output) == ("timeout", "begun\n")
 

@@ -24,7 +24,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/slow":
-            self.release.wait(20)
+            self.release.wait(30)
         status = int(self.path[1:]) if self.path[1:].isdigit() else 200
         self._answer(status, json.dumps({"path": self.path, "auth": self.headers.get("authorization")}))
 
@@ -107,7 +107,7 @@ def test_a_cancel_ends_a_request_that_waits(site: str) -> None:
         future = pool.submit(execute, context)
         eventually(lambda: context.cancellation._callbacks)
         context.cancellation.cancel()
-        assert future.result(5).status == "cancelled"
+        assert future.result(30).status == "cancelled"
 
 
 def test_a_server_that_is_not_there_is_worth_another_attempt() -> None:

@@ -84,7 +84,7 @@ class _Gate:
 
     def __call__(self) -> None:
         self.entered.release()
-        assert self.open.wait(10)
+        assert self.open.wait(30)
 
 
 def test_threads_start_when_there_is_work_and_are_used_again() -> None:
@@ -93,13 +93,13 @@ def test_threads_start_when_there_is_work_and_are_used_again() -> None:
     for _ in range(3):
         threads.submit(gate)
     for _ in range(3):
-        assert gate.entered.acquire(timeout=10)
+        assert gate.entered.acquire(timeout=30)
     gate.open.set()
     eventually(lambda: threads.busy == 0)
 
     threads.submit(gate)
 
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     assert len(threads) == 3
 
 
@@ -107,7 +107,7 @@ def test_trimming_ends_idle_threads_only() -> None:
     threads, gate, through = SlotThreads(), _Gate(), threading.Event()
     threads.submit(gate)
     threads.submit(through.set)
-    assert through.wait(10)
+    assert through.wait(30)
     eventually(lambda: threads.busy == 1)
 
     threads.trim(0)
@@ -121,12 +121,12 @@ def test_work_that_waits_gets_the_threads_that_are_added() -> None:
     threads, gate = SlotThreads(1), _Gate()
     for _ in range(3):
         threads.submit(gate)
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
 
     threads.trim(5)
 
     for _ in range(2):
-        assert gate.entered.acquire(timeout=10)
+        assert gate.entered.acquire(timeout=30)
     assert (len(threads), threads.busy) == (3, 3)
     gate.open.set()
     eventually(lambda: threads.busy == 0)
@@ -142,7 +142,7 @@ def test_work_that_raises_does_not_cost_its_thread(caplog: pytest.LogCaptureFixt
     eventually(lambda: threads.busy == 0)
     threads.submit(through.set)
 
-    assert through.wait(10)
+    assert through.wait(30)
     assert len(threads) == 1
     assert "bad work" in caplog.text
 
@@ -258,5 +258,5 @@ def test_what_celery_cannot_record_of_a_task_that_left_is_no_failure_yet() -> No
 
     pool.on_apply(leave, ("task", "t"), {}, error_callback=away)
 
-    assert ended.wait(5)
+    assert ended.wait(30)
     assert failures == []

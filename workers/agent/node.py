@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,8 @@ class NodeFacts:
         self._me = me
         self._types = worker_types.load_worker_types(settings.worker_types_file)
         self._equipment = look_for_equipment(settings)
+        #: Why worker types cannot be used although their program is here.
+        self.unusable: Mapping[str, str] = {}
 
     def info(self) -> NodeInfo:
         """Return the node as it is announced."""
@@ -123,11 +126,15 @@ class NodeFacts:
             region=self._settings.node_region,
             tags=self._settings.node_tags,
             only_pool=self._settings.only_pool,
-            programs=tuple(name for name, kind in self._types.items() if worker_types.find_program(kind)),
+            programs=tuple(name for name, kind in self._types.items() if self._can_use(name, kind)),
+            unusable=dict(self.unusable),
             resources=dict(self._equipment.resources),
             devices=dict(self._equipment.devices),
             patience=self._settings.resource_patience,
         )
+
+    def _can_use(self, name: str, kind: worker_types.WorkerType) -> bool:
+        return name not in self.unusable and worker_types.find_program(kind) is not None
 
     def worker_types(self) -> tuple[worker_types.WorkerType, ...]:
         """Return every worker type this node knows."""
@@ -158,6 +165,8 @@ class NodeFacts:
             return f"The worker type {worker_type!r} is not known on node {self.name!r}."
         if worker_types.find_program(kind) is None:
             return f"The program {kind.needs!r} of worker type {worker_type!r} is not on PATH on node {self.name!r}."
+        if worker_type in self.unusable:
+            return f"Worker type {worker_type!r} cannot be used on node {self.name!r}: {self.unusable[worker_type]}"
         return None
 
     def allowed_roots(self, config: PoolConfig) -> tuple[str, ...]:

@@ -41,9 +41,14 @@ def wish(record: PoolRecord, node: NodeInfo, *, living: Collection[str]) -> Wish
         # All its Pods run it, however many there are: nobody assigns them.
         return Wish.RUN if fits(record.config, node) else Wish.LEAVE
     mine = node.name in record.assigned
-    if not fits(record.config, node):
+    # A container engine that falls silent may answer soon: what was given to this node stays, with what runs there.
+    if not fits(record.config, _as_if_all_answered(node) if mine else node):
         return Wish.GIVE_UP if mine else Wish.LEAVE
     if mine:
         return Wish.RUN
     others = sum(name in living for name in record.assigned)
     return Wish.ASK if others < record.config.replicas else Wish.LEAVE
+
+
+def _as_if_all_answered(node: NodeInfo) -> NodeInfo:
+    return node.model_copy(update={"programs": (*node.programs, *node.unusable), "unusable": {}})

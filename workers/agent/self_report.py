@@ -17,6 +17,7 @@ from mahavishnu_pools.store.node_reports import answer, server_clock
 from mahavishnu_pools.worker_types import WorkerType, find_program
 
 from .context import AgentContext
+from .engines import find_engine
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +69,15 @@ class SelfReport:
 
 def look_at(kind: WorkerType) -> ProgramReport:
     """Look for a worker type's program, its version and signs of a login."""
-    path = find_program(kind)
+    path, problem = (find_program(kind), None) if kind.container is None else find_engine(kind, os.environ)
     login, sign = _login(kind)
     return ProgramReport(
         worker_type=kind.name,
         program=kind.needs,
         path=path,
-        version=_version(path) if path and (kind.ai or kind.container) else None,
+        # One that did not answer may not say its version in time either.
+        version=_version(path) if path and not problem and (kind.ai or kind.container) else None,
+        problem=problem,
         login=login,
         login_sign=sign,
     )

@@ -12,6 +12,8 @@ from mahavishnu_pools.store.pools import GroupInfo, node_leave, reindex
 from .budgets import BudgetKeeper
 from .context import AgentContext
 from .cool_downs import CoolDownWatch
+from .engines import PERIOD as ENGINE_PERIOD
+from .engines import EngineWatch
 from .failover import Failover
 from .group import Group
 from .heartbeat import Heartbeat
@@ -69,6 +71,8 @@ class Service:
         watch, reaper = GroupWatch(context, self._keepers), Reaper(context)
         self._repeat(watch.look, period=WATCH_PERIOD)
         self._repeat(watch.refresh, period=min(settings.lease_ttl / 4, 2.0))
+        engines = EngineWatch(context.facts)
+        await engines.look()
         await self._insist(self._heartbeat.beat)
         self._repeat(self._heartbeat.beat, period=settings.node_heartbeat)
         await self._insist(reaper.look)
@@ -83,6 +87,7 @@ class Service:
         self._repeat(releaser.look, period=0.0)
         self._repeat(self._reindex, period=REINDEX_PERIOD)
         self._repeat(self._heartbeat.measure, period=MEASURE_PERIOD)
+        self._repeat(engines.look, period=ENGINE_PERIOD)
         self._repeat(self._clean_containers, period=MEASURE_PERIOD)
         if settings.only_pool is not None:
             self._repeat(PodCount(context, self._keepers).look, period=COUNT_PERIOD)

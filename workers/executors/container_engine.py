@@ -83,26 +83,26 @@ class Engine:
         self._call(kill_argv(self.program, names), may_fail=True)
         self._call(remove_argv(self.program, names))
 
-    def probe(self) -> None:
-        """Make sure that the engine answers.
+    def probe(self, *, seconds: float = CALL_SECONDS) -> None:
+        """Make sure that the engine answers within so many seconds.
 
         Raises:
             EngineSilent: it does not.
         """
-        self._call(probe_argv(self.program))
+        self._call(probe_argv(self.program), seconds=seconds)
 
-    def _call(self, argv: Sequence[str], *, may_fail: bool = False) -> str:
+    def _call(self, argv: Sequence[str], *, may_fail: bool = False, seconds: float = CALL_SECONDS) -> str:
         try:
             done = subprocess.run(
                 argv,
                 env=dict(self.env),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=CALL_SECONDS,
+                timeout=seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired as exc:
-            raise EngineSilent(f"it did not answer within {CALL_SECONDS:g} s") from exc
+            raise EngineSilent(f"it did not answer within {seconds:g} s") from exc
         except OSError as exc:
             raise EngineSilent(f"it cannot be started ({exc.strerror})") from exc
         said = done.stderr.decode("utf-8", "replace").strip()
@@ -118,18 +118,22 @@ def engines_here(env: Mapping[str, str]) -> list[Engine]:
     return [Engine(program, own) for program in found if program is not None]
 
 
+def engines_of(worker_type: WorkerType, env: Mapping[str, str]) -> list[Engine]:
+    """Return the engines that may run the containers of a worker type and are on the PATH, the preferred one first."""
+    path = env.get("PATH") or os.defpath
+    own = pass_list(env, extra=ENGINE_ENV)
+    return [Engine(found, own) for name in worker_type.programs if (found := shutil.which(name, path=path))]
+
+
 def choose_engine(worker_type: WorkerType, env: Mapping[str, str]) -> Engine:
     """Return the engine for a container: the only one there is, else the first that answers.
 
     Raises:
         MissingProgram: neither docker nor podman (or not the one the worker type names) is on PATH.
     """
-    path = env.get("PATH") or os.defpath
-    programs = [found for name in worker_type.programs if (found := shutil.which(name, path=path))]
-    if not programs:
+    engines = engines_of(worker_type, env)
+    if not engines:
         raise errors.MissingProgram.of(worker_type.name or CONTAINER, worker_type.needs, worker_type.install)
-    own = pass_list(env, extra=ENGINE_ENV)
-    engines = [Engine(program, own) for program in programs]
     # With all silent, the error of the preferred one is what people should read.
     return next((engine for engine in engines if len(engines) == 1 or _answers(engine)), engines[0])
 

@@ -82,7 +82,8 @@ def checked_directory(given: Path, *, roots: tuple[Path, ...]) -> Path:
     if roots and not is_inside(real, roots):
         listed = ", ".join(str(root) for root in roots)
         raise Refused(
-            f"cwd: {str(given)!r} is outside the allowed roots: {listed}. Choose a directory below one of them."
+            f"cwd: {str(given)!r} is outside the allowed roots: {listed}. Choose a directory below one of them, "
+            "or make a pool that allows it (--allowed-root)."
         )
     return real
 

@@ -172,7 +172,8 @@ class Reader:
                 found += (await _at(store, "claims", lease.lease))[:EACH_RUNNING]
             if len(found) >= ALL_RUNNING:
                 break
-        return await store.run(read_briefs(found[:ALL_RUNNING])) if found else []
+        briefs = await store.run(read_briefs(found[:ALL_RUNNING])) if found else []
+        return [brief for brief in briefs if not brief.periodic]
 
     async def _tasks_of(self, record: PoolRecord) -> tuple[list[TaskBrief], list[TaskBrief], list[TaskBrief]]:
         store = await self._store()
@@ -184,7 +185,8 @@ class Reader:
         ended = await store.run(read_recent(record.pool_id, limit=ENDED))
         groups = (running[:RUNNING], waiting[:WAITING], ended)
         known = await self._briefs(record.pool_id, [*running[:RUNNING], *waiting[:WAITING]], ended)
-        first, second, third = ([known[one] for one in group if one in known] for group in groups)
+        shown = {task_id: brief for task_id, brief in known.items() if not brief.periodic}
+        first, second, third = ([shown[one] for one in group if one in shown] for group in groups)
         return first, second, third
 
     async def _briefs(self, pool_id: str, moving: Sequence[str], ended: Sequence[str]) -> dict[str, TaskBrief]:

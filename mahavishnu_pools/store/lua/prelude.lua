@@ -642,17 +642,17 @@ local function entry_of(id)
   return { id, record, status == 'completed' and call('GET', k_meta(id)) or '' }
 end
 
-local function whole_news(told)
+local function entries_of(ids)
   local entries = {}
-  for i, id in ipairs(told) do entries[i] = entry_of(id) end
-  return '\n' .. cjson.encode(entries)
+  for i, id in ipairs(ids) do entries[i] = entry_of(id) end
+  return cjson.encode(entries)
 end
 
--- What a client is told of its tasks that ended: their ids, a line each; or, behind a line end, what it would read of them, as JSON.
+-- What a client is told of its tasks that ended: their ids, a line each, and behind an empty line what it would read of them, as JSON.
 local function news_of(told)
-  local small, text = not told.large and #told <= NEWS_WHOLE, nil
-  if small then small, text = pcall(whole_news, told) end
-  return small and text or table.concat(told, '\n')
+  local ids, whole, text = table.concat(told, '\n'), not told.large and #told <= NEWS_WHOLE, nil
+  if whole then whole, text = pcall(entries_of, told) end
+  return whole and ids .. '\n\n' .. text or ids
 end
 
 local function written(t)
