@@ -72,8 +72,7 @@ class PoolRecord:
     ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
     the ``queued`` tasks that may have killed their worker group and wait to run alone. ``works_off`` is True while it
     is drained and still starts what waits. ``scaled_because`` is why the autoscaler last changed its workers.
-    ``generation`` changes when it is restarted: groups of another one are replaced. ``revision`` counts the changes of
-    ``config``.
+    ``generation`` changes with a restart: groups of another are replaced. ``revision`` counts changes of ``config``.
     """
 
     pool_id: str
