@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from typing import Any
 
@@ -13,6 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from tests.fixtures.valkey import free_port
 from tests.waiting import eventually
 
 
@@ -21,8 +21,7 @@ class RealServer:
 
     def __init__(self, *, json_response: bool = False) -> None:
         self._json = json_response
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.calls: list[str] = []
         self.cancelled = threading.Event()
         self.start()

@@ -20,7 +20,8 @@ Start = Callable[..., Terminal]
 def start(cli: Cli) -> Start:
     def started(*arguments: str, **variables: str) -> Terminal:
         environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-        return Terminal([*MAHAVISHNU, *arguments], env={**environment, **variables})
+        # The stack has the pools of all tests before this one: the newest must be on the screen, too.
+        return Terminal([*MAHAVISHNU, *arguments], env={**environment, **variables}, lines=200)
 
     return started
 

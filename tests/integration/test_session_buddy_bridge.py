@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from mahavishnu_pools.mcp_client import McpClient
 from mahavishnu_pools.store.tasks import cancel
 from tests.fixtures.groups import Site
 from tests.fixtures.proxies import Proxy
+from tests.fixtures.valkey import free_port
 from tests.fixtures.warm import MAHAVISHNU, Program
 from tests.waiting import eventually
 
@@ -27,8 +27,7 @@ class Server:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self.start()
 
