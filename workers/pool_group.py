@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, read_pools
@@ -181,17 +182,31 @@ class PoolGroup:
         self._idle = True
 
     def _lease_lost(self) -> None:
-        logger.error("The lease of %s was taken back; its tasks are ended", self.options.context.pool_id)
         self._lost = True
         for running in self.table.clear():
             running.cancellation.cancel(leave=True)
         self.loop.stop_claiming()
+        pool_id = self.options.context.pool_id
+        if is_closed(self._store, pool_id):
+            logger.info("Pool %s was closed; what still ran is ended", pool_id)
+        else:
+            logger.error("The lease of %s was taken back; its tasks are ended", pool_id)
         self.options.on_exit(EXIT_LEASE_LOST)
 
     # ── hooks of the concurrency pool ──
 
     def _resized(self, change: int) -> int:
         return _store_size(self._store, self.options, change=change)
+
+
+def is_closed(store: SyncStore, pool_id: str) -> bool:
+    """Tell whether a pool has been closed, which takes the leases of its groups back."""
+    try:
+        return store.run(read_pools(pool_id)).one(pool_id).status is PoolStatus.STOPPED
+    except errors.NotFound:
+        return True
+    except errors.RedisUnavailable:
+        return False
 
 
 def _store_size(store: SyncStore, options: GroupOptions, *, change: int) -> int:

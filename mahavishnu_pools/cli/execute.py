@@ -17,6 +17,7 @@ from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
 from mahavishnu_pools.cli.following import follow_batch
 from mahavishnu_pools.cli.options import Selector, filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_labels import names_of, with_pool_names
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.sending import sent_whole
 from mahavishnu_pools.cli.session import Session
@@ -150,7 +151,8 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             interrupted=lambda sent: _interrupted(manager, sent, request=request, output=output),
         )
         if request.no_wait:
-            output.show(task_documents.accepted(submitted, batch_id=batch_id))
+            labels = await names_of(manager, [submitted.pool_id]) if output.for_people else {}
+            output.show(with_pool_names(task_documents.accepted(submitted, batch_id=batch_id), labels))
             return ExitCode.DONE
         if output.for_people:
             named = request.where.get("pool") is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.cli import tool_help
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.formats.interface import Column, Document, Note, Table, Text
 from mahavishnu_pools.cli.memory_server import token_of
@@ -82,17 +83,22 @@ def call(
     """Call a tool and print its answer.
 
     SERVER is mahavishnu, session-buddy, akosha, or a URL; 'mahavishnu mcp tools SERVER' lists its tools with their
-    arguments. Options of this command stand before SERVER, arguments of the tool behind TOOL. Lists and objects are
-    JSON.
+    arguments, and --help behind TOOL tells what they mean. Options of this command stand before SERVER, arguments of
+    the tool behind TOOL. Lists and objects are JSON.
     """
 
-    async def ask(client: McpClient) -> ToolAnswer:
+    async def ask(client: McpClient) -> ToolAnswer | Document:
         known = await client.tools()
         if tool not in known:
             raise errors.UnknownChoice.of("tool", tool, list(known))
+        if tool_help.is_asked_for(arguments, known[tool]):
+            return tool_help.parameters(tool, known[tool])
         return await client.call(tool, parsed(arguments, known[tool], tool=tool))
 
     answer = _run(server, token_file, wait_timeout, ask)
+    if isinstance(answer, Document):
+        output.show(answer)
+        return ExitCode.DONE
     if answer.failed:
         click.echo(answer.text if output.for_people or answer.value is None else _json(answer.value), err=True)
         return ExitCode.TASK_FAILED

@@ -11,6 +11,7 @@ from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.routing.contests import Candidate, Rules, batch_of, candidates_of, judge_of, least_busy, rules_key
 from mahavishnu_pools.routing.distributing import check_reducer
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter
+from mahavishnu_pools.routing.judging import refuse_call
 from mahavishnu_pools.routing.submission import Parcel, Sender, pack
 from mahavishnu_pools.schemas.contest import ContestKind
 from mahavishnu_pools.schemas.pool import PoolStatus
@@ -87,6 +88,8 @@ def prepare_contest(
             yield from chooser.validate(after)
         except errors.InvalidField as exc:
             raise errors.InvalidField(f"judge: {exc.message}", field="judge") from exc
+        view = yield from chooser.view()
+        refuse_call(view, after, pools=rules.pools if judge_pool is None else (judge_pool,))
         made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
         judge = Parcel(Need.of(after), None, made)
     return ReadyContest(batch_id, rules, tuple(candidates), tuple(parcels), judge, filters, judge_pool)

@@ -27,7 +27,7 @@ from tests.waiting import eventually
 PREPARATION = ("mahavishnu up", "export ", "pip install")
 
 #: Seconds that anything may take on a loaded machine.
-LONG = 60.0
+LONG = 120.0
 
 
 class Examples:

@@ -63,7 +63,7 @@ def test_a_killed_group_is_replaced_and_its_tasks_and_their_programs_are_not_los
 
 
 def test_a_frozen_group_is_killed_and_replaced(farm: Farm) -> None:
-    farm.agent(FROZEN_AFTER="4").wait_ready()
+    farm.agent(FROZEN_AFTER="3").wait_ready()
     pool_id = farm.create()
     pid = farm.wait_running(pool_id)
     task_id = farm.submit(pool_id, do="hold")

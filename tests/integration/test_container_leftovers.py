@@ -63,7 +63,7 @@ def test_a_container_that_takes_too_long_is_gone_and_its_output_stays(farm: Farm
     pool_id = farm.create()
     farm.wait_running(pool_id)
 
-    task_id = submit(farm, pool_id, "echo begun; sleep 600", timeout=5.0)
+    task_id = submit(farm, pool_id, "echo begun; sleep 600", timeout=4.0)
 
     eventually(lambda: farm.task(task_id).status is TaskStatus.TIMEOUT)
     assert farm.task(task_id).output == "begun\n"

@@ -62,18 +62,18 @@ def test_a_pod_that_no_node_takes_fails_after_its_time_with_the_reason(
     kube: KubeApi, kube_config: KubernetesConfig
 ) -> None:
     kube.machine.unschedulable = "0/3 nodes are available: 3 Insufficient memory."
-    with bridge_to(kube_config.model_copy(update={"start_timeout": 3.0})) as bridge:
+    with bridge_to(kube_config.model_copy(update={"start_timeout": 2.0})) as bridge:
         found = run(bridge, "true")
 
     assert (found.status, found.retryable) == ("failed", "overload")
-    assert "did not start within 3 s: no node takes it: 0/3 nodes are available" in str(found.error)
+    assert "did not start within 2 s: no node takes it: 0/3 nodes are available" in str(found.error)
 
 
 def test_a_job_whose_pod_the_cluster_refuses_fails_with_what_it_noted(
     kube: KubeApi, kube_config: KubernetesConfig
 ) -> None:
     kube.machine.pod_refusal = "pods are forbidden: exceeded quota: team, requested: pods=1, used: pods=5"
-    with bridge_to(kube_config.model_copy(update={"start_timeout": 3.0})) as bridge:
+    with bridge_to(kube_config.model_copy(update={"start_timeout": 2.0})) as bridge:
         found = run(bridge, "true")
 
     assert (found.status, found.retryable) == ("failed", "overload")
@@ -116,7 +116,7 @@ def test_a_full_quota_is_waited_for(kube: KubeApi, jobs: JobBridge) -> None:
 
 def test_a_quota_that_stays_full_is_named(kube: KubeApi, kube_config: KubernetesConfig) -> None:
     kube.job_quota = 0
-    with bridge_to(kube_config.model_copy(update={"start_timeout": 3.0})) as bridge:
+    with bridge_to(kube_config.model_copy(update={"start_timeout": 2.0})) as bridge:
         found = run(bridge, "true")
 
     assert (found.status, found.retryable) == ("failed", "overload")
@@ -127,7 +127,7 @@ def test_a_quota_that_stays_full_is_named(kube: KubeApi, kube_config: Kubernetes
 def test_a_job_whose_making_was_never_answered_does_not_run_beside_the_retry(
     kube: KubeApi, kube_config: KubernetesConfig
 ) -> None:
-    with bridge_to(kube_config.model_copy(update={"start_timeout": 4.0})) as bridge:
+    with bridge_to(kube_config.model_copy(update={"start_timeout": 3.0})) as bridge:
         kube.inject(method="POST", path="/jobs$", cut="after")
         kube.inject(method="POST", path="/jobs$", status=503, reason="ServiceUnavailable", times=1000)
         found = run(bridge, "sleep 60")

@@ -118,7 +118,7 @@ async def test_outcomes_come_back_in_the_order_of_the_tasks(pool: Pool) -> None:
     tasks: list[Any] = [
         {"prompt": "sleep 0.3; echo first"},
         {"prompt": "echo half; exit 3"},
-        {"prompt": "echo begun; sleep 60", "timeout": 4.0},
+        {"prompt": "echo begun; sleep 60", "timeout": 3.0},
         {"task_type": "shell", "payload": {"command": ["echo", odd]}},
         {"prompt": 'echo "$WORD"', "env": {"WORD": "two words"}},
     ]

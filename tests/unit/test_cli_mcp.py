@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.cli import mcp
+from mahavishnu_pools.cli import mcp, tool_help
+from mahavishnu_pools.cli.formats.interface import Table
 from mahavishnu_pools.settings import Settings
 
 SCHEMA = {
@@ -75,3 +76,36 @@ def test_servers_are_named_or_given_as_urls(monkeypatch: pytest.MonkeyPatch, set
     assert mcp.address("akosha", None)[0] == "http://localhost:8682/mcp"
     with pytest.raises(errors.UnknownChoice, match="a URL, akosha, mahavishnu, session-buddy"):
         mcp.address("elsewhere", None)
+
+
+def test_the_help_of_a_tool_tells_each_parameter() -> None:
+    schema = {
+        "$defs": {"Way": {"enum": ["fast", "cheap"], "type": "string"}},
+        "properties": {
+            "pool_id": {"type": "string", "description": "Id or\n name."},
+            "limit": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": 5},
+            "way": {"$ref": "#/$defs/Way", "default": "fast"},
+            "tags": {"type": "array", "items": {"type": "string"}, "default": []},
+        },
+        "required": ["pool_id"],
+    }
+
+    document = tool_help.parameters("pool_close", schema)
+
+    (table,) = [block for block in document.blocks if isinstance(block, Table)]
+    assert table.rows == (
+        ("--pool_id*", "string", None, "Id or name."),
+        ("--limit", "integer", "5", None),
+        ("--way", "fast | cheap", "fast", None),
+        ("--tags", "list of string", "[]", None),
+    )
+    assert document.data == {"tool": "pool_close", "arguments": schema}
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [("--help", True), ("-h", True), ("--limit 3 --help", True), ("--note -h", False), ("--note=--help", False)],
+)
+def test_help_is_asked_for_behind_the_tool(words: str, asked: bool) -> None:
+    assert tool_help.is_asked_for(words.split(" "), SCHEMA) is asked
+    assert not tool_help.is_asked_for(["--help", "x"], {"properties": {"help": {"type": "string"}}})

@@ -10,7 +10,9 @@ import pytest
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.routing.contests import Rules, batch_of, candidates_of, judge_of, least_busy
-from mahavishnu_pools.routing.eligibility import Need, sift
+from mahavishnu_pools.routing.eligibility import Need, View, sift
+from mahavishnu_pools.routing.judging import refuse_call
+from mahavishnu_pools.schemas.batch_payloads import JUDGE_CALL
 from mahavishnu_pools.schemas.contest import Contest, ContestKind, result_of, verdict_of, with_verdict
 from mahavishnu_pools.schemas.task import TaskResult, TaskSpec, TaskStatus
 from tests.unit.test_routing_eligibility import pool, view
@@ -126,3 +128,19 @@ def test_what_a_judge_said_is_the_decision_of_its_batch(value: Any, winners: tup
 
     assert (found.winners, found.reason, found.decided_at) == (winners, reason, ended)
     assert with_verdict(contest, result(9, "running"), candidates) == contest
+
+
+def test_a_judge_that_no_node_may_call_is_refused_before_anything_runs() -> None:
+    judge = TaskSpec(task_type=JUDGE_CALL, payload={"batch_id": "b", "callable": "jury:best"})
+    there = view(pool("p"))
+
+    def seen(*callables: str) -> View:
+        return replace(there, nodes=(there.nodes[0].model_copy(update={"callables": callables}),))
+
+    for pools in ((), ("p",)):
+        with pytest.raises(errors.InvalidField, match=r"'jury:best' is not allowed.* on n\. Add it, or 'jury:\*'"):
+            refuse_call(seen("other:*", "jury:worst"), judge, pools=pools)
+        refuse_call(seen("jury:*"), judge, pools=pools)
+        refuse_call(seen("jury:best"), judge, pools=pools)
+        refuse_call(there, judge, pools=pools)  # an agent that does not say it
+    refuse_call(seen(), TaskSpec(prompt="which?"), pools=())

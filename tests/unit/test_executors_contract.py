@@ -28,7 +28,7 @@ from workers.executors.registry import execute
 LONG_BEFORE_ITS_END = 20
 
 #: Seconds in which a task's first line is there, also where a container has to be started and the machine is busy.
-TIME_TO_BEGIN = 3.0
+TIME_TO_BEGIN = 2.0
 
 #: Makes the context of a task that runs a shell script with one executor.
 Runner = Callable[..., RunContext]

@@ -259,7 +259,7 @@ def test_a_function_without_a_usable_result_fails_with_one_sentence(
 
 
 def test_a_function_is_ended_at_its_timeout(users_module: str) -> None:
-    outcome = _python(users_module, "sleep", timeout=5)
+    outcome = _python(users_module, "sleep", timeout=4)
 
     assert (outcome.status, outcome.output) == ("timeout", "begun\n")
 

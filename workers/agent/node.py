@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,6 +130,7 @@ class NodeFacts:
             only_pool=self._settings.only_pool,
             programs=tuple(name for name, kind in self._types.items() if self._can_use(name, kind)),
             unusable=dict(self.unusable),
+            callables=tuple(one for one in self._settings.python_callables if _is_installed(one)),
             resources=dict(self._equipment.resources),
             devices=dict(self._equipment.devices),
             patience=self._settings.resource_patience,
@@ -174,3 +177,12 @@ class NodeFacts:
         if config.allowed_roots is not None:
             return config.allowed_roots
         return tuple(str(root) for root in self._settings.allowed_roots) or (os.getcwd(),)
+
+
+def _is_installed(reference: str) -> bool:
+    """Tell whether the module of ``module:function`` can be found, without importing anything of users."""
+    package = reference.partition(":")[0].partition(".")[0]
+    try:
+        return package in sys.modules or importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

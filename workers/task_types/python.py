@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mahavishnu_pools.callables import allowed_by, remedy_for
 from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.task_types import PythonPayload, task_type
 
@@ -16,16 +17,11 @@ def python(payload: PythonPayload, context: RunContext) -> Outcome:
     Raises:
         Refused: it is not on the list.
     """
-    module, _, path = payload.callable.partition(":")
-    if payload.callable in context.python_callables:
-        own_only = False
-    elif f"{module}:*" in context.python_callables and "." not in path and not path.startswith("_"):
-        own_only = True
-    else:
-        raise Refused(
-            f"payload.callable: {payload.callable!r} is not allowed on this worker. Add it, or '{module}:*', "
-            "to the setting python_callables (MAHAVISHNU_PYTHON_CALLABLES)."
-        )
+    entry = allowed_by(payload.callable, context.python_callables)
+    if entry is None:
+        remedy = remedy_for(payload.callable)
+        raise Refused(f"payload.callable: {payload.callable!r} is not allowed on this worker. {remedy}")
+    own_only = entry != payload.callable
     return run_python(
         context, PythonCall(payload.callable, args=payload.args, kwargs=payload.kwargs, own_only=own_only)
     )
