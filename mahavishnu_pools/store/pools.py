@@ -203,9 +203,7 @@ def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: A
         PoolNotFound: there is no such pool.
         InvalidField: the status is another one.
     """
-    flat: list[Argument] = [pool_id, ",".join(only_if), ""]
-    for name, value in fields.items():
-        flat.extend((name, value))
+    flat = [one for field in fields.items() for one in field]
 
     def parse(reply: list[str]) -> None:
         if reply[0] == "unknown":
@@ -213,7 +211,7 @@ def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: A
         if reply[0] == "status":
             raise errors.InvalidField.of("pool", f"{pool_id} is {reply[1]}", f"This works for: {', '.join(only_if)}.")
 
-    return Call("pool_set", tuple(flat), parse)
+    return Call("pool_set", (pool_id, ",".join(only_if), "", *flat), parse)
 
 
 def empty_pool(pool_id: str, *, reason: str, result_ttl: float) -> Call[int]:
