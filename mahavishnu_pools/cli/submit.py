@@ -15,6 +15,7 @@ from mahavishnu_pools.cli.items import tasks_from
 from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, live_format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.shell_words import warn_of_shell_words
 from mahavishnu_pools.cli.task_input import take_filters
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def submit(session: Session, /, *, source: str, wait: bool, output: Output, **gi
     within = given.pop("wait_timeout")
     where = {"pool": given.pop("pool"), "pool_selector": given.pop("selector"), "filters": take_filters(given)}
     tasks = tasks_from(source, directory=session.directory())
+    warn_of_shell_words(tasks)
     batch_id = names.new_batch_id()
 
     async def send(manager: PoolManager) -> ExitCode:

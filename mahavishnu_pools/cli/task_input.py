@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import errors
+from mahavishnu_pools.cli.shell_words import warn_of_shell_words
 from mahavishnu_pools.wording import short
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class TaskInput:
                 "is missing",
                 f"Give the input of task type {self.task_type!r} as JSON; '{{}}' is an empty one.",
             )
-        return {"task_type": self.task_type, "payload": json_object(self.payload, option="--payload")}
+        work = {"task_type": self.task_type, "payload": json_object(self.payload, option="--payload")}
+        warn_of_shell_words([work])
+        return work
 
 
 def _prompt(given: str) -> str:

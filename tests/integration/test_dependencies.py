@@ -120,7 +120,7 @@ async def test_a_check_finds_who_was_forgotten_and_has_it_go_on(
     node.release()
 
     assert (found.found["task_stranded"], found.repaired["task_stranded"]) == (2, 2)
-    results = {result.task_id: result async for result in manager.results(ids, wait_timeout=60)}
+    results = {result.task_id: result async for result in manager.results(ids, wait_timeout=120)}
     assert [results[one].status for one in ids] == ["completed", "failed", "completed"]
     assert "message was lost" in str(results[ids[1]].error)
     assert not (await check(store, quick_settings, part="state")).found.get("task_stranded")

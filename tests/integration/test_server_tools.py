@@ -30,7 +30,7 @@ PATIENT = 30.0
 
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Call]:
-    async with McpClient(url, timeout=60) as client:
+    async with McpClient(url, timeout=120) as client:
 
         async def call(tool: str, **arguments: Any) -> tuple[Any, str, bool]:
             answer = await client.call(tool, arguments)
