@@ -28,9 +28,6 @@ BATCH_ID_PREFIX = "batch_"
 #: What a user may call a pool.
 POOL_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
-#: What a node may be called.
-NODE_NAME_PATTERN = POOL_NAME_PATTERN
-
 _POOL_NAME = re.compile(POOL_NAME_PATTERN)
 
 #: Celery on Redis has 0 as the highest priority, ours has 9; ten buckets instead of Celery's four.

@@ -15,6 +15,7 @@ from mahavishnu_pools.broker.control import revoke_in_store
 from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.limits import limit_rate
 from mahavishnu_pools.store.pools import read_pools
+from mahavishnu_pools.store.steps import run_steps_sync
 
 from .celery_run_task import GROUPS
 from .control import Commands, install_commands
@@ -115,8 +116,7 @@ class PoolStep(bootsteps.StartStopStep):
         if store is None:
             return
         for pool_id in self._worker.pool_groups:
-            config = store.run(read_pools(pool_id)).one(pool_id).config
-            store.run(limit_rate(pool_id, config, rate=rate))
+            run_steps_sync(store, limit_rate(pool_id, rate=rate))
 
 
 def _app_name(store: SyncStore, pool_id: str) -> str:

@@ -15,6 +15,7 @@ from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.following import follow_contest
 from mahavishnu_pools.cli.options import Seconds, filter_options, live_format_option, tasks_options
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_options import pools_option
 from mahavishnu_pools.cli.sending import sent_whole
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters, text_of
@@ -27,15 +28,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Options that say where and how often a task is tried.
 _OPTIONS = (
-    click.option(
-        "--pool",
-        "-p",
-        "pools",
-        multiple=True,
-        metavar="POOL",
-        shell_complete=pool_names,
-        help="A candidate on this pool (may be repeated).",
-    ),
+    pools_option("A candidate on this pool (may be repeated)."),
     click.option(
         "--with",
         "worker_types",

@@ -10,12 +10,12 @@ import click
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
-from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.items import items_from, same_for_all, with_items
 from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
+from mahavishnu_pools.cli.pool_options import pools_option
 from mahavishnu_pools.cli.progress import bar
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
@@ -39,15 +39,7 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
     show_default=True,
     help="How the parts are spread.",
 )
-@click.option(
-    "--pool",
-    "-p",
-    "pools",
-    multiple=True,
-    metavar="POOL",
-    shell_complete=pool_names,
-    help="Only this pool (may be repeated).",
-)
+@pools_option("Only this pool (may be repeated).")
 @click.option(
     "--split-on", metavar="KEY", help="The list in the payload that is split. [default: items, files, batch or data]"
 )

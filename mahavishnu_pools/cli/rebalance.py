@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Note, Table
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
+from mahavishnu_pools.cli.pool_options import pools_option
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
@@ -39,15 +39,7 @@ _POOL_COLUMNS = (
     show_default=True,
     help="How the pools that tasks go to are chosen; affinity: tasks return to the pool of their key.",
 )
-@click.option(
-    "--pool",
-    "-p",
-    "pools",
-    multiple=True,
-    metavar="POOL",
-    shell_complete=pool_names,
-    help="Only among these pools (id or name, may be repeated).",
-)
+@pools_option("Only among these pools (id or name, may be repeated).")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be moved.")
 @format_option
 @click.pass_obj

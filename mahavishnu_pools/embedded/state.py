@@ -40,7 +40,7 @@ _POLL = 0.02
 
 
 class PartStatus(enum.StrEnum):
-    """How a part is. The last three are only seen from outside, by ``status``."""
+    """How a part is. The last two are only seen from outside, by ``status``."""
 
     WAITING = "waiting"
     STARTING = "starting"
@@ -51,7 +51,6 @@ class PartStatus(enum.StrEnum):
     SKIPPED = "skipped"
     DEAD = "dead"
     UNREACHABLE = "unreachable"
-    MISSING = "missing"
 
 
 #: A part with one of these is as it should be.

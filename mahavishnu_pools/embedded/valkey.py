@@ -13,9 +13,6 @@ from mahavishnu_pools.embedded.data_dir import write_private
 #: The embedded server listens here and nowhere else.
 HOST = "127.0.0.1"
 
-#: Said by the server when somebody else took the port between our look and its start.
-PORT_TAKEN = "Address already in use"
-
 _TEMPLATE = """\
 bind {host}
 port {port}

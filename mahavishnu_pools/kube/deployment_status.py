@@ -28,7 +28,7 @@ _LAST_WORDS = 500
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """How many Pods there are to be, are ready and are of the newest kind; and what is to be said of it.
+    """How many Pods there are to be and are ready, and what is to be said of it.
 
     ``problem`` keeps Pods from working; ``lasting``: until somebody does something. ``autoscaler`` is what the
     autoscaler complains of: it keeps its limits all the same, so this is no failure.
@@ -36,7 +36,6 @@ class DeploymentStatus:
 
     wanted: int
     ready: int
-    updated: int
     problem: str | None = None
     lasting: bool = False
     autoscaler: str | None = None
@@ -51,7 +50,6 @@ def deployment_status(deployment: Manifest, pods: Sequence[Manifest], autoscaler
     return DeploymentStatus(
         wanted=wanted,
         ready=ready,
-        updated=int(status.get("updatedReplicas") or 0),
         problem=problem,
         lasting=lasting,
         autoscaler=_complaint(autoscaler),

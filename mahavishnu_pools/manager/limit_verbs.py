@@ -10,6 +10,7 @@ from mahavishnu_pools.schemas.limits import Budget, UsageRow
 from mahavishnu_pools.schemas.pool import PoolInfo
 from mahavishnu_pools.store import limits
 from mahavishnu_pools.store.pools import PoolRecord, read_pools
+from mahavishnu_pools.store.steps import run_steps
 
 
 class LimitVerbs(PoolVerbs):
@@ -52,7 +53,7 @@ class LimitVerbs(PoolVerbs):
             PoolNotFound, PoolGone: there is no such pool.
         """
         record = await self._record(pool)
-        await (await self._connected()).store.run(limits.limit_rate(record.pool_id, record.config, rate=rate))
+        await run_steps((await self._connected()).store, limits.limit_rate(record.pool_id, rate=rate))
         return (await self._record(record.pool_id)).info()
 
     async def usage(self, *, days: int = 30, pool: str | None = None) -> tuple[UsageRow, ...]:

@@ -9,6 +9,7 @@ from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.schemas.moving import DrainedPool
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.store.draining import drain_pool
+from mahavishnu_pools.store.pool_changes import change_as_read
 from mahavishnu_pools.store.pools import PoolRecord, change_pool, read_pools
 
 if TYPE_CHECKING:
@@ -66,16 +67,7 @@ class Changer:
             ScaleOutOfRange, ScalingNotSupported, InvalidField: see ``rescaled``.
             Unavailable: where its workers are does not answer; nothing was changed.
         """
-        config = rescaled(pool.config, target, max_workers=max_workers)
-        outside = pool_type(config.pool_type).outside(config, self._settings)
-        if outside is not None:
-            await outside.scale(pool.pool_id, config, workers=target)
-        # The Pods of a deployment say themselves how many workers there are.
-        changes: dict[str, Any] = {} if config.is_deployment else {"workers": target}
-        if config != pool.config:
-            changes["config"] = config.model_dump_json()
-        if changes:
-            await self._store.run(change_pool(pool.pool_id, **changes))
+        config = await self._rescale(pool, target, max_workers=max_workers)
 
         async def look() -> PoolRecord | None:
             now = await self._read(pool)
@@ -86,6 +78,20 @@ class Changer:
             return now if settled or now.ready_workers == target else None
 
         return await self._watch.until(look, within=self._settings.spawn_timeout) or await self._read(pool)
+
+    async def _rescale(self, pool: PoolRecord, target: int, *, max_workers: int | None) -> PoolConfig:
+        while True:
+            config = rescaled(pool.config, target, max_workers=max_workers)
+            outside = pool_type(config.pool_type).outside(config, self._settings)
+            if outside is not None:
+                await outside.scale(pool.pool_id, config, workers=target)
+            # The Pods of a deployment say themselves how many workers there are.
+            changes: dict[str, Any] = {} if config.is_deployment else {"workers": target}
+            if config != pool.config:
+                changes["config"] = config.model_dump_json()
+            if not changes or await self._store.run(change_as_read(pool, changes)):
+                return config
+            pool = await self._read(pool)
 
     async def move(self, pool: PoolRecord, verb: str) -> PoolRecord:
         """Pause or resume a pool.

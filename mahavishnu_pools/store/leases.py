@@ -199,11 +199,6 @@ def _joined(endings: Sequence[Call[Ending]]) -> Call[list[Ending]]:
     return Call("finish", (*endings[0].arguments[:3], *each), parse)
 
 
-def held_claims(lease: str) -> Call[frozenset[str] | None]:
-    """Read the numbers of the claims a lease holds; None when it was reaped."""
-    return Call("lease_claims", (lease,), lambda reply: None if reply == "lost" else frozenset(reply))
-
-
 @dataclass(frozen=True, slots=True)
 class LeaseInfo:
     """A lease as reapers see it; ``alive`` is False when its time ran out, ``node_alive`` when its node is lost too."""

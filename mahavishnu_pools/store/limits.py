@@ -10,9 +10,10 @@ from typing import Any
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.limits import CoolDown, UsageRow, is_rate, per_second
-from mahavishnu_pools.schemas.pool import PoolConfig
-from mahavishnu_pools.store.calls import Call, pairs
-from mahavishnu_pools.store.pools import change_pool
+from mahavishnu_pools.store.calls import Argument, Call, pairs
+from mahavishnu_pools.store.pool_changes import change_by
+from mahavishnu_pools.store.pools import PoolRecord
+from mahavishnu_pools.store.steps import Steps
 from mahavishnu_pools.wording import short
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,18 +71,22 @@ def free_cooling(cooling: CoolDown, pool_id: str) -> Call[int]:
     return Call("cooldown_end", (cooling.worker_type, f"{cooling.ends:.6f}", pool_id), int)
 
 
-def limit_rate(pool_id: str, config: PoolConfig, *, rate: str | None) -> Call[None]:
-    """Give a pool with this configuration another rate limit, None: no limit.
+def limit_rate(pool_id: str, *, rate: str | None) -> Steps[None]:
+    """Give a pool another rate limit, None: no limit.
 
     Raises:
         InvalidField: it is no rate.
-        PoolNotFound: there is no such pool.
+        PoolNotFound, PoolGone: there is no such pool.
     """
     if rate is not None and not is_rate(rate):
         remedy = "Write tasks per second, minute or hour: 2/s, 30/m or 100/h."
         raise errors.InvalidField.of("rate_limit", f"is {short(rate)}", remedy)
-    changed = config.model_copy(update={"rate_limit": rate}).model_dump_json()
-    return change_pool(pool_id, config=changed, rate=f"{per_second(rate):.9g}" if rate else "", tokens="", tokens_at="")
+
+    def fields(record: PoolRecord) -> dict[str, Argument]:
+        config = record.config.model_copy(update={"rate_limit": rate}).model_dump_json()
+        return {"config": config, "rate": f"{per_second(rate):.9g}" if rate else "", "tokens": "", "tokens_at": ""}
+
+    return change_by(pool_id, fields)
 
 
 def read_usage(*, days: int) -> Call[tuple[UsageRow, ...]]:

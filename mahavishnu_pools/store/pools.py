@@ -73,7 +73,7 @@ class PoolRecord:
     ``celery_tasks`` are the Celery tasks its workers have loaded, None before they reported. ``suspects`` are those of
     the ``queued`` tasks that may have killed their worker group and wait to run alone. ``works_off`` is True while it
     is drained and still starts what waits. ``scaled_because`` is why the autoscaler last changed its workers.
-    ``generation`` changes when it is restarted: groups of another one are replaced.
+    ``generation`` changes with a restart: groups of another are replaced. ``revision`` counts changes of ``config``.
     """
 
     pool_id: str
@@ -95,6 +95,7 @@ class PoolRecord:
     works_off: bool = False
     scaled_because: str | None = None
     generation: str = ""
+    revision: int = 0
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -202,9 +203,7 @@ def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: A
         PoolNotFound: there is no such pool.
         InvalidField: the status is another one.
     """
-    flat: list[Argument] = [pool_id, ",".join(only_if)]
-    for name, value in fields.items():
-        flat.extend((name, value))
+    flat = [one for field in fields.items() for one in field]
 
     def parse(reply: list[str]) -> None:
         if reply[0] == "unknown":
@@ -212,7 +211,7 @@ def change_pool(pool_id: str, *, only_if: Sequence[PoolStatus] = (), **fields: A
         if reply[0] == "status":
             raise errors.InvalidField.of("pool", f"{pool_id} is {reply[1]}", f"This works for: {', '.join(only_if)}.")
 
-    return Call("pool_set", tuple(flat), parse)
+    return Call("pool_set", (pool_id, ",".join(only_if), "", *flat), parse)
 
 
 def empty_pool(pool_id: str, *, reason: str, result_ttl: float) -> Call[int]:
@@ -295,5 +294,6 @@ def _record(pool_id: str, flat: list[str], queued: int, running: int, groups: li
         suspects=suspects,
         works_off=h.get("works_off") == "1",
         generation=h.get("generation", ""),
+        revision=int(h.get("revision", 0)),
         scaled_because=h.get("scaled_because"),
     )

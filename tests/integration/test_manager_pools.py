@@ -176,6 +176,17 @@ async def test_scaling_outside_the_limits_is_refused_unless_they_are_raised(
     assert (info.workers, info.max_workers) == (8, 8)
 
 
+async def test_scaling_keeps_what_changed_since_the_pool_was_looked_at(manager: PoolManager, node: FakeNode) -> None:
+    await manager.spawn_pool(name="local", max_workers=5)
+    seen = (await node.store.run(pools.read_pools("local"))).one("local")
+
+    await manager.limit_rate("local", "30/m")
+    await (await manager._connected()).changer.scale(seen, 7, max_workers=7)
+
+    record = (await node.store.run(pools.read_pools("local"))).one("local")
+    assert (record.workers, record.config.max_workers, record.config.rate_limit) == (7, 7, "30/m")
+
+
 async def test_a_paused_pool_keeps_its_tasks_until_it_is_resumed(manager: PoolManager, node: FakeNode) -> None:
     await manager.spawn_pool(name="local", worker_type="shell")
     assert (await manager.pause_pool("local")).status is PoolStatus.PAUSED

@@ -14,6 +14,7 @@ from mahavishnu_pools.schemas.event import Event
 from mahavishnu_pools.schemas.limits import CoolDown
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.store import events, leases, limits, pools
+from mahavishnu_pools.store.steps import run_steps_sync
 from tests.store.world import RESULT_TTL, World
 
 
@@ -127,17 +128,17 @@ class TestRate:
         lease = world.lease(pool_id)
         assert len(ask(world, pool_id, lease).claims) == 1
 
-        world.run(limits.limit_rate(pool_id, world.read_pool(pool_id).config, rate="120/m"))
+        run_steps_sync(world.store, limits.limit_rate(pool_id, rate="120/m"))
         assert len(ask(world, pool_id, lease).claims) == 2
         assert world.read_pool(pool_id).config.rate_limit == "120/m"
 
-        world.run(limits.limit_rate(pool_id, world.read_pool(pool_id).config, rate=None))
+        run_steps_sync(world.store, limits.limit_rate(pool_id, rate=None))
         assert len(ask(world, pool_id, lease).claims) == 6
 
     @pytest.mark.parametrize("wrong", ["", "0/s", "3", "3/d", "-1/s"])
     def test_what_is_no_rate_is_refused(self, world: World, wrong: str) -> None:
         with pytest.raises(errors.InvalidField, match="30/m"):
-            limits.limit_rate("pool_x", PoolConfig(name="a"), rate=wrong)
+            limits.limit_rate("pool_x", rate=wrong)
 
 
 class TestCoolDown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from mahavishnu_pools.store import limits, pools, scaling
+from mahavishnu_pools.store.steps import run_steps_sync
 from tests.store.world import World
 
 TURN = 5.0
@@ -40,7 +41,7 @@ def test_what_could_not_run_now_with_any_number_of_workers_does_not_count(world:
 
     assert look(world, pool_id)[pool_id].queued == 3
     assert look(world, pool_id)[pool_id].rate is None
-    world.run(limits.limit_rate(pool_id, world.read_pool(pool_id).config, rate="30/m"))
+    run_steps_sync(world.store, limits.limit_rate(pool_id, rate="30/m"))
     assert look(world, pool_id)[pool_id].rate == 0.5
 
 

@@ -354,7 +354,7 @@ def test_a_schedule_is_shown_with_all_its_task_is_told_but_no_values_of_variable
     task = {"prompt": "word " * 30, "cwd": "/srv", "needs": ["gpu=1", "fast"], "env": {"TOKEN": "s3cret"}, "timeout": 0}
     one = Schedule(name="n", every=60, task=task, created_at=datetime.now(UTC), where=Where())
 
-    text = table(schedule_documents.history(ScheduleHistory(schedule=one, runs=())))
+    text = table(schedule_documents.history(ScheduleHistory(schedule=one, runs=()), {}))
 
     assert ("word " * 30).strip() in " ".join(text.split())
     assert [line for line in text.splitlines() if line.startswith(("Cwd", "Env", "Needs", "Timeout"))] == [

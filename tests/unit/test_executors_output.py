@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.executors.capture import HeadTail, LineSplitter, cut_text
-from workers.executors.cli_output import STEPS, cause_of, parse_answer
+from workers.executors.cli_output import STEPS, Answer, AnswerReader, cause_of
 from workers.executors.masking import MASK, Masker
 
 RESULT = {
@@ -88,6 +89,13 @@ def test_a_secret_is_masked_inside_json_text_and_json_values() -> None:
 
 
 # ── reading answers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_answer(output: str, lines: Iterable[str]) -> Answer:
+    reader = AnswerReader(output)
+    for line in lines:
+        reader.feed(line)
+    return reader.answer
 
 
 @pytest.mark.parametrize("output", ["claude-json", "qwen-json"])

@@ -93,4 +93,4 @@ def test_any_host_name_gives_a_usable_node_name(host: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "gethostname", lambda: host)
 
-        assert re.fullmatch(names.NODE_NAME_PATTERN, names.default_node_name())
+        assert re.fullmatch(names.POOL_NAME_PATTERN, names.default_node_name())

@@ -285,14 +285,3 @@ def test_a_module_of_the_user_called_like_ours_is_found_as_theirs(tmp_path: Path
     )
 
     assert outcome.value == "theirs"
-
-
-def test_preloading_starts_no_thread() -> None:
-    script = (
-        "import threading, sys; from workers.executors.registry import preload; preload(); "
-        "print(threading.active_count(), 'httpx' in sys.modules)"
-    )
-
-    outcome = run({"task_type": "shell", "payload": {"command": [sys.executable, "-c", script]}}, env=_python_env())
-
-    assert outcome.output == "1 True\n"

@@ -8,10 +8,7 @@ import json
 import logging
 import time
 
-from redis.exceptions import RedisError
-
 from mahavishnu_pools import errors
-from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.events import note_lost_node
 from mahavishnu_pools.store.pools import (
     NodeInfo,
@@ -27,6 +24,7 @@ from mahavishnu_pools.store.pools import (
 )
 
 from .context import AgentContext
+from .hearing import hear
 from .keepers import Keepers
 from .placement import Wish, wish
 
@@ -40,8 +38,6 @@ PREFERRED_SECONDS = 1.0
 
 #: A lost node is shown as lost for so many times the time after which it is lost, then it is forgotten.
 FORGET_AFTER = 10
-
-_RECONNECT_PAUSE = 0.25
 
 
 class RegistryFollower:
@@ -71,18 +67,11 @@ class RegistryFollower:
 
     async def listen(self) -> None:
         """Hear of changes until the connection is lost."""
-        store = self._context.store
-        try:
-            async with store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                await subscription.subscribe(keys.key("changed", prefix=store.prefix))
-                self._version = None
-                while True:
-                    message = await subscription.get_message(timeout=FULL_LOOK)
-                    if message is not None:
-                        self.changed(str(message["data"]))
-        except (RedisError, OSError) as exc:
-            logger.debug("Changes are not heard of now: %s", exc)
-            await asyncio.sleep(_RECONNECT_PAUSE)
+
+        def look_at_all() -> None:
+            self._version = None
+
+        await hear(self._context.store, "changed", heard=self.changed, begun=look_at_all)
 
     async def follow(self) -> None:
         """Look at what changed, or at everything when it is time, then wait for the next change.

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-
-from redis.exceptions import RedisError
 
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.releasing import release_some
-from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.steps import run_steps
 
 from .context import AgentContext
-
-logger = logging.getLogger(__name__)
+from .hearing import hear
 
 #: Seconds after which it is looked without a word: the word may have been lost, or whoever had the turn.
 LOOK_PERIOD = 1.0
-
-_RECONNECT_PAUSE = 0.25
 
 
 class Releaser:
@@ -33,16 +26,7 @@ class Releaser:
 
     async def listen(self) -> None:
         """Hear of ends until the connection is lost."""
-        store = self._context.store
-        try:
-            async with store.redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                await subscription.subscribe(keys.key("release", prefix=store.prefix))
-                while True:
-                    if await subscription.get_message(timeout=LOOK_PERIOD) is not None:
-                        self._wake.set()
-        except (RedisError, OSError) as exc:
-            logger.debug("Ends of tasks are not heard of now: %s", exc)
-            await asyncio.sleep(_RECONNECT_PAUSE)
+        await hear(self._context.store, "release", heard=lambda _: self._wake.set())
 
     async def look(self) -> None:
         """Do what is to be done, then wait for the next word.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,14 +77,6 @@ class AnswerReader:
     def take(self, event: dict[str, Any]) -> None:
         """Take one event."""
         self.answer = self._step(self.answer, event)
-
-
-def parse_answer(output: str, lines: Iterable[str]) -> Answer:
-    """Return the answer in the lines of an output format (a key of STEPS)."""
-    reader = AnswerReader(output)
-    for line in lines:
-        reader.feed(line)
-    return reader.answer
 
 
 def cause_of(message: str) -> Retryable | None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from mahavishnu_pools.schemas.task import Outcome
 
 from .capture import cut_text
 from .interface import Refused, RunContext
+from .loop_thread import LoopThread
 from .remote_answer import outcome_of
 from .remote_pool import Endpoint, RemotePool
 
@@ -63,8 +65,7 @@ class Delegate:
         self._endpoint = endpoint
         self._pool_id = pool_id
         self._report = report
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="delegate", daemon=True)
+        self._loop = LoopThread("delegate")
         self._trouble: str | None = None
 
     def start(self) -> None:
@@ -73,23 +74,16 @@ class Delegate:
         Raises:
             RemoteUnavailable, RemoteRefused: the server does not answer, or is none with pools.
         """
-        self._thread.start()
-        try:
-            asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(START_TIMEOUT)
-        except TimeoutError:
-            self.close()
-            raise errors.RemoteUnavailable(
-                f"The server at {self._endpoint.url} did not answer in {START_TIMEOUT:g} s.", url=self._endpoint.url
-            ) from None
-        except errors.MahavishnuError:
-            self.close()
-            raise
+        url = self._endpoint.url
+        late = errors.RemoteUnavailable(f"The server at {url} did not answer in {START_TIMEOUT:g} s.", url=url)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._loop.start(self._begin(), within=START_TIMEOUT, late=late)
+            undo.pop_all()
 
     def close(self, *, delete: bool = False) -> None:
         """End the calls and the connection, with ``delete`` the remote pool, too; a second call does nothing."""
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._end(delete=delete), self._loop)
-            self._thread.join(STOP_TIMEOUT)
+        self._loop.close(lambda: self._end(delete=delete), within=STOP_TIMEOUT)
 
     def run(self, context: RunContext, prompt: str) -> Outcome:
         """Run a prompt on the server and wait for its end, or for the task's cancel.
@@ -98,7 +92,7 @@ class Delegate:
             Refused: the task names secrets, which never leave their node.
         """
         call = _Call(prompt, _remote_context(context), context.spec.timeout)
-        future = asyncio.run_coroutine_threadsafe(self._execute(call), self._loop)
+        future = self._loop.call(self._execute(call))
         ended = threading.Event()
         future.add_done_callback(lambda _: ended.set())
         context.cancellation.on_cancel(ended.set)
@@ -117,11 +111,6 @@ class Delegate:
 
     # ── in the loop ──
 
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
-
     async def _begin(self) -> None:
         self._slots = asyncio.Semaphore(FIXED_WORKERS[SESSION_BUDDY])
         self._available, self._look = asyncio.Event(), asyncio.Event()
@@ -130,10 +119,6 @@ class Delegate:
         self._watching = asyncio.create_task(self._watch(), name="watch the server")
 
     async def _end(self, *, delete: bool) -> None:
-        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
         try:
             async with asyncio.timeout(STOP_TIMEOUT / 2):
                 if delete:
@@ -141,8 +126,6 @@ class Delegate:
                 await self._remote.close()
         except (errors.MahavishnuError, OSError, TimeoutError) as exc:
             logger.warning("The pool %s was not left in order on %s: %s", self._pool_id, self._endpoint.url, exc)
-        finally:
-            self._loop.stop()
 
     async def _execute(self, call: _Call) -> Outcome:
         async with self._slots:

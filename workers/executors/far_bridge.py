@@ -6,13 +6,10 @@ While the instance does not answer, tasks wait for it, each as long as the pool'
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
-from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.task import Outcome
@@ -22,8 +19,9 @@ from .delegated_task import Origin
 from .far_contact import Contact, Job, Ledger
 from .far_course import FarCourse
 from .far_instance import FarInstance, PoolChoice
-from .far_watch import FarSweep, FarWatch, Report, lasting
+from .far_watch import LOOK_EVERY, FarSweep, FarWatch, Report
 from .interface import Refused, RunContext
+from .loop_thread import LoopThread, lasting
 from .remote_pool import Endpoint
 
 logger = logging.getLogger(__name__)
@@ -33,8 +31,6 @@ PATIENCE = 3600.0
 
 #: Seconds the first contact may take, and the end.
 START_TIMEOUT, STOP_TIMEOUT = 20.0, 5.0
-
-_ENDED = "The worker group ended."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +59,7 @@ class FarBridge:
         self._far = FarInstance(endpoint, choice)  # first, because it refuses an endpoint that is none
         self._contact = Contact(self._far)
         self._place, self._ledger = place, ledger
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="bridge", daemon=True)
-        self._lock = threading.Lock()
-        self._closing = False
+        self._loop = LoopThread("bridge")
         self._here: set[str] = set()
         self._watch = FarWatch(self._contact, place.instance, report)
         self._sweep = FarSweep(self._contact, ledger, self._here)
@@ -77,27 +70,16 @@ class FarBridge:
         Raises:
             RemoteUnavailable, RemoteRefused: it is not, or does not answer in time.
         """
-        self._thread.start()
-        try:
-            self._call(self._begin(strict=strict)).result(START_TIMEOUT)
-        except TimeoutError:
-            if not strict:
-                return
-            self.close()
-            raise errors.RemoteUnavailable(
-                f"The instance at {self._far.url} did not answer in {START_TIMEOUT:g} s.", url=self._far.url
-            ) from None
-        except errors.MahavishnuError:
-            self.close()
-            raise
+        url = self._far.url
+        late = errors.RemoteUnavailable(f"The instance at {url} did not answer in {START_TIMEOUT:g} s.", url=url)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._loop.start(self._begin(strict=strict), within=START_TIMEOUT, late=late if strict else None)
+            undo.pop_all()
 
     def close(self, *, delete: bool = False) -> None:
-        """End the waiting and the connections, with ``delete`` what the pool left there, too; again: nothing."""
-        with self._lock:
-            first, self._closing = not self._closing, True
-        if first and self._thread.is_alive():
-            self._call(self._end(delete=delete))
-            self._thread.join(2 * STOP_TIMEOUT)
+        """End the waiting and the connections, with ``delete`` what the pool left there, too; again: only wait."""
+        self._loop.close(lambda: self._end(delete=delete), within=2 * STOP_TIMEOUT)
 
     def run(self, context: RunContext) -> Outcome:
         """Run a task there and wait for its end, or for its cancel.
@@ -109,20 +91,14 @@ class FarBridge:
 
         def ask() -> None:
             job.keep = context.cancellation.leave
-            # A loop that is closed has nobody left who could be asked.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(job.ending.set)
+            self._loop.tell(job.ending.set)
 
-        with self._lock:
-            # What is begun here comes before the end in the loop's queue, so that is told about it.
-            if self._closing:
-                return Outcome(status="cancelled", error=_ENDED)
-            running = self._call(self._course(job))
+        running = self._loop.call(self._course(job))
         context.cancellation.on_cancel(ask)
         try:
-            outcome: Outcome = running.result()
+            outcome = running.result()
         except CancelledError:
-            return Outcome(status="cancelled", error=_ENDED)
+            return Outcome(status="cancelled", error="The worker group ended.")
         return outcome.model_copy(update={"output": cut_text(outcome.output, limit=context.limits.max_output_bytes)})
 
     def _job(self, context: RunContext) -> Job:
@@ -142,21 +118,15 @@ class FarBridge:
 
     # ── in the loop ──
 
-    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
-
     async def _begin(self, *, strict: bool) -> None:
         trouble = await self._watch.look()
         if trouble is not None:
             if strict:
                 raise errors.RemoteRefused(trouble, url=self._far.url)
             logger.warning("Tasks of %s wait: %s", self._place.pool_id, trouble, extra={"action": "bridge"})
-        self._working = [asyncio.create_task(lasting(work)) for work in (self._watch.run, self._sweep.run)]
+        self._working = [
+            asyncio.create_task(lasting(work, pause=LOOK_EVERY)) for work in (self._watch.run, self._sweep.run)
+        ]
 
     async def _course(self, job: Job) -> Outcome:
         self._here.add(job.origin.task_id)
@@ -166,10 +136,6 @@ class FarBridge:
             self._here.discard(job.origin.task_id)
 
     async def _end(self, *, delete: bool) -> None:
-        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 if delete:
@@ -177,5 +143,3 @@ class FarBridge:
                 await self._far.close()
         except (errors.MahavishnuError, OSError, TimeoutError) as exc:
             logger.warning("What runs at %s is left there: %s", self._far.url, exc, extra={"action": "bridge"})
-        finally:
-            self._loop.stop()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Set
-from typing import Any
+from collections.abc import Callable, Set
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.delegated import Whereabouts
@@ -103,14 +102,3 @@ class FarSweep:
         """Cancel there whatever is noted."""
         for task_id, where in (await asyncio.to_thread(self._ledger.noted)).items():
             await self._remove(task_id, where)
-
-
-async def lasting(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do work that has no end, again after whatever ends it."""
-    while True:
-        try:
-            await work()
-        # The border of the bridge: what nobody thought of must not end its work silently, for all tasks to come.
-        except Exception:
-            logger.exception("The bridge's %s is begun again", work.__qualname__, extra={"action": "bridge"})
-        await asyncio.sleep(LOOK_EVERY)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AsyncExitStack
-from typing import Any
+from contextlib import AsyncExitStack, ExitStack
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.kube.board import Board
@@ -23,6 +20,7 @@ from mahavishnu_pools.schemas.pool import PoolConfig
 from .interface import Cancellation
 from .job_course import JobCourse, Wishes
 from .job_verdict import JobEnd
+from .loop_thread import LoopThread, lasting
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +35,6 @@ LOOK_EVERY, SWEEP_EVERY = 1.0, 60.0
 
 #: Seconds before work that met an error nobody expected is begun again.
 AGAIN_AFTER = 5.0
-
-#: What a task is told whose bridge has ended.
-_ENDED = "The worker group ended."
 
 #: Says which of some tasks have their outcome, or are not known any more.
 EndedTasks = Callable[[Sequence[str]], set[str]]
@@ -56,12 +51,9 @@ class JobBridge:
     ) -> None:
         self.config, self.pool_id = config, pool_id
         self._report, self._ended = report, ended
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="jobs", daemon=True)
+        self._loop = LoopThread("jobs")
         self._cluster: Cluster
         self._board: Board
-        self._lock = threading.Lock()
-        self._closing = False
 
     def start(self) -> None:
         """Connect, and list the pool's Jobs.
@@ -69,23 +61,16 @@ class JobBridge:
         Raises:
             ClusterUnavailable, ClusterRefused, InvalidField: the cluster cannot be used.
         """
-        self._thread.start()
-        try:
-            self._call(self._begin()).result(START_TIMEOUT)
-        except TimeoutError:
-            self.close()
-            raise errors.ClusterUnavailable(f"The cluster did not answer in {START_TIMEOUT:g} s.") from None
-        except errors.MahavishnuError:
-            self.close()
-            raise
+        late = errors.ClusterUnavailable(f"The cluster did not answer in {START_TIMEOUT:g} s.")
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._loop.start(self._begin(), within=START_TIMEOUT, late=late)
+            undo.pop_all()
 
     def close(self, *, delete: bool = False) -> None:
         """End the waiting and the connection, with ``delete`` all Jobs of the pool; a second call does nothing."""
-        with self._lock:
-            first, self._closing = not self._closing, True
-        if first and self._thread.is_alive():
-            self._call(self._end(delete=delete))
-            self._thread.join(CLEAR_TIMEOUT + STOP_TIMEOUT if delete else STOP_TIMEOUT)
+        within = CLEAR_TIMEOUT + STOP_TIMEOUT if delete else STOP_TIMEOUT
+        self._loop.close(lambda: self._end(delete=delete), within=within)
 
     @property
     def address(self) -> str:
@@ -104,31 +89,16 @@ class JobBridge:
 
         def ask() -> None:
             wishes.keep = cancellation.leave
-            # A loop that is closed has nobody left who could be asked.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(wishes.ending.set)
+            self._loop.tell(wishes.ending.set)
 
-        with self._lock:
-            # What is begun here comes before the end in the loop's queue, so that is told about it.
-            if self._closing:
-                return JobEnd("cancelled", error=_ENDED, left=True)
-            running = self._call(self._course(task, consume, wishes))
+        running = self._loop.call(self._course(task, consume, wishes))
         cancellation.on_cancel(ask)
         try:
-            end: JobEnd = running.result()
+            return running.result()
         except CancelledError:
-            return JobEnd("cancelled", error=_ENDED, left=True)
-        return end
+            return JobEnd("cancelled", error="The worker group ended.", left=True)
 
     # ── in the loop ──
-
-    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
 
     async def _begin(self) -> None:
         self._stack = AsyncExitStack()
@@ -136,7 +106,7 @@ class JobBridge:
         self._board = Board(self._cluster, self.pool_id)
         await self._board.begin()
         self._working = [
-            asyncio.create_task(_lasting(work), name=work.__name__)
+            asyncio.create_task(lasting(work, pause=AGAIN_AFTER), name=work.__name__)
             for work in (self._board.run, self._watch, self._sweep)
         ]
 
@@ -145,10 +115,6 @@ class JobBridge:
         return await course.run(consume)
 
     async def _end(self, *, delete: bool) -> None:
-        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
         try:
             if delete and hasattr(self, "_cluster"):
                 async with asyncio.timeout(CLEAR_TIMEOUT):
@@ -156,8 +122,6 @@ class JobBridge:
             await self._stack.aclose()
         except (errors.MahavishnuError, OSError, TimeoutError) as exc:
             logger.warning("The Jobs of %s are left to their time to live: %s", self.pool_id, exc)
-        finally:
-            self._loop.stop()
 
     async def _watch(self) -> None:
         """Tell what is wrong with the cluster until somebody took note."""
@@ -194,14 +158,3 @@ def _unattended(board: Board) -> dict[str, Manifest]:
         for name, job in board.jobs.items()
         if name not in waited_for and not is_over(job)
     }
-
-
-async def _lasting(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do work that has no end, again after whatever ends it."""
-    while True:
-        try:
-            await work()
-        # The border of the bridge: what nobody thought of must not end its work silently, for all tasks to come.
-        except Exception:
-            logger.exception("The bridge's %s is begun again", work.__qualname__, extra={"action": "bridge"})
-        await asyncio.sleep(AGAIN_AFTER)

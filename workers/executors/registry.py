@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -56,16 +55,6 @@ def execute(context: RunContext) -> Outcome:
     except Exception as exc:
         logger.exception("an executor failed", extra={"action": "execute", "task_id": context.task_id})
         return Outcome(status="failed", error=f"The worker could not run this task: {type(exc).__name__}: {exc}")
-
-
-def preload() -> None:
-    """Import what tasks need later and find the plug-ins; for the process that worker groups are forked from.
-
-    Starts no thread and opens nothing.
-    """
-    default_registry()
-    importlib.import_module("httpx")
-    importlib.import_module("asyncio")
 
 
 def _perform(context: RunContext) -> Outcome:
