@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+# Without ``typing``, which takes its time: the command line catches Ctrl-C only when this has been read.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from mahavishnu_pools import errors as errors
     from mahavishnu_pools.bus.local import MessageBus as MessageBus
     from mahavishnu_pools.integrations.event_collector import EventCollector as EventCollector
