@@ -27,7 +27,10 @@ _EXCEPTIONS = {"failed": "TaskFailed", "timeout": "TaskTimeout", "dead": "TaskDe
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the writer of an outcome has to know of the attempt."""
+    """What the writer of an outcome has to know of the attempt.
+
+    ``started`` is in epoch seconds; it was claimed ``waited`` seconds before, and ran for ``duration`` seconds.
+    """
 
     held: leases.Held
     number: int
@@ -35,6 +38,7 @@ class Attempt:
     task_type: str
     started: float
     duration: float
+    waited: float = 0.0
     retries: int = 0
 
 
@@ -66,6 +70,7 @@ def ending(outcome: Outcome, spec: TaskSpec, attempt: Attempt, *, result_ttl: fl
         meta=celery_meta(outcome, attempt, fields),
         result_ttl=result_ttl,
         told=besides,
+        times=(attempt.waited, attempt.duration),
     )
 
 

@@ -95,6 +95,7 @@ class TaskRunner:
             task_type=spec.task_type,
             started=started,
             duration=time.monotonic() - clock,
+            waited=max(0.0, clock - running.since),
             retries=running.claim.retries,
         )
         try:

@@ -126,12 +126,24 @@ class Held:
     pool_id: str
 
 
-def finish(held: Held, *, status: str, outcome: str, meta: str, result_ttl: float, told: str = "") -> Call[Ending]:
+def finish(  # noqa: PLR0913 - an outcome in the form in which it is kept
+    held: Held,
+    *,
+    status: str,
+    outcome: str,
+    meta: str,
+    result_ttl: float,
+    told: str = "",
+    times: tuple[float, float] | None = None,
+) -> Call[Ending]:
     """Write the task's one outcome and release the claim. ``outcome`` and ``meta`` are JSON (ours, Celery's).
 
     ``told`` is what the run told besides, as JSON: usage, and that the provider wants to be left alone (finish.lua).
+    ``times`` are the seconds for which it waited for a worker, once it was claimed, and for which it ran; without them
+    it ran from its claim until now.
     """
-    return _end(held, result_ttl, "outcome", status, outcome, meta, 0, told)
+    when = "" if times is None else f"{times[0]:.6f} {times[1]:.6f}"
+    return _end(held, result_ttl, "outcome", status, outcome, meta, when, told)
 
 
 def retry(held: Held, *, outcome: str, delay: float, result_ttl: float = RESULT_TTL, told: str = "") -> Call[Ending]:
@@ -158,7 +170,7 @@ def release(held: Held, *, status: str, outcome: str, result_ttl: float) -> Call
 
 
 def _end(held: Held, result_ttl: float, *how: Argument) -> Call[Ending]:
-    """Return the call with action, status, outcome, meta, delay and what was told, in this order."""
+    """Return the call with action, status, outcome, meta, delay or times, and what was told, in this order."""
     whose = (held.lease, held.pool_id, int(result_ttl * 1000))
     return Call("finish", (*whose, held.number, held.task_id, *how), _first)
 

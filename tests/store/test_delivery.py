@@ -12,6 +12,7 @@ import pytest
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.task import TaskStatus
 from mahavishnu_pools.store import leases, pools, tasks
+from mahavishnu_pools.store.calls import Call
 from mahavishnu_pools.store.dead import replay_letters
 from tests.store.world import RESULT_TTL, World
 
@@ -275,6 +276,28 @@ def test_many_claims_are_reaped_in_pieces_and_keep_their_order(world: World, poo
     again = world.lease(pool)
     assert [claim.task_id for claim in world.claim(again, pool, 500)] == sent + after
     assert world.run(leases.reap(lease, cause="node", result_ttl=RESULT_TTL)) == leases.Reaped(0, 0, 0, 0)
+
+
+def test_a_task_that_was_read_ahead_has_the_times_of_its_run(world: World, pool: str, lease: str) -> None:
+    world.to(pool, 2)
+    first, second = (world.held(lease, pool, claim) for claim in world.claim(lease, pool, 2))
+    claimed = world.task(first.task_id).started_at
+    assert claimed is not None
+
+    world.run(finish_at(first, waited=0.0001, ran=0.0002))
+    world.run(finish_at(second, waited=3600.0, ran=60.0))
+
+    one = world.task(first.task_id)
+    assert (one.started_at, one.duration) == (claimed + timedelta(seconds=0.0001), pytest.approx(0.0002, abs=2e-6))
+    other = world.task(second.task_id)
+    assert other.started_at is not None
+    assert other.started_at == other.finished_at, "no clock of a worker puts an end into the future"
+    assert world.read_pool(pool).duration_sum == pytest.approx(0.0002, abs=2e-6)
+
+
+def finish_at(held: leases.Held, *, waited: float, ran: float) -> Call[leases.Ending]:
+    meta = json.dumps({"result": {}})
+    return leases.finish(held, status="completed", outcome="{}", meta=meta, result_ttl=RESULT_TTL, times=(waited, ran))
 
 
 def test_a_stock_celery_client_finds_the_result(world: World, pool: str, lease: str) -> None:

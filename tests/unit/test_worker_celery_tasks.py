@@ -244,6 +244,19 @@ def test_a_curable_failure_is_tried_again(runner: TaskRunner, ends: Ends, monkey
     assert ends.kinds == [("retry", "")]
 
 
+def test_the_wait_for_a_worker_is_told_apart_from_the_run(
+    runner: TaskRunner, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _executes(monkeypatch, Outcome(status="completed"))
+    running = _running()
+    running.since -= 1000.0
+
+    runner.run(running, SPEC)
+
+    waited, ran = map(float, str(ends.calls[0].arguments[9]).split())
+    assert waited >= 1000.0 > ran
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "followed"),
     [

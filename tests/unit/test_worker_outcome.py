@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from celery import Celery
@@ -51,7 +52,9 @@ def test_retries_wait_longer_each_time_but_never_for_ever_and_not_all_alike() ->
 
 def test_an_ending_is_a_retry_or_the_one_outcome() -> None:
     assert "retry" in ending(CURABLE, SPEC, _attempt(), result_ttl=60).arguments
-    assert "outcome" in ending(CURABLE, SPEC, _attempt(3), result_ttl=60).arguments
+    once = ending(CURABLE, SPEC, replace(_attempt(3), waited=0.25), result_ttl=60).arguments
+    assert "outcome" in once
+    assert "0.250000 1.500000" in once, "its times"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 -- Ends claims of one lease: each with its task's outcome, with a retry, or by handing it back. Fenced by the claim.
 -- ARGV: 2 lease, 3 pool, 4 result lifetime in ms, then 8 for each claim: claim, task, action (outcome | retry | handback | release),
--- status, outcome JSON, Celery meta JSON, seconds until the retry, and what the run told besides, as JSON or '': {type: task type,
--- usage: {input, output, usd}, cool: {worker, why, seconds or nil}}. Of a release status and outcome are for a task that does not run
--- again here.
+-- status, outcome JSON, Celery meta JSON, seconds until the retry, or of an outcome '' or those from its claim until it began and those it
+-- ran, and what the run told besides, as JSON or '': {type: task type, usage: {input, output, usd}, cool: {worker, why, seconds or nil}}.
+-- Of a release status and outcome are for a task that does not run again here.
 -- Reply, for each: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
 local lease, pool, ttl = ARGV[2], ARGV[3], ARGV[4]
 local FIRST, EACH = 5, 8
@@ -156,6 +156,13 @@ local function finish(at, value, sum)
   local cool_until = ARGV[at + 7] ~= '' and count_besides(ARGV[at + 7])
   local o = { status = ARGV[at + 3], outcome = ARGV[at + 4], meta = ARGV[at + 5], ttl = ttl, by = own, record = record }
   if action == 'outcome' then
+    -- One that was read ahead began later than it was claimed, and its end may have waited for others.
+    local waited, ran = string.match(ARGV[at + 6], '^(%S+) (%S+)$')
+    local claimed = ran and tonumber(record[4] or nil)
+    if claimed then
+      local began = math.min(now, claimed + waited)
+      o.started, o.finished, record[4] = stamp(began), math.min(now, began + ran), stamp(began)
+    end
     settle(id, pool, o, now, sum)
     if o.status == 'dead' then
       local good, value = pcall(cjson.decode, o.outcome)

@@ -615,7 +615,7 @@ local function note(t, id, pool, o, now, h)
   if #spec > OUTBOX_TEXT then spec = string.sub(spec, 1, OUTBOX_TEXT) end
   if #outcome > OUTBOX_TEXT then outcome = shortened(outcome) end
   t.outbox[#t.outbox + 1] = { 'task', id, 'pool', pool, 'pool_type', about.type, 'pool_name', about.name or '', 'type', h[5] or '',
-    'worker', h[8] or '', 'status', o.status, 'started', h[4] or '', 'finished', stamp(now), 'replayed', h[9] or '', 'spec', spec,
+    'worker', h[8] or '', 'status', o.status, 'started', h[4] or '', 'finished', stamp(o.finished or now), 'replayed', h[9] or '', 'spec', spec,
     'outcome', outcome }
 end
 
@@ -671,13 +671,16 @@ local function written(t)
 end
 
 -- Writes the one outcome of a task. o: status, outcome (JSON or ''), meta (JSON or ''), ttl (ms), by (the claim that ends with it, if
--- one does), record (what ending_of read, if it did). A completed outcome lives in Celery's result key, any other in the record.
+-- one does), record (what ending_of read, if it did), started and finished (when it began and ended, where that is not known by its claim
+-- and now). A completed outcome lives in Celery's result key, any other in the record.
 -- What it adds up goes into the tally t, which the caller writes; without one it is written here.
 function settle(id, pool, o, now, t)
   local key, ttl, sum, h = k_task(id), math.max(1, math.floor(tonumber(o.ttl))), t or tally(), o.record or ending_of(id)
   if h[2] and o.status == 'cancelled' then o = contests(ttl, now).lost(h[2], id, o) end
-  local record = { 'status', o.status, 'finished', stamp(now) }
+  local finished = o.finished or now
+  local record = { 'status', o.status, 'finished', stamp(finished) }
   if o.by then record[5], record[6] = 'finished_by', o.by end
+  if o.started then record[#record + 1], record[#record + 2] = 'started', o.started end
   if o.status ~= 'completed' or o.meta == '' then
     record[#record + 1], record[#record + 2] = 'outcome', o.outcome
     call('HDEL', key, 'retry_at', 'cancel', 'suspect', 'again')
@@ -695,7 +698,7 @@ function settle(id, pool, o, now, t)
   local periodic = string.find(h[5] or '', 'celery:mahavishnu.periodic.', 1, true) == 1
   if OUTBOX and not periodic then note(sum, id, pool, o, now, h) end
   local p = not periodic and tally_of(sum, pool)
-  local seconds = h[4] and now - tonumber(h[4]) or nil
+  local seconds = h[4] and finished - tonumber(h[4]) or nil
   if p and p.name then
     p.counts[STAT[o.status]] = (p.counts[STAT[o.status]] or 0) + 1
     local figure = figure_of(h[5] or '', o.status, seconds)
