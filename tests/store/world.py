@@ -20,7 +20,7 @@ from mahavishnu_pools.store.client import SyncStore
 
 T = TypeVar("T")
 
-RESULT_TTL = 600.0
+RESULT_TTL = 60.0
 
 LEAST_LOADED = Choice("least_loaded")
 
