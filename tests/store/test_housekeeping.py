@@ -40,6 +40,7 @@ CLEANED = {
     "until removed",
     "until they have ended",
     "until decided",
+    "until decided or over",
 }
 
 #: Indexes and lists that closing the last pool empties.
