@@ -20,12 +20,13 @@ TICK = 1.0
 class ClaimRequest:
     """One request for at most ``most`` messages; with 0 the answer still tells which tasks are to be cancelled.
 
-    There are workers for ``free`` of them, the rest is read ahead.
+    There are workers for ``free`` of them, the rest is read ahead. ``asked_at`` is by the monotonic clock.
     """
 
     request_id: str
     most: int
     free: int
+    asked_at: float
 
 
 class ClaimRequests:
@@ -56,7 +57,7 @@ class ClaimRequests:
         if self._open is None and self._rung and (free > 0 or not ahead or 2 * (free + ahead) >= ahead):
             self._rung = False
             most = 0 if self._full else max(0, min(CLAIM_MOST, free + ahead))
-            self._open = ClaimRequest(token_hex(8), most, max(0, min(most, free)))
+            self._open = ClaimRequest(token_hex(8), most, max(0, min(most, free)), time.monotonic())
         return self._open
 
     def answered(self) -> ClaimRequest:

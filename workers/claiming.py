@@ -12,7 +12,7 @@ from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 
 from .bell import Bell
-from .claim_request import ClaimRequests
+from .claim_request import ClaimRequest, ClaimRequests
 from .claims import ClaimTable, Running
 from .read_ahead import PATIENCE, ReadAhead
 
@@ -124,7 +124,7 @@ class Claiming:
         self._hooks.pool(reply.pool_status, reply.workers)
         if reply.untold:
             self._hooks.untold()
-        self._start(reply.claims, free=asked.free)
+        self._start(reply.claims, asked)
         if self._halted or reply.pool_status in _HALTED:
             self._return(self._table.not_begun())
         self._cancel(reply.cancels)
@@ -137,11 +137,11 @@ class Claiming:
             self.requests.ring()
         return reply.more and self._hooks.slots() > len(self._table)
 
-    def _start(self, claims: Sequence[leases.Claim], *, free: int) -> None:
+    def _start(self, claims: Sequence[leases.Claim], asked: ClaimRequest) -> None:
         direct = True
         for index, claim in enumerate(claims):
             held = leases.Held(self._config.lease, claim.number, claim.task_id, self._config.pool_id)
-            running = Running(held, claim, ahead=index >= free)
+            running = Running(held, claim, ahead=index >= asked.free, asked_at=asked.asked_at)
             if not self._table.add(running):
                 continue
             if not self._halted and (direct or not running.ahead):

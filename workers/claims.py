@@ -17,8 +17,9 @@ from .executors.interface import Cancellation
 class Running:
     """One claim while this process holds it. ``ending`` is True once its finish is on the way.
 
-    ``hand_back`` is True when its end was asked for so that it runs again, elsewhere or later. ``since`` is when it
-    was claimed (seconds of the monotonic clock); with ``ahead`` it was before a worker was free for it.
+    ``hand_back`` is True when its end was asked for so that it runs again, elsewhere or later. ``asked_at`` is when
+    it was asked for, ``since`` when it came (seconds of the monotonic clock); with ``ahead`` that was before a worker
+    was free for it.
     """
 
     held: Held
@@ -30,6 +31,7 @@ class Running:
     request: Any = None
     trace: TaskTrace | None = None
     since: float = field(default_factory=time.monotonic)
+    asked_at: float = field(default_factory=time.monotonic)
     ahead: bool = False
 
 

@@ -29,7 +29,8 @@ _EXCEPTIONS = {"failed": "TaskFailed", "timeout": "TaskTimeout", "dead": "TaskDe
 class Attempt:
     """What the writer of an outcome has to know of the attempt.
 
-    ``started`` is in epoch seconds; it was claimed ``waited`` seconds before, and ran for ``duration`` seconds.
+    ``started`` is in epoch seconds; ``waited`` seconds before that it was asked for, and it ran for ``duration``
+    seconds.
     """
 
     held: leases.Held

@@ -95,7 +95,7 @@ class TaskRunner:
             task_type=spec.task_type,
             started=started,
             duration=time.monotonic() - clock,
-            waited=max(0.0, clock - running.since),
+            waited=max(0.0, clock - running.asked_at),
             retries=running.claim.retries,
         )
         try:

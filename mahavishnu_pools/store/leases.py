@@ -139,8 +139,8 @@ def finish(  # noqa: PLR0913 - an outcome in the form in which it is kept
     """Write the task's one outcome and release the claim. ``outcome`` and ``meta`` are JSON (ours, Celery's).
 
     ``told`` is what the run told besides, as JSON: usage, and that the provider wants to be left alone (finish.lua).
-    ``times`` are the seconds for which it waited for a worker, once it was claimed, and for which it ran; without them
-    it ran from its claim until now.
+    ``times`` are the seconds from when the claim was asked for until a worker began, and those for which it ran;
+    without them it ran from its claim until now.
     """
     when = "" if times is None else f"{times[0]:.6f} {times[1]:.6f}"
     return _end(held, result_ttl, "outcome", status, outcome, meta, when, told)

@@ -291,8 +291,10 @@ def test_a_task_that_was_read_ahead_has_the_times_of_its_run(world: World, pool:
     assert (one.started_at, one.duration) == (claimed + timedelta(seconds=0.0001), pytest.approx(0.0002, abs=2e-6))
     other = world.task(second.task_id)
     assert other.started_at is not None
-    assert other.started_at == other.finished_at, "no clock of a worker puts an end into the future"
-    assert world.read_pool(pool).duration_sum == pytest.approx(0.0002, abs=2e-6)
+    assert other.finished_at is not None
+    assert claimed <= other.started_at < other.finished_at < datetime.now(UTC) + timedelta(seconds=30)
+    spent = (one.duration or 0) + (other.duration or 0)
+    assert world.read_pool(pool).duration_sum == pytest.approx(spent, abs=4e-6)
 
 
 def finish_at(held: leases.Held, *, waited: float, ran: float) -> Call[leases.Ending]:

@@ -249,7 +249,7 @@ def test_the_wait_for_a_worker_is_told_apart_from_the_run(
 ) -> None:
     _executes(monkeypatch, Outcome(status="completed"))
     running = _running()
-    running.since -= 1000.0
+    running.asked_at -= 1000.0
 
     runner.run(running, SPEC)
 

@@ -1,8 +1,8 @@
 -- Ends claims of one lease: each with its task's outcome, with a retry, or by handing it back. Fenced by the claim.
 -- ARGV: 2 lease, 3 pool, 4 result lifetime in ms, then 8 for each claim: claim, task, action (outcome | retry | handback | release),
--- status, outcome JSON, Celery meta JSON, seconds until the retry, or of an outcome '' or those from its claim until it began and those it
--- ran, and what the run told besides, as JSON or '': {type: task type, usage: {input, output, usd}, cool: {worker, why, seconds or nil}}.
--- Of a release status and outcome are for a task that does not run again here.
+-- status, outcome JSON, Celery meta JSON, seconds until the retry, or of an outcome '' or those from when it was asked for until it began
+-- and those it ran, and what the run told besides, as JSON or '': {type: task type, usage: {input, output, usd}, cool: {worker, why,
+-- seconds or nil}}. Of a release status and outcome are for a task that does not run again here.
 -- Reply, for each: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
 local lease, pool, ttl = ARGV[2], ARGV[3], ARGV[4]
 local FIRST, EACH = 5, 8
@@ -160,8 +160,9 @@ local function finish(at, value, sum)
     local waited, ran = string.match(ARGV[at + 6], '^(%S+) (%S+)$')
     local claimed = ran and tonumber(record[4] or nil)
     if claimed then
-      local began = math.min(now, claimed + waited)
-      o.started, o.finished, record[4] = stamp(began), math.min(now, began + ran), stamp(began)
+      o.finished = math.min(now, claimed + waited + ran)
+      o.started = stamp(math.max(claimed, o.finished - ran))
+      record[4] = o.started
     end
     settle(id, pool, o, now, sum)
     if o.status == 'dead' then
