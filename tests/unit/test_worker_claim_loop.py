@@ -14,7 +14,7 @@ from mahavishnu_pools.store import leases, pools, tasks
 from mahavishnu_pools.store.calls import script
 from tests.fixtures.proxies import Proxy
 from tests.store.world import World
-from tests.unit.looping import Make, making
+from tests.unit.looping import Looping, Make, making
 from tests.waiting import eventually
 from workers import claim_loop, claim_request
 from workers.bell import Bell
@@ -54,17 +54,23 @@ def test_work_that_was_rung_for_is_seen_at_once(world: World, make: Make, monkey
     eventually(lambda: looping.started)
 
 
-def test_what_is_rung_for_while_a_short_task_runs_is_claimed_with_its_end(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module, name in ((claim_loop, "REST"), (claim_request, "TICK"), (claim_request, "LOOK")):
-        monkeypatch.setattr(module, name, 600.0)
+def with_a_short_task(world: World, make: Make) -> tuple[Looping, Running]:
+    """Return a loop of two workers, one of which has begun a task that looks as if it ended in a moment."""
     looping = make(slots=2)
     looping.read_ahead(0, soon=True)
     looping.loop.start()
     world.to(looping.pool_id)
     (first,) = looping.wait(1)
     looping.loop.begin(first)
+    return looping, first
+
+
+def test_what_is_rung_for_while_a_short_task_runs_is_claimed_with_its_end(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((claim_loop, "REST"), (claim_request, "TICK"), (claim_request, "LOOK")):
+        monkeypatch.setattr(module, name, 600.0)
+    looping, first = with_a_short_task(world, make)
 
     world.to(looping.pool_id)
     eventually(lambda: looping.loop._claiming.requests.rung)
@@ -77,12 +83,7 @@ def test_what_is_rung_for_while_a_short_task_runs_is_claimed_with_its_end(
 def test_what_is_rung_for_while_a_task_runs_is_claimed_soon_although_that_does_not_end(
     world: World, make: Make
 ) -> None:
-    looping = make(slots=2)
-    looping.read_ahead(0, soon=True)
-    looping.loop.start()
-    world.to(looping.pool_id)
-    (first,) = looping.wait(1)
-    looping.loop.begin(first)
+    looping, _ = with_a_short_task(world, make)
 
     world.to(looping.pool_id)
 
