@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,11 +44,36 @@ THREAD_POOL = f"{__package__}.concurrency:ThreadPool"
 
 def make_app(settings: Settings, url: str, *, user_app: str | None = None) -> Celery:
     """Return the app of a worker process: our own, or the user's (``module:attribute``) with pools added."""
-    theirs = _user_app(user_app) if user_app else None
-    app = add_pools(theirs, settings=settings, url=lambda: url) if theirs else client_app(settings, url)
+    if user_app is None:
+        return _make_current(own_app(settings, url))
+    return _make_current(_equip(add_pools(_user_app(user_app), settings=settings, url=lambda: url)))
+
+
+def own_app(settings: Settings, url: str) -> Celery:
+    """Return our own app with what workers need; nothing of this process is changed, nothing is connected."""
+    return _equip(client_app(settings, url))
+
+
+def use_app(app: Celery) -> Celery:
+    """Make an app of ours this process's own, and return it; it may have been made before modules were imported.
+
+    Tasks that those define on another app are for all apps: each takes them in when it is finalized.
+    """
+    app.finalized = False
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Task name 'celery\.")  # Celery's own have not changed since the first time
+        app.finalize()
+    return _make_current(app)
+
+
+def _make_current(app: Celery) -> Celery:
     app.set_current()
     if wants_json():
         signals.setup_logging.connect(_log_as_json, weak=False)
+    return app
+
+
+def _equip(app: Celery) -> Celery:
     app.conf.update(_WORKER, worker_pool=THREAD_POOL)
     celery_run_task.register(app)
     periodic.register(app)
@@ -191,8 +217,8 @@ def _configured_url(settings: Settings) -> str:
 def _default_app() -> Celery:
     settings = load_settings()
     url = _configured_url(settings)
-    app = make_app(settings, url, user_app=settings.celery_app)
     import_modules(settings.imports)
+    app = make_app(settings, url, user_app=settings.celery_app)
     app.steps["worker"].add(_standalone_step(settings, url))
     periodic.schedule(app)
     return app

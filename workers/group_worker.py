@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -16,11 +17,12 @@ from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import SyncStore
 
-from .agent.start import GroupStart
-from .app import GroupPlace, group_context, import_modules, make_app
+from .agent.start import GroupFunction, GroupStart
+from .app import GroupPlace, group_context, import_modules, make_app, own_app, use_app
 from .delegation import Bridge, open_delegate, retire
 from .pool_group import GroupOptions
 from .step import PoolStep, stop_worker
+from .task_types.registry import find_plug_ins
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +30,49 @@ logger = logging.getLogger(__name__)
 HEARTBEAT = 5
 
 
-def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]) -> int:
-    """Run the Celery worker of a pool until it is told to stop; returns the exit code.
+class CeleryGroup:
+    """Runs the Celery worker of a pool; ``prepare`` makes the settings, the app and what is found in packages."""
 
-    ``tick`` is called about once a second while the claim loop lives, ``news`` with ``ready`` once it consumes. TERM
-    makes it drain: claim no more, finish, hand back the rest.
-    """
-    settings, config = start.load_settings(), start.pool_config()
+    def __call__(
+        self, start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]
+    ) -> int:
+        """Run until it is told to stop; returns the exit code.
+
+        ``tick`` is called about once a second while the claim loop lives, ``news`` with ``ready`` once it consumes.
+        TERM makes it drain: claim no more, finish, hand back the rest.
+        """
+        return self.prepare(start)(start, tick=tick, news=news)
+
+    def prepare(self, start: GroupStart) -> GroupFunction:
+        """Return the function with all made that no pool and no module of the user's has a say in."""
+        settings = start.load_settings()
+        find_plug_ins()
+        app = None
+        if settings.celery_app is None:
+            app = own_app(settings, start.redis_url)
+            # Made at its first use, for which Celery reads the files of every installed package.
+            _ = app.backend
+        return functools.partial(_run, settings, app)
+
+
+run_group = CeleryGroup()
+
+
+def _run(
+    settings: Settings,
+    own: Celery | None,
+    start: GroupStart,
+    *,
+    tick: Callable[[], None],
+    news: Callable[[str, dict[str, Any]], None],
+) -> int:
+    config = start.pool_config()
     os.environ["MAHAVISHNU_LEASE"] = start.lease
     tracing.set_up("mahavishnu-worker")
     _check_image(start, config, settings)
     import_modules((*settings.imports, *config.imports))
-    app = make_app(settings, start.redis_url, user_app=config.celery_app or settings.celery_app)
+    user_app = config.celery_app or settings.celery_app
+    app = make_app(settings, start.redis_url, user_app=user_app) if user_app or own is None else use_app(own)
     with _bridge(start, settings, config) as delegate:
         app.steps["worker"].add(_step(start, settings, delegate, tick=tick, news=news))
         worker = _worker(app, start)

@@ -43,7 +43,7 @@ def publish_tasks(store: SyncStore, pool_id: str, registry: TaskTypeRegistry, ce
 
     Submitting and routing choose by it.
     """
-    own = {name: schema for name, schema in registry.schemas().items() if name not in BUILT_IN}
+    own = registry.schemas(without=BUILT_IN)
     loaded = frozenset(celery_tasks)
     record = store.run(read_pools(pool_id)).one(pool_id)
     if own != record.task_types or loaded != record.celery_tasks:

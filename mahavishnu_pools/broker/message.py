@@ -101,8 +101,17 @@ def _after(spec: TaskSpec) -> dict[str, Any]:
     return {"ids": list(spec.after), "policy": spec.on_parent_failure, "need": need}
 
 
-def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | None = None) -> Envelope:
+def envelope(
+    spec: TaskSpec,
+    *,
+    task_id: str,
+    max_bytes: int,
+    signer: Signer | None = None,
+    trace: Mapping[str, Any] | None = None,
+) -> Envelope:
     """Build what the submit script needs for one task.
+
+    ``trace`` is what ``tracing.headers`` says; who builds many asks it once. None: it is asked here.
 
     Raises:
         SecretInTheOpen: a variable looks like a secret.
@@ -115,7 +124,7 @@ def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, signer: Signer | N
         raise errors.PayloadTooLarge.of(len(text), max_bytes)
     bucket = names.celery_priority(spec.priority)
     properties = {"correlation_id": task_id, "priority": bucket, "delivery_tag": task_id}
-    head = {**_headers(task_id, spec), **tracing.headers()}
+    head = {**_headers(task_id, spec), **(tracing.headers() if trace is None else trace)}
     prefix, suffix = render(_body(text), head, properties, signer=signer)
     return Envelope(
         task_id=task_id,

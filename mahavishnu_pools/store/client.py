@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
@@ -16,6 +17,8 @@ from redis.retry import Retry
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.calls import DEAD_LETTER_EXPIRES, OUTBOX, Call, OutboxLimits, script
+from mahavishnu_pools.store.options import client_options
+from mahavishnu_pools.store.packing import PackingConnection
 from mahavishnu_pools.store.sentinel import SCHEME, async_primary_pool, primary_pool
 from mahavishnu_pools.store.server import (
     LOST,
@@ -39,18 +42,6 @@ RETRY_PAUSE = 0.1
 #: somebody waits.
 REFUSED_PATIENCE = 0.5
 
-#: Connection options of every client: no retry inside redis-py, it would run scripts twice behind our back.
-_OPTIONS: dict[str, Any] = {
-    "decode_responses": True,
-    "encoding_errors": "surrogateescape",
-    "health_check_interval": 0,
-}
-
-
-def _options(url: str) -> dict[str, Any]:
-    # A socket file has no such option.
-    return _OPTIONS if url.startswith("unix://") else {**_OPTIONS, "socket_keepalive": True}
-
 
 def _script_arguments(prefix: str, call: Call[Any]) -> list[Any]:
     return [0, prefix, *call.arguments]
@@ -69,15 +60,14 @@ class AsyncStore:
         self.timeout = timeout
         self.dead_letter_expires = DEAD_LETTER_EXPIRES
         self.outbox: OutboxLimits | None = OUTBOX
-        make = async_primary_pool if url.startswith(SCHEME) else redis.asyncio.BlockingConnectionPool.from_url
-        pool = make(
+        pool = _async_pool(url)(
             url,
             max_connections=connections,
             timeout=None,
-            retry=_async_no_retry(),
+            retry=_async_no_retry(),  # one inside redis-py would run scripts twice behind our back
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            **_options(url),
+            **client_options(url),
         )
         self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
 
@@ -179,7 +169,7 @@ class SyncStore:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            **_options(url),
+            **client_options(url),
         )
         self.redis = redis.Redis(connection_pool=pool)
 
@@ -290,6 +280,13 @@ def _cancel_if_asked(before: int) -> None:
     """
     if _cancels_asked() > before:
         raise asyncio.CancelledError
+
+
+def _async_pool(url: str) -> Callable[..., Any]:
+    if url.startswith(SCHEME):
+        return async_primary_pool
+    # A URL of TLS or of a socket file names a class of its own, which wins.
+    return partial(redis.asyncio.BlockingConnectionPool.from_url, connection_class=PackingConnection)
 
 
 def _async_no_retry() -> Any:

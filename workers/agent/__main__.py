@@ -27,6 +27,10 @@ from .zygote import Zygote, become_subreaper
 #: How long the last life of this agent may take to clean up after itself, in seconds.
 LOCK_SECONDS = 15.0
 
+#: How long an agent that holds the lock must be seen alive to be taken for running, in seconds: one that was killed a
+#: moment ago may still be there.
+ALIVE_SECONDS = 0.5
+
 _LOCK_POLL = 0.05
 
 
@@ -76,10 +80,10 @@ def _lock(settings: Settings) -> int:
             "Name another one in MAHAVISHNU_DATA_DIR.",
             setting="data_dir",
         ) from exc
-    deadline = time.monotonic() + LOCK_SECONDS
+    began = time.monotonic()
     while not _try_lock(fd):
         # Of an agent whose first process was killed, the controller lives on until it has cleaned up.
-        if _holder_lives(fd) or time.monotonic() > deadline:
+        if time.monotonic() - began > (ALIVE_SECONDS if _holder_lives(fd) else LOCK_SECONDS):
             raise errors.InvalidConfig(
                 f"data_dir: another agent is running with {settings.data_dir}. Stop it, or name another directory in "
                 "MAHAVISHNU_DATA_DIR.",

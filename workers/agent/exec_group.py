@@ -8,7 +8,7 @@ import sys
 from mahavishnu_pools.process_logs import set_up_logging
 
 from .forking import leave
-from .group_process import run_group_process
+from .group_process import load_function, run_group_process
 from .start import GroupStart
 from .ticks import Ticks
 
@@ -21,7 +21,9 @@ def main(arguments: list[str]) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.set_inheritable(news_fd, False)
     os.set_inheritable(ticks_fd, False)
-    return run_group_process(function, start, slot=slot, ticks=Ticks.attach(ticks_fd), news_fd=news_fd)
+    return run_group_process(
+        lambda: load_function(function), start, slot=slot, ticks=Ticks.attach(ticks_fd), news_fd=news_fd
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Callable
 from typing import Any, cast
 
 from mahavishnu_pools.process_logs import POOL_VARIABLE
@@ -31,8 +32,10 @@ def load_function(place: str) -> GroupFunction:
     return cast("GroupFunction", getattr(importlib.import_module(module), name))
 
 
-def run_group_process(place: str, start: GroupStart, *, slot: int, ticks: Ticks, news_fd: int) -> int:
-    """Run the group and return the exit code; how it failed is told to the controller."""
+def run_group_process(
+    load: Callable[[], GroupFunction], start: GroupStart, *, slot: int, ticks: Ticks, news_fd: int
+) -> int:
+    """Run the function that ``load`` returns and return the exit code; how it failed is told to the controller."""
     write = NewsWriter(news_fd, pool_id=start.pool_id)
     _mark(start)
 
@@ -42,7 +45,7 @@ def run_group_process(place: str, start: GroupStart, *, slot: int, ticks: Ticks,
         write(event, detail)
 
     try:
-        return load_function(place)(start, tick=lambda: ticks.advance(slot), news=news)
+        return load()(start, tick=lambda: ticks.advance(slot), news=news)
     except Exception as exc:
         # The border of the process: whatever went wrong in it, its controller is told why.
         logger.exception("The worker group of %s failed", start.pool_id, extra={"action": "run_group"})

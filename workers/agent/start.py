@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -77,6 +77,19 @@ class GroupFunction(Protocol):
         self, start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]
     ) -> int:
         """Run until TERM."""
+        ...
+
+
+@runtime_checkable
+class PreparedFunction(Protocol):
+    """A group's function that can make what all groups of an agent have in common."""
+
+    def prepare(self, start: GroupStart) -> GroupFunction:
+        """Return the function with that made.
+
+        It is called in the zygote, so that forked groups share the memory: it must not connect, start a thread, import
+        anything of the user's, nor depend on more of ``start`` than its settings and the URL of Redis.
+        """
         ...
 
 

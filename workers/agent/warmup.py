@@ -61,7 +61,7 @@ MODULES = (
 
 
 def warm_up(function: str) -> None:
-    """Import all of it and the group's function, and freeze the garbage collector.
+    """Import all of it and the group's function, and keep the memory shared.
 
     A module of ours that cannot be imported is an error; groups would fail with it one by one.
     """
@@ -72,6 +72,11 @@ def warm_up(function: str) -> None:
     if threading.active_count() > 1:
         names = [thread.name for thread in threading.enumerate()]
         logger.warning("Imports started threads, which forked groups will not have: %s", names)
+    keep_shared()
+
+
+def keep_shared() -> None:
+    """Have the garbage collector never look again at what there is: to look is to write, in each forked group."""
     gc.collect()
     gc.freeze()
 

@@ -20,6 +20,7 @@ from . import wire
 from .controller_process import ControllerProcess
 from .forking import HANDLED, fork
 from .group_process import run_group_process
+from .preparation import Preparation
 from .spawning import Spawned, spawn
 from .start import GroupStart
 from .ticks import Ticks
@@ -70,6 +71,7 @@ class Zygote:
     ) -> None:
         self._run_controller = run_controller
         self._function = function
+        self._preparation = Preparation(function)
         self._by_exec = by_exec
         self._kept = kept
         self._ticks = Ticks.create(by_descriptor=by_exec)
@@ -180,10 +182,12 @@ class Zygote:
         return spawn(inherited, slot=order.slot, start=order.start)
 
     def _fork(self, order: wire.StartGroup) -> int:
+        start = GroupStart.from_json(order.start)
+        function = self._preparation.function_for(start)
+
         def body() -> int:
-            start = GroupStart.from_json(order.start)
             return run_group_process(
-                self._function, start, slot=order.slot, ticks=self._ticks, news_fd=self._news_write
+                lambda: function, start, slot=order.slot, ticks=self._ticks, news_fd=self._news_write
             )
 
         return fork(body, release=self._release, keep=(self._news_write,))
