@@ -81,10 +81,19 @@ def shut_down() -> None:
             stop()
 
 
+def _is_set_up() -> bool:
+    """Tell whether spans go anywhere. That OpenTelemetry is imported says little: redis-py does that, too."""
+    if _MODULE not in sys.modules:
+        return False
+    from opentelemetry import trace
+
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 @contextmanager
 def span(name: str, *, kind: Kind = "internal", attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Trace a block below the current span; an exception in it is recorded. Costs nothing when nobody traces."""
-    if _MODULE not in sys.modules:
+    if not _is_set_up():
         yield
         return
     from opentelemetry import trace

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mahavishnu_pools import names
+from mahavishnu_pools import names, tracing
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser, Wish
@@ -64,10 +64,10 @@ def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[st
     """
     specs = [task_spec(task) for task in tasks]
     ids = [names.new_task_id() for _ in specs]
-    parcels = []
+    parcels, trace = [], tracing.headers()
     for spec, task_id in zip(linked(specs, ids), ids, strict=True):
         yield from chooser.validate(spec)
-        made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, signer=sender.signer)
+        made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, signer=sender.signer, trace=trace)
         parcels.append(Parcel(Need.of(spec), spec.affinity or spec.session, made))
     yield from _refuse_strangers(parcels)
     return parcels

@@ -69,7 +69,7 @@ KEYS: tuple[Key, ...] = (
         "One dead letter: message, cause, pool"),
     # ── delivery ──
     Key("bell", "mhv:bell:{}", "stream", "until closed", "submit, cancel, pool_*", "worker groups",
-        "One entry; wakes the waiting groups of a pool"),
+        "The newest entry wakes the waiting groups of a pool; about a hundred older ones are there"),
     Key("periodic", "mahavishnu.periodic", "list", "kept", "beat", "claim",
         "Waiting periodic tasks; any worker group takes them"),
     Key("delayed", "mhv:delayed:{}", "zset", "until closed", "claim, finish", "claim",

@@ -196,17 +196,33 @@ def test_what_lives_on_with_a_pool_is_bounded_while_it_works(world: World) -> No
     for _ in range(15):
         world.to(pool, 100, affinity="one")
         finish_everything(world, [pool])
-    figures = world.key("figures", pool)
-    before = {key: size for key, size in sizes(world).items() if key != figures}
+    figures, bell = world.key("figures", pool), world.key("bell", pool)
+    before = {key: size for key, size in sizes(world).items() if key not in (figures, bell)}
 
     for _ in range(15):
         world.to(pool, 100, affinity="one")
         finish_everything(world, [pool])
 
-    assert {key: size for key, size in sizes(world).items() if key != figures} == before
-    assert sizes(world)[figures] < 30  # a field for each kind of outcome and run time
+    after = sizes(world)
+    assert {key: size for key, size in after.items() if key not in (figures, bell)} == before
+    assert after[figures] < 30  # a field for each kind of outcome and run time
     # The outbox has limits of its own (test_outbox).
     assert world.redis.llen(world.key("recent", pool)) == 1000
+
+
+def test_the_bell_of_a_pool_keeps_the_newest_entry_and_few_older_ones(world: World) -> None:
+    pool = world.pool("p")
+    bell = world.key("bell", pool)
+    for _ in range(300):
+        world.to(pool)
+    (before, _), *_ = world.redis.xrevrange(bell, count=1)
+
+    world.to(pool)
+
+    (newest, _), *_ = world.redis.xrevrange(bell, count=1)
+    assert newest != before
+    # Only whole nodes of a stream are dropped; one has a hundred entries.
+    assert world.redis.xlen(bell) <= 200
 
 
 def test_periodic_work_is_no_task_of_the_pool_that_does_it(world: World) -> None:

@@ -86,8 +86,10 @@ local function longest_wait(pool, now)
   return most
 end
 
+-- Whoever waits reads the newest entry. Older ones are dropped by whole nodes (a hundred entries): to drop each one at once
+-- makes an entry six times as dear (16 instead of 3 µs).
 local function ring(pool)
-  if call('EXISTS', k_pool(pool)) == 1 then call('XADD', k_bell(pool), 'MAXLEN', '1', '*', 'r', '1') end
+  if call('EXISTS', k_pool(pool)) == 1 then call('XADD', k_bell(pool), 'MAXLEN', '~', '1', '*', 'r', '1') end
 end
 
 -- Whether a pool takes tasks, now or when it is resumed.
