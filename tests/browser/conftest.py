@@ -7,12 +7,16 @@ a module has no ``async`` tests or fixtures.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.site import Site
 
 #: Git knows nothing of what is in here.
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "artifacts" / "screenshots"
@@ -84,3 +88,24 @@ def shoot() -> Shoot:
         return path
 
     return keep
+
+
+@pytest.fixture(scope="module")
+def web(valkey_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Return a server without a token; the tests share it and give their pools names of their own."""
+    log = tmp_path_factory.mktemp("page") / "server.log"
+    found = Site(valkey_server.url, f"page-{secrets.token_hex(4)}", log)
+    yield found
+    print(log.read_text()[-4000:])
+    found.end()
+
+
+@pytest.fixture
+def quiet_page(page: Page, web: Site) -> Iterator[Page]:
+    """Return a page that must log no error, and ask nobody but its server."""
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(web.url) else problems.append(asked.url))
+    yield page
+    assert [one for one in problems if not one.startswith("data:")] == []

@@ -1,6 +1,8 @@
-"""What a test asks a page itself, in its language."""
+"""What tests look for on a page, and what they ask the page itself, in its language."""
 
 from __future__ import annotations
+
+from playwright.sync_api import Locator, Page
 
 #: Notes in ``window.touched`` which pools' rows are written to; the time since something happened is no news.
 WATCH = """() => {
@@ -40,3 +42,8 @@ FAINT = r"""() => {
   }
   return faint;
 }"""
+
+
+def row(page: Page, name: str) -> Locator:
+    """Return the row of a pool on the overview."""
+    return page.get_by_role("table", name="Pools").get_by_role("row").filter(has_text=name)

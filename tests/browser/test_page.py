@@ -16,20 +16,10 @@ from mahavishnu_pools.server.live.topics import frame
 from mahavishnu_pools.server.live.views import Overview
 from mahavishnu_pools.store import pools
 from tests.browser.conftest import NewPage, Shoot
-from tests.browser.looking import FAINT, WATCH
+from tests.browser.looking import FAINT, WATCH, row
 from tests.browser.site import Site
 
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
-
-
-@pytest.fixture(scope="module")
-def site(valkey_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Return a server without a token; the tests share it and give their pools names of their own."""
-    log = tmp_path_factory.mktemp("page") / "server.log"
-    found = Site(valkey_server.url, f"page-{secrets.token_hex(4)}", log)
-    yield found
-    print(log.read_text()[-4000:])
-    found.end()
 
 
 @pytest.fixture(scope="module")
@@ -42,30 +32,15 @@ def guarded(valkey_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
     found.end()
 
 
-@pytest.fixture
-def quiet_page(page: Page, site: Site) -> Iterator[Page]:
-    """Return a page that must log no error, and ask nobody but its server."""
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(site.url) else problems.append(asked.url))
-    yield page
-    assert [one for one in problems if not one.startswith("data:")] == []
+def test_pools_are_shown_as_they_are_and_as_they_become(quiet_page: Page, web: Site) -> None:
+    pool = web.world.pool("alpha", workers=4)
+    other = web.world.pool("beta", workers=1, status=PoolStatus.DEGRADED)
+    web.world.run(pools.change_pool(other, reason="claude is missing on node1"))
+    web.node("node1", **{pool: 4})
+    web.running(pool)
+    web.world.to(pool, 3)
 
-
-def row(page: Page, name: str) -> Any:
-    return page.get_by_role("table", name="Pools").get_by_role("row").filter(has_text=name)
-
-
-def test_pools_are_shown_as_they_are_and_as_they_become(quiet_page: Page, site: Site) -> None:
-    pool = site.world.pool("alpha", workers=4)
-    other = site.world.pool("beta", workers=1, status=PoolStatus.DEGRADED)
-    site.world.run(pools.change_pool(other, reason="claude is missing on node1"))
-    site.node("node1", **{pool: 4})
-    site.running(pool)
-    site.world.to(pool, 3)
-
-    quiet_page.goto(site.url)
+    quiet_page.goto(web.url)
 
     expect(row(quiet_page, "alpha")).to_contain_text("running")
     expect(row(quiet_page, "alpha")).to_contain_text("1 of 4")
@@ -73,57 +48,25 @@ def test_pools_are_shown_as_they_are_and_as_they_become(quiet_page: Page, site: 
     expect(quiet_page.get_by_role("table", name="Nodes")).to_contain_text("eu-west · #linux")
     expect(quiet_page.get_by_role("table", name="Running now")).to_contain_text("alpha · prompt")
     element = row(quiet_page, "alpha").element_handle()
-    site.running(pool)
-    site.world.run(pools.change_pool(pool, status=PoolStatus.PAUSED, reason="it was paused"))
+    web.running(pool)
+    web.world.run(pools.change_pool(pool, status=PoolStatus.PAUSED, reason="it was paused"))
     expect(row(quiet_page, "alpha")).to_contain_text("paused")
     expect(row(quiet_page, "alpha")).to_contain_text("2 of 4")
     # What changed is the row that was there before: focus and selection stay.
     assert element.is_visible()
 
 
-def test_the_keyboard_finds_and_opens_a_pool_and_a_task_and_goes_back(quiet_page: Page, site: Site) -> None:
-    pool = site.world.pool("gamma-keys", workers=2)
-    site.world.pool("delta-keys")
-    task = site.running(pool, prompt="Fix the parser")
-    done = site.world.finished(pool, 1, prompt="Write the tests")[0]
-    quiet_page.goto(site.url)
-    expect(row(quiet_page, "gamma-keys")).to_be_visible()
-
-    quiet_page.keyboard.press("/")
-    quiet_page.keyboard.type("gamma")
-    expect(row(quiet_page, "delta-keys")).to_have_count(0)
-    quiet_page.keyboard.press("Enter")
-    expect(quiet_page.get_by_role("link", name="gamma-keys").first).to_be_focused()
-    quiet_page.keyboard.press("Enter")
-    expect(quiet_page.get_by_role("heading", level=1)).to_have_text("gamma-keys")
-    expect(quiet_page).to_have_title("Pool gamma-keys – Mahavishnu pools")
-    expect(quiet_page.get_by_role("table", name="Running")).to_contain_text("Fix the parser")
-    expect(quiet_page.get_by_role("table", name="Ended last")).to_contain_text("Write the tests")
-    quiet_page.keyboard.press("j")
-    quiet_page.keyboard.press("ArrowDown")
-    expect(quiet_page.get_by_role("link", name=done[:13])).to_be_focused()
-    quiet_page.keyboard.press("k")
-    quiet_page.keyboard.press("Enter")
-    expect(quiet_page.get_by_role("heading", level=1)).to_have_text(task)
-    quiet_page.keyboard.press("Escape")
-    expect(quiet_page.get_by_role("heading", level=1)).to_have_text("gamma-keys")
-    quiet_page.keyboard.press("Escape")
-    expect(row(quiet_page, "delta-keys")).to_be_visible()
-    quiet_page.keyboard.press("?")
-    expect(quiet_page.get_by_role("dialog", name="Keyboard")).to_be_visible()
-
-
-def test_output_comes_live_with_its_colours_and_is_never_run(quiet_page: Page, site: Site) -> None:
-    task = site.running(site.world.pool("epsilon"), prompt=EVIL)
-    site.prints(task, f"plain \x1b[1;31mred\x1b[0m {EVIL}\n\x1b]0;title\x07after\n")
-    quiet_page.goto(f"{site.url}/#/task/{task}")
+def test_output_comes_live_with_its_colours_and_is_never_run(quiet_page: Page, web: Site) -> None:
+    task = web.running(web.world.pool("epsilon"), prompt=EVIL)
+    web.prints(task, f"plain \x1b[1;31mred\x1b[0m {EVIL}\n\x1b]0;title\x07after\n")
+    quiet_page.goto(f"{web.url}/#/task/{task}")
     log = quiet_page.get_by_role("log")
 
     expect(log).to_contain_text(f"plain red {EVIL}")
     expect(log.locator("span.f1.b")).to_have_text("red")
-    site.prints(task, "10 %\r20 %\r99 %")
-    site.prints(task, " done\n")
-    site.prints(task, "a warning\n", stream="stderr")
+    web.prints(task, "10 %\r20 %\r99 %")
+    web.prints(task, " done\n")
+    web.prints(task, "a warning\n", stream="stderr")
     expect(log.locator("div").nth(2)).to_have_text("99 % done")
     expect(log.locator("div.stderr")).to_have_text("a warning")
     assert log.inner_text().splitlines()[1] == "after"
@@ -131,15 +74,15 @@ def test_output_comes_live_with_its_colours_and_is_never_run(quiet_page: Page, s
     expect(quiet_page.get_by_text("mahavishnu pools cancel")).to_be_visible()
 
 
-def test_an_outcome_is_shown_when_it_comes_with_its_error(quiet_page: Page, site: Site) -> None:
-    pool = site.world.pool("zeta")
-    task = site.world.to(pool)[0]
-    lease = site.world.lease(pool)
-    (claim,) = site.world.claim(lease, pool)
-    quiet_page.goto(f"{site.url}/#/task/{task}")
+def test_an_outcome_is_shown_when_it_comes_with_its_error(quiet_page: Page, web: Site) -> None:
+    pool = web.world.pool("zeta")
+    task = web.world.to(pool)[0]
+    lease = web.world.lease(pool)
+    (claim,) = web.world.claim(lease, pool)
+    quiet_page.goto(f"{web.url}/#/task/{task}")
     expect(quiet_page.locator("h1 + .pill")).to_have_text("running")
 
-    site.world.run(site.world.finish_call(site.world.held(lease, pool, claim), status="failed", output="what it said"))
+    web.world.run(web.world.finish_call(web.world.held(lease, pool, claim), status="failed", output="what it said"))
 
     expect(quiet_page.locator("h1 + .pill")).to_have_text("failed")
     expect(quiet_page.get_by_role("status")).to_have_text("The task is failed.")
@@ -147,41 +90,19 @@ def test_an_outcome_is_shown_when_it_comes_with_its_error(quiet_page: Page, site
     expect(quiet_page.get_by_text("mahavishnu pools retry")).to_be_visible()
 
 
-def test_the_tasks_around_one_are_links_that_the_keyboard_reaches(quiet_page: Page, site: Site) -> None:
-    page, world, pool = quiet_page, site.world, site.world.pool("sigma")
-    first, second = world.to(pool, 2)
-    (task,) = world.to(pool, after=[first, second])
-    (child,) = world.to(pool, after=[task], name="script-next")
-    page.goto(f"{site.url}/#/task/{task}")
-    before, then = page.get_by_role("list", name="Comes after"), page.get_by_role("list", name="Then comes")
-    expect(before.get_by_role("listitem")).to_have_count(2)
-    expect(then).to_contain_text("script-nextwaiting")
-
-    lease = world.lease(pool)
-    for claim in world.claim(lease, pool, 2):
-        world.run(world.finish_call(world.held(lease, pool, claim)))
-
-    expect(before.get_by_text("completed")).to_have_count(2, timeout=30_000)
-    for link in (before.get_by_role("link").nth(0), before.get_by_role("link").nth(1), then.get_by_role("link")):
-        page.keyboard.press("j")
-        expect(link).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text(child)
-
-
-def test_what_does_not_exist_is_said_to_and_appears_when_it_is_made(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}/#/task/nothing")
+def test_what_does_not_exist_is_said_to_and_appears_when_it_is_made(page: Page, web: Site) -> None:
+    page.goto(f"{web.url}/#/task/nothing")
     expect(page.get_by_role("heading", name="No such task")).to_be_visible()
-    page.goto(f"{site.url}/#/pool/eta")
+    page.goto(f"{web.url}/#/pool/eta")
     expect(page.get_by_role("heading", name="No such pool")).to_be_visible()
 
-    site.world.pool("eta")
+    web.world.pool("eta")
 
     expect(page.get_by_role("heading", level=1)).to_have_text("eta")
 
 
-def test_markup_in_names_of_pages_and_tasks_is_text(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}/#/task/{EVIL.replace('<', '%3C').replace('>', '%3E')}")
+def test_markup_in_names_of_pages_and_tasks_is_text(page: Page, web: Site) -> None:
+    page.goto(f"{web.url}/#/task/{EVIL.replace('<', '%3C').replace('>', '%3E')}")
 
     expect(page.get_by_text(f'No task has the id "{EVIL}"')).to_be_visible()
     assert page.evaluate("window.hacked") is None
@@ -261,11 +182,11 @@ def test_what_awaits_approval_is_decided_with_the_keyboard_and_a_reason(
     assert page.evaluate("window.hacked") is None
 
 
-def test_pools_are_sorted_by_a_column_and_stay_so_while_they_change(quiet_page: Page, site: Site) -> None:
-    made = [site.world.pool(f"order-{name}", workers=1) for name in "abc"]
+def test_pools_are_sorted_by_a_column_and_stay_so_while_they_change(quiet_page: Page, web: Site) -> None:
+    made = [web.world.pool(f"order-{name}", workers=1) for name in "abc"]
     for pool, count in zip(made, (1, 3, 2), strict=True):
-        site.world.to(pool, count)
-    quiet_page.goto(site.url)
+        web.world.to(pool, count)
+    quiet_page.goto(web.url)
     quiet_page.get_by_label("Filter").fill("order-")
     names = quiet_page.get_by_role("table", name="Pools").locator("a.row")
     expect(names).to_have_text(["order-a", "order-b", "order-c"])
@@ -275,7 +196,7 @@ def test_pools_are_sorted_by_a_column_and_stay_so_while_they_change(quiet_page: 
     expect(names).to_have_text(["order-b", "order-c", "order-a"])
     expect(head).to_have_attribute("aria-sort", "descending")
     names.nth(2).focus()
-    site.world.to(made[0], 9)
+    web.world.to(made[0], 9)
     expect(names).to_have_text(["order-a", "order-b", "order-c"])
     expect(quiet_page.get_by_role("link", name="order-a").first).to_be_focused()
 
@@ -305,7 +226,7 @@ def test_a_lost_connection_is_said_and_output_goes_on_without_a_gap_or_a_repetit
     expect(page.get_by_text("live", exact=True)).to_be_visible()
 
 
-def test_who_begins_is_told_the_first_commands(page: Page, site: Site, shoot: Shoot) -> None:
+def test_who_begins_is_told_the_first_commands(page: Page, web: Site, shoot: Shoot) -> None:
     nothing = Overview(
         at=1,
         version="1",
@@ -325,7 +246,7 @@ def test_who_begins_is_told_the_first_commands(page: Page, site: Site, shoot: Sh
     events = {"content-type": "text/event-stream"}
     page.route("**/api/stream/overview", lambda route: route.fulfill(headers=events, body=answers[0]))
 
-    page.goto(site.url)
+    page.goto(web.url)
     expect(page.get_by_role("heading", name="No stack runs")).to_be_visible()
     expect(page.get_by_text("mahavishnu up --detach")).to_be_visible()
     answers[0] = begin
@@ -334,27 +255,27 @@ def test_who_begins_is_told_the_first_commands(page: Page, site: Site, shoot: Sh
     shoot(page, "page-empty")
 
     page.unroute("**/api/stream/overview")
-    site.world.pool("kappa")
-    page.goto(f"{site.url}/#/pool/kappa")
+    web.world.pool("kappa")
+    page.goto(f"{web.url}/#/pool/kappa")
     expect(page.get_by_text("mahavishnu pools execute kappa --prompt 'echo hello'")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_the_width_and_every_text_can_be_read(
-    new_page: NewPage, site: Site, shoot: Shoot, width: int, scheme: str
+    new_page: NewPage, web: Site, shoot: Shoot, width: int, scheme: str
 ) -> None:
     name = f"a-pool-with-a-name-as-long-as-names-may-be-{scheme}-{width}"
-    pool = site.world.pool(name, workers=3, status=PoolStatus.DEGRADED)
-    site.world.run(pools.change_pool(pool, reason="/usr/local/bin/" + "a-very-long-path/" * 9))
-    site.node(f"node-{scheme}-{width}", **{pool: 3})
-    task = site.running(pool, prompt="An_unbroken_word_" * 40)
-    site.world.finished(pool, 2, status="failed")
-    site.world.to(pool, 2)
-    site.prints(task, "\x1b[32mok\x1b[0m " + "wide" * 200 + "\n")
-    gated = site.world.to(pool, prompt="Delete_everything_" * 20, approval="required")[0]
-    changed = site.changed(pool, name="a-name-" + "as-long-" * 7)
-    site.world.to(pool, after=[changed], name="then-" + "as-long-" * 7)
+    pool = web.world.pool(name, workers=3, status=PoolStatus.DEGRADED)
+    web.world.run(pools.change_pool(pool, reason="/usr/local/bin/" + "a-very-long-path/" * 9))
+    web.node(f"node-{scheme}-{width}", **{pool: 3})
+    task = web.running(pool, prompt="An_unbroken_word_" * 40)
+    web.world.finished(pool, 2, status="failed")
+    web.world.to(pool, 2)
+    web.prints(task, "\x1b[32mok\x1b[0m " + "wide" * 200 + "\n")
+    gated = web.world.to(pool, prompt="Delete_everything_" * 20, approval="required")[0]
+    changed = web.changed(pool, name="a-name-" + "as-long-" * 7)
+    web.world.to(pool, after=[changed], name="then-" + "as-long-" * 7)
     page = new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     for place, shown in (
         ("", name),
@@ -363,7 +284,7 @@ def test_it_fits_the_width_and_every_text_can_be_read(
         (f"#/task/{gated}", "has approved"),
         (f"#/task/{changed}", f"mahavishnu pools diff {changed}"),
     ):
-        page.goto(f"{site.url}/{place}")
+        page.goto(f"{web.url}/{place}")
         expect(page.locator("main").get_by_text(shown).first).to_be_visible()
         what = (
             "gate"
