@@ -13,7 +13,7 @@ from mahavishnu_pools.cli import contest_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.following import follow_contest
-from mahavishnu_pools.cli.options import Seconds, filter_options, live_format_option, tasks_options
+from mahavishnu_pools.cli.options import Seconds, candidates_options, filter_options, live_format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_options import pools_option
 from mahavishnu_pools.cli.sending import sent_whole
@@ -56,7 +56,7 @@ _OPTIONS = (
 
 
 def _contest_options(command: Command) -> Command:
-    command = tasks_options(filter_options(command))
+    command = candidates_options(filter_options(command))
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

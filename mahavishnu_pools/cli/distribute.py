@@ -12,7 +12,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.items import items_from, same_for_all, with_items
-from mahavishnu_pools.cli.options import filter_options, live_format_option, task_options
+from mahavishnu_pools.cli.options import filter_options, live_format_option, parts_options
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.pool_options import pools_option
@@ -58,7 +58,7 @@ STRATEGIES = ("round_robin", "broadcast", "random", "least_loaded", "map_reduce"
 )
 @click.option("--items-from", metavar="FILE|-|GLOB", help="The list to split: lines of a file, or matching paths.")
 @click.option("--no-cancel", is_flag=True, help="Ctrl-C leaves the tasks running.")
-@task_options
+@parts_options
 @filter_options
 @live_format_option
 @click.pass_obj

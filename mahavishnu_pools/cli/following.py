@@ -15,13 +15,15 @@ MOST_LINES = 20
 
 if TYPE_CHECKING:
     from mahavishnu_pools.cli.output import Output
+    from mahavishnu_pools.cli.progress import Advance
     from mahavishnu_pools.manager import PoolManager
+    from mahavishnu_pools.schemas.task_batch import TaskBatch
 
 
 async def follow_batch(
     manager: PoolManager, batch_id: str, *, output: Output, wait_timeout: float | None = None
 ) -> ExitCode:
-    """Wait for all outcomes of a batch and show them.
+    """Wait for all outcomes of a batch and show them; what had ended before is told at once, not counted up.
 
     Raises:
         BatchNotFound: there is no such batch.
@@ -30,9 +32,20 @@ async def follow_batch(
     batch = await manager.batch(batch_id)
     if batch.contest is not None:
         return await follow_contest(manager, batch_id, output=output, wait_timeout=wait_timeout)
-    total = batch.total
-    seen = 0
+    tell = _told(batch, output)
+    with bar("Batch") if output.live else nullcontext() as advance:
+        result = await manager.gather_batch(batch, wait_timeout=wait_timeout, on_progress=advance or tell)
+    output.show(with_pool_names(task_lists.batch_gathered(result), await pool_names_for(manager, output)))
+    return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
+
+
+def _told(batch: TaskBatch, output: Output) -> Advance:
+    """Return what tells of further ends, having told of those from before the following."""
+    total, seen = batch.total, batch.successful + batch.failed
     step = max(1, total // MOST_LINES)
+    # The outcome of all tells of them by itself, unless the task that reduces them is waited for.
+    if seen and not output.live and (not batch.done or batch.reducer_id):
+        output.say(f"{seen} of {total} tasks have ended.")
 
     def tell(done: int, _: int) -> None:
         nonlocal seen
@@ -40,10 +53,7 @@ async def follow_batch(
             seen = done
             output.say(f"{done} of {total} tasks have ended.")
 
-    with bar("Batch") if output.live else nullcontext() as advance:
-        result = await manager.gather_batch(batch, wait_timeout=wait_timeout, on_progress=advance or tell)
-    output.show(with_pool_names(task_lists.batch_gathered(result), await pool_names_for(manager, output)))
-    return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
+    return tell
 
 
 async def follow_contest(

@@ -45,32 +45,38 @@ def _format_option(names: list[str], text: str) -> Callable[[Command], Command]:
     )
 
 
-def task_options(command: Command) -> Command:
-    """Add what describes a task and how it is waited for; the command hands them to ``TaskInput``."""
-    for option in reversed((_PROMPT, *_TASK_OPTIONS)):
-        command = option(command)
-    return command
+def parts_options(command: Command) -> Command:
+    """Add what describes a task and how it is waited for; the command hands them to ``TaskInput``.
+
+    It is one that is split: its parts share no conversation.
+    """
+    return _with(command, _PROMPT, *_WORK, *_PARENTS, *_WAITING)
 
 
 def tasks_options(command: Command) -> Command:
-    """Add the same for commands that take several ``prompts``."""
-    for option in reversed((_PROMPTS, *_TASK_OPTIONS)):
+    """Add the same for commands that take several ``prompts``, each of which may be a turn of a conversation."""
+    return _with(command, _PROMPTS, *_WORK, *_PARENTS, _CONVERSATION, *_WAITING)
+
+
+def candidates_options(command: Command) -> Command:
+    """Add the same for several ``prompts`` that compete: they come after no others and share no conversation."""
+    return _with(command, _PROMPTS, *_WORK, *_WAITING)
+
+
+def _with(command: Command, /, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
 def agent_log_options(command: Command) -> Command:
     """Add how the log of an AI program is shown; the command gets ``raw`` and ``thinking``."""
-    for option in reversed(_AGENT_LOG_OPTIONS):
-        command = option(command)
-    return command
+    return _with(command, *_AGENT_LOG_OPTIONS)
 
 
 def filter_options(command: Command) -> Command:
     """Add the options that narrow the pools a task may go to."""
-    for option in reversed(_FILTER_OPTIONS):
-        command = option(command)
-    return command
+    return _with(command, *_FILTER_OPTIONS)
 
 
 class Selector(click.Choice[str]):
@@ -132,7 +138,7 @@ isolation_option = click.option(
     type=click.Choice(["none", "lock", "worktree"]),
     help="Share its directory, wait for it, or have a git worktree. [default: the pool's, else lock for AI]",
 )
-_TASK_OPTIONS = (
+_WORK = (
     click.option("--task-type", "-t", metavar="TYPE", help="A registered kind of task; its input is the payload."),
     click.option("--payload", metavar="JSON|-|@FILE", help="The input of the task type: a JSON object."),
     click.option(
@@ -149,6 +155,8 @@ _TASK_OPTIONS = (
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
     need_option,
     isolation_option,
+)
+_PARENTS = (
     click.option(
         "--after", multiple=True, metavar="TASK", help="Run it when this task (its id) has ended (may be repeated)."
     ),
@@ -157,7 +165,11 @@ _TASK_OPTIONS = (
         type=click.Choice(["skip", "fail", "run"]),
         help="When one of --after does not complete: it is cancelled, fails, or runs all the same. [default: skip]",
     ),
-    click.option("--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it."),
+)
+_CONVERSATION = click.option(
+    "--session", metavar="KEY", help="Go on with the AI program's conversation of this key, or begin it."
+)
+_WAITING = (
     click.option("--approval", type=click.Choice(["required"]), help="Run it only when somebody has approved of it."),
     click.option(
         "--approval-timeout",

@@ -15,7 +15,7 @@ _POOL_COLUMNS = (
     Column("Pool ID", whole=True),
     Column("Name"),
     Column("Type"),
-    Column("Status"),
+    Column("Status", whole=True),
     Column("Workers", "right"),
     Column("Range", only="table"),
     Column("Region", only="markdown"),

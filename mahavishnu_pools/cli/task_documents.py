@@ -30,7 +30,7 @@ _ITEM_COLUMNS = (
     Column("Item", "right"),
     Column("Task", whole=True),
     Column("Pool"),
-    Column("Status"),
+    Column("Status", whole=True),
     Column("Duration", "right", spare=1),
     Column("Output"),
 )
@@ -40,7 +40,7 @@ _CANDIDATES = (
     Column("Load", "right"),
     Column("Seconds", "right"),
     Column("USD", "right"),
-    Column(""),
+    Column("Remark"),
 )
 
 _CANCELLED = {
@@ -80,7 +80,7 @@ def _routing(routing: Routing) -> tuple[Block, ...]:
     )
     blocks: list[Block] = [Note(f"Chosen by {routing.strategy}: {name}"), Table("Candidates", _CANDIDATES, rows)]
     if routing.left_out:
-        blocks.append(Table("Left out", (Column("Pool"), Column("Why")), tuple(routing.left_out.items())))
+        blocks.append(Fields("Left out", tuple(routing.left_out.items())))  # reasons are too long for a table
     if routing.more:
         blocks.append(Note(f"… and {routing.more} more pools."))
     return tuple(blocks)
@@ -90,11 +90,11 @@ def _figure(value: float | None) -> str | None:
     return None if value is None else f"{value:.4g}"
 
 
-def _marks(one: RoutedCandidate, routing: Routing) -> str | None:
+def _marks(one: RoutedCandidate, routing: Routing) -> str:
     marks = [*(["chosen"] if one.pool_id == routing.pool_id else []), *(["degraded"] if one.degraded else [])]
     if one.room is not None:
         marks.append(f"room for {one.room}")
-    return ", ".join(marks) or None
+    return ", ".join(marks)
 
 
 def task_details(result: TaskResult) -> Document:

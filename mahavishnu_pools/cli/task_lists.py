@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("Task", whole=True),
     Column("Pool"),
-    Column("Status"),
+    Column("Status", whole=True),
     Column("Type", spare=2),
-    Column("What"),
-    Column("Created", spare=3),
+    Column("What", least=16),
+    Column("Created", whole=True, spare=3),
     Column("Duration", "right", spare=1),
 )
+
+#: What makes JSON of the summary of a command: nothing, or what may have been cut off its end.
+_ENDS = ("", '"]}', '"}')
 
 
 def task_list(tasks: Sequence[TaskBrief], *, limit: int) -> Document:
@@ -101,8 +107,21 @@ def _row(task: TaskBrief) -> tuple[Cell, ...]:
 
 
 def _what(task: TaskBrief) -> str | None:
-    named = f"{task.name}: {task.summary or ''}" if task.name else task.summary
+    todo = _command(task.summary) if task.summary and task.task_type == "shell" else task.summary
+    named = f"{task.name}: {todo or ''}" if task.name else todo
     return named if not task.waits else f"(waits for {task.waits}) {named or ''}"
+
+
+def _command(summary: str) -> str:
+    """Return a command as a shell reads it; the summary itself where it is cut so that it cannot be read."""
+    for end in _ENDS:
+        with suppress(ValueError):
+            found = json.loads(summary + end)
+            command = found.get("command") if isinstance(found, dict) else None
+            if isinstance(command, list):
+                return shlex.join(map(str, command))
+            return command if isinstance(command, str) else summary
+    return summary
 
 
 def _moment(moment: datetime | None) -> str | None:

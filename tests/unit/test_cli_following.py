@@ -18,13 +18,14 @@ from tests.fakes.cli_manager import task_result
 
 
 class Manager:
-    """Has one batch whose tasks end one by one."""
+    """Has one batch whose tasks end one by one; so many ``ended`` before."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self, total: int, *, ended: int = 0, reducer_id: str | None = None) -> None:
+        self._total, self._ended, self._reducer_id = total, ended, reducer_id
 
     async def batch(self, batch_id: str) -> TaskBatch:
-        return TaskBatch(batch_id=batch_id, total=self._total, successful=0, failed=0, task_ids=())
+        counts = {"total": self._total, "successful": self._ended, "failed": 0}
+        return TaskBatch(batch_id=batch_id, reducer_id=self._reducer_id, task_ids=(), **counts)
 
     async def gather_batch(
         self, batch: TaskBatch, *, wait_timeout: float | None, on_progress: Callable[[int, int], None]
@@ -49,3 +50,24 @@ def test_a_line_for_each_end_in_a_small_batch_and_not_many_more_in_a_large_one(
     lines = capsys.readouterr().err.splitlines()
     assert min(total, MOST_LINES) <= len(lines) <= min(total, 2 * MOST_LINES)
     assert lines[-1] == f"{total} of {total} tasks have ended."
+
+
+@pytest.mark.parametrize(
+    ("ended", "reducer", "told"),
+    [
+        (3, None, []),
+        (3, "task_r", ["3 of 3"]),
+        (2, None, ["2 of 3", "3 of 3"]),
+        (0, None, ["1 of 3", "2 of 3", "3 of 3"]),
+    ],
+)
+def test_what_had_ended_before_is_told_at_once_and_an_ended_batch_only_shows_its_outcome(
+    ended: int, reducer: str | None, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager = cast("PoolManager", Manager(3, ended=ended, reducer_id=reducer))
+
+    asyncio.run(follow_batch(manager, "batch_1", output=Output(FormatName.TABLE)))
+
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [f"{count} tasks have ended." for count in told]
+    assert printed.out.startswith("✓ Batch batch_1 completed\n  Total: 3\n")

@@ -22,7 +22,8 @@ class Column:
     """One column of a table. ``only`` limits it to one of the two formats for people; None is both.
 
     On a terminal that is too narrow ``spare`` columns are left out, the highest number first (0: never), and then all
-    are shortened but those that are ``whole``, because somebody copies them: ids, addresses.
+    are shortened, to ``least`` characters at most, but those that are ``whole``, because somebody copies them (ids,
+    addresses) or a part says nothing.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Column:
     only: Literal["table", "markdown"] | None = None
     whole: bool = False
     spare: int = 0
+    least: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from mahavishnu_pools.cli.formats.cells import COLOURS, harmless, one_line, shortened, sign_of, width_of, written
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, State, Table, Text
 
-#: No column is made narrower than this to fit a terminal.
-NARROWEST = 8
-
 
 class TableFormat:
     """Writes the blocks. ``colour`` adds terminal colours; ``width`` is the terminal's (None: as wide as it gets)."""
@@ -94,11 +91,11 @@ class TableFormat:
         """Return the widths, the widest column that may be shortened made narrower until the table fits."""
         widths = list(widths)
         may = [index for index, column in enumerate(columns) if not column.whole]
-        while may and not self._fits(widths):
-            widest = max(may, key=lambda index: widths[index])
-            if widths[widest] <= NARROWEST:
+        while not self._fits(widths):
+            wider = [index for index in may if widths[index] > columns[index].least]
+            if not wider:
                 break
-            widths[widest] -= 1
+            widths[max(wider, key=lambda index: widths[index])] -= 1
         return widths
 
     def _fits(self, widths: list[int]) -> bool:
@@ -114,7 +111,7 @@ def _wanted(table: Table, index: int) -> int:
 def _least(table: Table, index: int) -> int:
     """Return how narrow a column may become."""
     wanted = _wanted(table, index)
-    return wanted if table.columns[index].whole else min(wanted, NARROWEST)
+    return wanted if table.columns[index].whole else min(wanted, table.columns[index].least)
 
 
 def _title_of(block: Table | Fields | Text) -> str | None:
