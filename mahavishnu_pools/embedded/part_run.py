@@ -26,6 +26,9 @@ LONGEST_DELAY = 5.0
 #: A part that ran this long is taken for stable: its next restart is a first one again. Seconds.
 STABLE_SECONDS = 10.0
 
+#: A part that has not answered so long after its start does not answer; before, it is starting. Seconds.
+START_SECONDS = 30.0
+
 #: A part that says nothing is ready when it lived this long, in seconds.
 ALIVE_SECONDS = 0.3
 
@@ -84,7 +87,7 @@ class PartRun:
             drains=self.part.drains,
             failures=self._failures,
             core=self.part.core,
-            health_url=self._health_url(),
+            health_url=_health_url(self.part, self._url),
         )
 
     def is_due(self, now: float) -> bool:
@@ -146,11 +149,12 @@ class PartRun:
             return
         if not is_alive(self.process):
             self.failed(_how_it_ended(self._child, self._log), now=now)
-        elif self._status is PartStatus.STARTING:
-            problem = self._not_ready(redis_url, now)
-            self._reason = problem
-            if problem is None:
+        elif self._status in (PartStatus.STARTING, PartStatus.UNREACHABLE):
+            self._reason = self._not_ready(redis_url, now)
+            if self._reason is None:
                 self._status = PartStatus.RUNNING
+            elif self.part.ready is Ready.HTTP and self._is_late(now):
+                self._status = PartStatus.UNREACHABLE
         elif self._failures and now - self._started > STABLE_SECONDS:
             self._failures = 0
 
@@ -164,20 +168,24 @@ class PartRun:
 
     def _not_ready(self, redis_url: str, now: float) -> str | None:
         if self.part.ready is Ready.PING:
-            return ping(redis_url, timeout=0.25).reason
+            answer = ping(redis_url, timeout=0.25)
+            return answer.reason if not answer.silent or self._is_late(now) else self._reason or answer.reason
         if self.part.ready is Ready.FILE:
             return None if _reported_ready(self._ready) else "has not reported ready yet"
-        health_url = self._health_url()
+        health_url = _health_url(self.part, self._url)
         if health_url is not None:
-            return why_silent(health_url, timeout=0.25)
+            silence = why_silent(health_url, timeout=0.25)
+            return silence if silence is None or self._is_late(now) else self._reason or silence
         # After a failure it must live longer each time: a part that ends again and again is never shown as running.
         proof = min(STABLE_SECONDS, ALIVE_SECONDS * 4 ** min(self._failures, 10))
         return None if now - self._started >= proof else f"was just started; before: {self._last_error or 'nothing'}"
 
-    def _health_url(self) -> str | None:
-        if self.part.ready is not Ready.HTTP or self._url is None:
-            return None
-        return urljoin(self._url, self.part.health)
+    def _is_late(self, now: float) -> bool:
+        return now - self._started >= START_SECONDS
+
+
+def _health_url(part: Part, url: str | None) -> str | None:
+    return None if part.ready is not Ready.HTTP or url is None else urljoin(url, part.health)
 
 
 def _reported_ready(file: Path) -> bool:

@@ -13,10 +13,11 @@ from mahavishnu_pools.embedded.server_binary import OLDEST_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said; ``reason`` is None when it can be used."""
+    """What a server said; ``reason`` is None when it can be used, ``silent``: it said nothing."""
 
     reason: str | None = None
     loading: bool = False
+    silent: bool = False
 
     @property
     def ready(self) -> bool:
@@ -36,7 +37,7 @@ def ping(url: str, *, timeout: float = 1.0) -> Answer:
         with _connect(parts, timeout=timeout) as connection, connection.makefile("rb") as stream:
             return _talk(parts, connection, stream)
     except (OSError, ValueError) as exc:
-        return Answer(reason=f"{place(url)} does not answer ({exc})")
+        return Answer(reason=f"{place(url)} does not answer ({exc})", silent=True)
 
 
 def place(url: str) -> str:

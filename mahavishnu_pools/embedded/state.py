@@ -40,7 +40,7 @@ _POLL = 0.02
 
 
 class PartStatus(enum.StrEnum):
-    """How a part is. The last two are only seen from outside, by ``status``."""
+    """How a part is. That it is dead is only seen from outside, by ``status``; unreachable, by its supervisor too."""
 
     WAITING = "waiting"
     STARTING = "starting"
