@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Figure, quantile
-from benchmarks.stack import Bench, pool, pss_mb, running
+from benchmarks.stack import Bench, pool, pss_mb, running, until
 from mahavishnu_pools import PoolSelector, TaskResult, TaskStatus
 
 #: Connections one worker group keeps at most, with room to spare.
 CONNECTIONS_A_GROUP = 12
+
+#: Memory of an idle group of so many workers, in MB.
+IDLE_MB, IDLE_WORKERS = 20.0, 100
+
+#: Memory of everything while 10,000 tasks sleep, in MB.
+WHOLE_MB = 2.2 * 1024
 
 #: Pools spawned one after another for the median.
 SINGLE_SPAWNS = 20
@@ -40,6 +46,7 @@ async def run(scale: Scale) -> list[Figure]:
         figures = await _single_spawns(bench, scale)
         figures += await _all_at_once(bench, scale)
         figures += await _all_asleep(bench, scale)
+        figures += await _programs_asleep(bench, scale)
         began = time.perf_counter()
         await bench.manager.close_all()
         return [*figures, Figure(f"{scale.pools} pools closed", time.perf_counter() - began, "s")]
@@ -89,15 +96,21 @@ async def _all_at_once(bench: Bench, scale: Scale) -> list[Figure]:
     configs = [pool(f"pool-{number}", scale.workers) for number in range(scale.pools)]
     await asyncio.gather(*(bench.manager.spawn_pool(config=config) for config in configs))
     taken = time.perf_counter() - began
+    await until(lambda: _all_listed(bench, scale.pools))
     pids = await bench.group_pids()
     idle = [pss_mb(pid) for pid in pids]
+    wanted = IDLE_MB if scale.workers == IDLE_WORKERS else None
     return [
         Figure(f"{scale.pools} pools of {scale.workers} workers ready, spawned at once", taken, "s", 6.0),
         Figure("worker groups that live", len(pids), at_least=scale.pools),
-        Figure("memory (PSS) of an idle pool, median", quantile(idle, 0.5), "MB", 20.0),
-        Figure("memory (PSS) of an idle pool, largest", max(idle), "MB", 20.0),
+        Figure("memory (PSS) of an idle pool, median", quantile(idle, 0.5), "MB", wanted),
+        Figure("memory (PSS) of an idle pool, largest", max(idle), "MB", wanted),
         Figure("memory (PSS) of all idle pools", sum(idle), "MB"),
     ]
+
+
+async def _all_listed(bench: Bench, pools: int) -> bool:
+    return len(await bench.group_pids()) >= pools
 
 
 async def _all_asleep(bench: Bench, scale: Scale) -> list[Figure]:
@@ -118,6 +131,7 @@ async def _all_asleep(bench: Bench, scale: Scale) -> list[Figure]:
         Figure("tasks running at once, as Redis has them", watcher.most, at_least=count),
         Figure("  reached after", watcher.reached, "s"),
         Figure("memory (PSS) of a pool with all workers busy, median", watcher.memory, "MB"),
+        Figure("memory (PSS) of the whole stack then", watcher.whole, "MB", WHOLE_MB),
         Figure("tasks running at once by their own start and end", overlap(results), at_least=count),
         Figure("tasks with an outcome", len({result.task_id for result in results}), at_least=count),
         Figure("tasks completed", sum(result.status is TaskStatus.COMPLETED for result in results), at_least=count),
@@ -126,13 +140,37 @@ async def _all_asleep(bench: Bench, scale: Scale) -> list[Figure]:
     ]
 
 
+async def _programs_asleep(bench: Bench, scale: Scale) -> list[Figure]:
+    """Let a tenth of the workers run a program that sleeps: the figure for tasks that are processes."""
+    count = scale.pools * scale.workers // 10
+    rest = await bench.whole_pss_mb()
+    program = {"task_type": "shell", "payload": {"command": ["sleep", "600"]}}
+    await bench.manager.submit_many([program] * count, pool_selector=PoolSelector.LEAST_LOADED, batch_id="programs")
+
+    async def running_tasks() -> int:
+        return sum(info.running for info in await bench.manager.list_pools())
+
+    await until(lambda: _is(running_tasks(), count))
+    whole = await bench.whole_pss_mb()
+    await bench.manager.cancel_batch("programs")
+    await until(lambda: _is(running_tasks(), 0))
+    return [
+        Figure(f"memory (PSS) of the whole stack with {count:,} programs asleep", whole, "MB"),
+        Figure("  for each of them", (whole - rest) / count, "MB"),
+    ]
+
+
+async def _is(number: Awaitable[int], wanted: int) -> bool:
+    return await number == wanted
+
+
 class Watcher:
     """Looks at the pools while tasks run: the most that ran at once, when that was, and the memory then."""
 
     def __init__(self, bench: Bench, count: int, began: float) -> None:
         self.most = 0
         self.reached = 0.0
-        self.memory = 0.0
+        self.memory = self.whole = 0.0
         self._bench = bench
         self._count = count
         self._began = began
@@ -145,6 +183,7 @@ class Watcher:
                 self.most, self.reached = seen, time.perf_counter() - self._began
             await asyncio.sleep(0.5)
         self.memory = quantile([pss_mb(pid) for pid in await self._bench.group_pids()], 0.5)
+        self.whole = await self._bench.whole_pss_mb()
 
 
 def overlap(results: Sequence[TaskResult]) -> int:

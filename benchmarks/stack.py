@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mahavishnu_pools import PoolManager, Settings
 from mahavishnu_pools.embedded.private import PrivateStack
 from mahavishnu_pools.schemas.pool import PoolConfig
@@ -38,6 +40,14 @@ class Bench:
         """Return the process ids of all worker groups that are ready."""
         registry = await (await self.manager._connected()).store.run(read_pools())
         return [group.pid for pool in registry.pools for group in pool.groups if group.pid and group.status == "ready"]
+
+    async def whole_pss_mb(self) -> float:
+        """Return the proportional set size of all its processes, from supervisor to tasks, in MB."""
+        agent = psutil.Process((await self.group_pids())[0]).parent()
+        supervisor = agent and agent.parent()
+        assert supervisor is not None, "a group's agent is a child of the supervisor"
+        tree = [supervisor, *supervisor.children(recursive=True)]
+        return await asyncio.to_thread(lambda: sum(pss_mb(process.pid) for process in tree))
 
 
 def isolate() -> None:

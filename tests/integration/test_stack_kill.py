@@ -45,7 +45,10 @@ def test_a_killed_part_is_started_again_and_the_rest_goes_on(make_settings: Call
     kill(process(state, name))
 
     again = eventually(
-        lambda: read_state(settings.data_dir), until=lambda now: part(now, name).restarts and healthy(settings)
+        lambda: read_state(settings.data_dir),
+        until=lambda now: (
+            part(now, name).restarts and part(now, name).status is PartStatus.RUNNING and healthy(settings)
+        ),
     )
     assert part(again, name).restarts == 1
     assert part(again, name).last_error == "was ended by SIGKILL"
