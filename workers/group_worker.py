@@ -6,7 +6,8 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ def _run(
     import_modules((*settings.imports, *config.imports))
     user_app = config.celery_app or settings.celery_app
     app = make_app(settings, start.redis_url, user_app=user_app) if user_app or own is None else use_app(own)
-    with _bridge(start, settings, config) as delegate:
-        app.steps["worker"].add(_step(start, settings, delegate, tick=tick, news=news))
+    with _bridge(start, settings, config) as bridged:
+        app.steps["worker"].add(_step(start, settings, bridged, tick=tick, news=news))
         worker = _worker(app, start)
         _install_stop_signals(worker)
         worker.start()
@@ -96,19 +97,24 @@ def _check_image(start: GroupStart, config: PoolConfig, settings: Settings) -> N
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Bridged:
+    """The bridge of a pool that delegates (None: it does not), and what retires it, once for all."""
+
+    delegate: Bridge | None
+    retire: Callable[[], None]
+
+
 @contextmanager
-def _bridge(start: GroupStart, settings: Settings, config: PoolConfig) -> Iterator[Bridge | None]:
-    """Hold the bridge of a pool that delegates; made before the worker, whose start would hide why it failed."""
-    store = SyncStore.from_settings(settings, start.redis_url, connections=1)
-    try:
+def _bridge(start: GroupStart, settings: Settings, config: PoolConfig) -> Iterator[_Bridged]:
+    """Hold a pool's bridge; made before the worker, whose start would hide why it failed."""
+    with ExitStack() as retiring:
+        store = SyncStore.from_settings(settings, start.redis_url, connections=1)
+        retiring.callback(store.close)
         delegate = open_delegate(config, settings, store, pool_id=start.pool_id)
-        try:
-            yield delegate
-        finally:
-            if delegate is not None:
-                retire(delegate, store, start.pool_id)
-    finally:
-        store.close()
+        if delegate is not None:
+            retiring.callback(retire, delegate, store, start.pool_id)
+        yield _Bridged(delegate, retiring.close)
 
 
 def _worker(app: Celery, start: GroupStart) -> Any:
@@ -128,7 +134,7 @@ def _worker(app: Celery, start: GroupStart) -> Any:
 def _step(
     start: GroupStart,
     settings: Settings,
-    delegate: Bridge | None,
+    bridged: _Bridged,
     *,
     tick: Callable[[], None],
     news: Callable[[str, dict[str, Any]], None],
@@ -144,9 +150,14 @@ def _step(
             logger.error("The agent is gone; the group stops")
             stop_worker(0)
 
+    def leave() -> None:
+        # While the lease is open the pool cannot be removed: who closed it finds nothing of it left on its server.
+        bridged.retire()
+        news("leaving", {})
+
     def make_options(app: Celery, pool_id: str, store: SyncStore) -> GroupOptions:
         roots = tuple(Path(root) for root in config.allowed_roots or start.allowed_roots)
-        place = GroupPlace(pool_id, start.node, start.worker_type, roots, config, delegate)
+        place = GroupPlace(pool_id, start.node, start.worker_type, roots, config, bridged.delegate)
         context = group_context(app, settings, store, place=place)
         return GroupOptions(
             context=context,
@@ -160,6 +171,7 @@ def _step(
             on_ready=lambda: news("ready", {"workers": start.share}),
             on_exit=stop_worker,
             alone=start.alone,
+            on_drained=leave,
             fixed=start.fixed,
         )
 

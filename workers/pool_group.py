@@ -44,7 +44,8 @@ class GroupOptions:
 
     ``keep_alive`` is True where no controller refreshes the lease. ``tick`` is called about once a second. ``alone``
     runs the pool's suspects, one at a time, and ends when there are none. ``untold`` is called while Celery is to be
-    told of tasks that ended without it.
+    told of tasks that ended without it. ``on_drained`` is called when nothing runs any more; until it returns
+    the lease is open, so that the pool cannot be removed.
     """
 
     context: GroupContext
@@ -59,6 +60,7 @@ class GroupOptions:
     on_exit: Callable[[int], None]
     alone: bool = False
     untold: Callable[[], None] = lambda: None
+    on_drained: Callable[[], None] = lambda: None
     fixed: int | None = None
 
     def share(self, workers: int) -> int:
@@ -121,6 +123,7 @@ class PoolGroup:
         self._drain()
         self.loop.stop(timeout=self._store.timeout)
         self.logs.close()
+        self.options.on_drained()
         self.lease.close(result_ttl=self.options.context.result_ttl, within=self._store.timeout)
         self.celery.close()
         for store in (self._bell_store, self._log_store):

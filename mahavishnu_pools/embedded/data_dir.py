@@ -87,13 +87,16 @@ class DataDir:
             ) from exc
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file in one step, readable by its user only."""
+def write_private(path: Path, text: str) -> os.stat_result:
+    """Write a file in one step, readable by its user only; return how it was when it got there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
+        stream.flush()
+        written = os.fstat(descriptor)
     temporary.replace(path)
+    return written
 
 
 def try_lock(path: Path, *, patience: float = 0.0) -> int | None:

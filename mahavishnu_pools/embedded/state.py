@@ -139,8 +139,12 @@ class StackState:
         }
 
 
-def write_state(state: StackState) -> None:
-    """Write the copy in the lock file when there is one, then the state file in one step: it is never ahead."""
+def write_state(state: StackState) -> os.stat_result:
+    """Write the copy in the lock file when there is one, then the state file in one step: it is never ahead.
+
+    Returns:
+        How the state file was when it got there; somebody else may have removed or changed it since.
+    """
     data = DataDir(state.data_dir)
     if data.lock_file.exists():
         # In place: the lock is that of this very file.
@@ -148,7 +152,7 @@ def write_state(state: StackState) -> None:
         with data.lock_file.open("r+b") as stream:
             stream.write(copy)
             stream.truncate()
-    write_private(data.state_file, _to_json(state))
+    return write_private(data.state_file, _to_json(state))
 
 
 class StateFile:
@@ -165,18 +169,20 @@ class StateFile:
         if time.monotonic() < self._due or (state == self._written and self._stamp == self._found()):
             return
         try:
-            write_state(state)
-            self._written, self._stamp = state, self._found()
+            self._written, self._stamp = state, _stamp(write_state(state))
         except OSError as exc:
             self._due = time.monotonic() + WRITE_AGAIN
             logger.warning("The state cannot be written: %s", exc, extra={"action": "save"})
 
     def _found(self) -> tuple[int, ...] | None:
         try:
-            found = self._path.stat()
+            return _stamp(self._path.stat())
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
 
 
 def clear_state(data: DataDir) -> None:

@@ -119,6 +119,9 @@ def test_ticks_of_one_slot_do_not_touch_others(by_descriptor: bool) -> None:
     if ticks.fd is not None:
         assert Ticks.attach(ticks.fd).read(5) == Life(2, ready=True)
         os.close(ticks.fd)
+    ticks.set_leaving(5)
+    ticks.advance(5)
+    assert ticks.read(5) == Life(3, ready=True, leaving=True)
     ticks.clear(5)
     assert ticks.read(5) == Life(0, ready=False)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from mahavishnu_pools.settings import Settings
 from workers.agent.backoff import FIRST, HEALTHY_AFTER, LONGEST, Backoff
+from workers.agent.ending import Verdict
 from workers.agent.frozen import TickWatch
+from workers.agent.group import GroupTable
 from workers.agent.silence import SilenceWatch
+from workers.agent.ticks import Ticks
+from workers.agent.watch import GroupWatch
 
 #: Lifetime of a lease in these tests, in seconds.
 TTL = 30.0
@@ -115,3 +123,27 @@ def test_pauses_double_up_to_a_limit_and_start_anew_after_a_healthy_life() -> No
 @pytest.mark.parametrize("failures", [100, 10_000])
 def test_very_many_failures_stay_at_the_longest_pause(failures: int) -> None:
     assert Backoff(failures=failures).failed(lived=0.0) == LONGEST
+
+
+async def test_a_group_that_closes_its_lease_itself_may_go_and_one_that_lost_it_is_killed() -> None:
+    ticks = Ticks.create(by_descriptor=False)
+    table = GroupTable(ticks, lambda group, event: None)
+    condemned: list[tuple[int, Verdict]] = []
+
+    def keeper(pid: int) -> Any:
+        start: Any = SimpleNamespace(lease=f"lease {pid}", pool_id="p")
+        group = table.add(pid, slot=pid, start=start)
+        group.take("ready", {})
+        return SimpleNamespace(group=group, condemn=lambda group, verdict: condemned.append((group.pid, verdict)))
+
+    class GoneLeases:
+        async def run(self, call: object) -> list[bool]:
+            return [False, False]
+
+    context: Any = SimpleNamespace(settings=Settings(), table=table, store=GoneLeases(), heard_at=0.0)
+    watch = GroupWatch(context, [keeper(1), keeper(2)])
+
+    ticks.set_leaving(1)
+    await watch.refresh()
+
+    assert condemned == [(2, Verdict.REFUSED)]

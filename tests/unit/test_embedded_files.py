@@ -12,11 +12,12 @@ from pydantic import SecretStr
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import output
+from mahavishnu_pools.embedded import state as states
 from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, try_lock
 from mahavishnu_pools.embedded.identity import ProcessId
 from mahavishnu_pools.embedded.parts import CORE, PARTS, REDIS, Ready, StackSpec, resolved
 from mahavishnu_pools.embedded.planning import plan
-from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, read_state, write_state
+from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, StateFile, read_state, write_state
 from mahavishnu_pools.settings import Settings
 
 
@@ -53,6 +54,32 @@ def test_what_users_see_of_the_state_holds_no_password(tmp_path: Path) -> None:
         "reason": None,
         "last_error": "was ended",
     }
+
+
+@pytest.mark.parametrize("text", [None, "", "{"])
+def test_a_state_file_that_is_lost_or_damaged_the_moment_it_was_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    data = DataDir(tmp_path)
+    file = StateFile(data)
+
+    def write_and_lose(state: StackState) -> os.stat_result:
+        written = write_state(state)
+        data.state_file.unlink()
+        if text is not None:
+            data.state_file.write_text(text)
+        return written
+
+    with monkeypatch.context() as patched:
+        patched.setattr(states, "write_state", write_and_lose)
+        file.save(some_state(tmp_path))
+    assert read_state(tmp_path) is None
+
+    file.save(some_state(tmp_path))
+    assert read_state(tmp_path) == some_state(tmp_path)
+    kept = data.state_file.stat().st_mtime_ns
+    file.save(some_state(tmp_path))
+    assert data.state_file.stat().st_mtime_ns == kept
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}', '{"schema": 1}'])

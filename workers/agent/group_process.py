@@ -42,6 +42,8 @@ def run_group_process(
     def news(event: str, detail: dict[str, Any]) -> None:
         if event == "ready":
             ticks.set_ready(slot)
+        elif event == "leaving":
+            ticks.set_leaving(slot)
         write(event, detail)
 
     try:

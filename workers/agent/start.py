@@ -71,6 +71,7 @@ class GroupFunction(Protocol):
 
     It must open the lease of ``start``, call ``news("ready", …)`` when it takes tasks and ``tick`` at least once a
     second from the loop that takes them. TERM means: take no more, let running tasks end, hand the rest back, return 0.
+    Before it closes its lease it calls ``news("leaving", …)``: a group whose lease is gone without that is killed.
     """
 
     def __call__(

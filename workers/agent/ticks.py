@@ -16,13 +16,17 @@ SLOT_BYTES = 64
 
 _SLOT = struct.Struct("=QQ")
 
+#: What a group may have said.
+_READY, _LEAVING = 1, 2
+
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a group wrote: how often it ticked, and whether it said that it is ready."""
+    """What a group wrote: how often it ticked, and whether it said that it is ready, and that it leaves."""
 
     tick: int
     ready: bool
+    leaving: bool = False
 
 
 class Ticks:
@@ -55,14 +59,26 @@ class Ticks:
 
     def advance(self, slot: int) -> None:
         """Show that the group of the slot lives."""
-        life = self.read(slot)
-        _SLOT.pack_into(self._memory, slot * SLOT_BYTES, life.tick + 1, life.ready)
+        tick, said = self._unpack(slot)
+        _SLOT.pack_into(self._memory, slot * SLOT_BYTES, tick + 1, said)
 
     def set_ready(self, slot: int) -> None:
         """Keep that the group of the slot is ready, for controllers that come later."""
-        _SLOT.pack_into(self._memory, slot * SLOT_BYTES, self.read(slot).tick, 1)
+        self._say(slot, _READY)
+
+    def set_leaving(self, slot: int) -> None:
+        """Keep that the group of the slot holds nothing any more and closes its lease."""
+        self._say(slot, _LEAVING)
 
     def read(self, slot: int) -> Life:
         """Return what the group of the slot wrote."""
-        tick, ready = _SLOT.unpack_from(self._memory, slot * SLOT_BYTES)
-        return Life(tick, bool(ready))
+        tick, said = self._unpack(slot)
+        return Life(tick, ready=bool(said & _READY), leaving=bool(said & _LEAVING))
+
+    def _say(self, slot: int, what: int) -> None:
+        tick, said = self._unpack(slot)
+        _SLOT.pack_into(self._memory, slot * SLOT_BYTES, tick, said | what)
+
+    def _unpack(self, slot: int) -> tuple[int, int]:
+        tick, said = _SLOT.unpack_from(self._memory, slot * SLOT_BYTES)
+        return tick, said

@@ -47,7 +47,7 @@ class GroupWatch:
                 keeper.condemn(group, Verdict.FROZEN)
 
     async def refresh(self) -> None:
-        """Keep the leases of the groups alive; a group whose lease was reaped is ended.
+        """Keep the leases of the groups alive; a group whose lease was reaped is ended, if it did not close it itself.
 
         Raises:
             RedisUnavailable: Redis did not answer.
@@ -58,6 +58,6 @@ class GroupWatch:
         leases = [group.start.lease for _, group in kept]
         answers = await self._context.store.run(refresh_leases(leases, ttl=self._context.settings.lease_ttl))
         for (keeper, group), alive in zip(kept, answers, strict=True):
-            if not alive and group.ready.is_set():
+            if not alive and group.ready.is_set() and not self._context.table.life(group).leaving:
                 logger.warning("The lease %s was taken over by a reaper", group.start.lease)
                 keeper.condemn(group, Verdict.REFUSED)

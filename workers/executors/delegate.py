@@ -122,10 +122,17 @@ class Delegate:
         try:
             async with asyncio.timeout(STOP_TIMEOUT / 2):
                 if delete:
-                    await self._remote.delete()
+                    await self._delete()
                 await self._remote.close()
         except (errors.MahavishnuError, OSError, TimeoutError) as exc:
             logger.warning("The pool %s was not left in order on %s: %s", self._pool_id, self._endpoint.url, exc)
+
+    async def _delete(self) -> None:
+        try:
+            await self._remote.delete()
+        except errors.RemoteUnavailable:
+            # Servers end connections that were idle for a while, in this moment perhaps; a new one is tried.
+            await self._remote.delete()
 
     async def _execute(self, call: _Call) -> Outcome:
         async with self._slots:
