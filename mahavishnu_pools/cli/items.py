@@ -1,4 +1,4 @@
-"""Items and tasks from files, from standard input, or by a pattern of file names."""
+"""Items from files, from standard input, or by a pattern of file names."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def items_from(given: str) -> list[Any]:
     if path.suffix == ".json":
         found = _json_list(text)
     elif path.suffix == ".jsonl":
-        found = [_json(line, where=f"line {number}") for number, line in _lines(text)]
+        found = [json_value(line, where=f"line {number}") for number, line in lines_of(text)]
     else:
-        found = [line for _, line in _lines(text)]
+        found = [line for _, line in lines_of(text)]
     if not found:
         raise errors.InvalidField.of(_OPTION, f"{short(given)} holds no item", "Give at least one.")
     return found
@@ -63,54 +63,25 @@ def same_for_all(task: Mapping[str, Any]) -> bool:
     return not any(ITEM in text for text in texts if isinstance(text, str))
 
 
-def tasks_from(given: str, *, directory: str | None) -> list[dict[str, Any]]:
-    """Return the tasks of a JSONL file or of ``-``: an object with the fields of a task a line, or a prompt as a text.
-
-    ``directory`` is for tasks that name none (None: their worker finds one); a ``cwd`` is taken from here.
-
-    Raises:
-        InvalidField: there is none, or one cannot be used; the message names its line.
-    """
-    from mahavishnu_pools.routing.task_input import task_spec
-
-    text = text_of(given if given == "-" else f"@{given.removeprefix('@')}", option="--file")
-    found = []
-    for number, line in _lines(text):
-        try:
-            fields = _json(line, where="it", option="task")
-            task = {"prompt": fields} if isinstance(fields, str) else fields
-            if not isinstance(task, dict):
-                raise errors.InvalidField.of("task", "is no JSON object", 'Write it like {"prompt": "Fix it"}.')
-            task = _placed(task, directory)
-            task_spec(task)
-        except errors.InvalidField as exc:
-            raise errors.InvalidField(f"--file: line {number}: {exc.message}", field="--file", line=number) from exc
-        found.append(task)
-    if not found:
-        raise errors.InvalidField.of("--file", f"{short(given)} holds no task", "Give at least one, a line each.")
-    return found
-
-
-def _placed(task: dict[str, Any], directory: str | None) -> dict[str, Any]:
-    cwd = task.get("cwd")
-    if isinstance(cwd, str):
-        return {**task, "cwd": str(Path(cwd).expanduser().absolute())}
-    return task if directory is None or cwd is not None else {**task, "cwd": directory}
-
-
-def _lines(text: str) -> list[tuple[int, str]]:
+def lines_of(text: str) -> list[tuple[int, str]]:
+    """Return the lines of a text that are not empty, with their numbers from 1."""
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
-def _json_list(text: str) -> list[Any]:
-    value = _json(text, where="it")
-    if not isinstance(value, list):
-        raise errors.InvalidField.of(_OPTION, "is no JSON list", 'Write it like ["a", "b"].')
-    return value
+def json_value(text: str, *, where: str, option: str = _OPTION) -> Any:
+    """Return a JSON value.
 
-
-def _json(text: str, *, where: str, option: str = _OPTION) -> Any:
+    Raises:
+        InvalidField: it is none; the message says where.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise errors.InvalidField.of(option, f"{where} is no JSON ({exc})", "Correct it.") from exc
+
+
+def _json_list(text: str) -> list[Any]:
+    value = json_value(text, where="it")
+    if not isinstance(value, list):
+        raise errors.InvalidField.of(_OPTION, "is no JSON list", 'Write it like ["a", "b"].')
+    return value

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mahavishnu_pools import names
+from mahavishnu_pools import errors, names
 from mahavishnu_pools.cli import task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.following import follow_batch
-from mahavishnu_pools.cli.items import tasks_from
 from mahavishnu_pools.cli.options import Seconds, Selector, filter_options, live_format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.shell_words import warn_of_shell_words
+from mahavishnu_pools.cli.task_file import read_tasks
 from mahavishnu_pools.cli.task_input import take_filters
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ def submit(session: Session, /, *, source: str, wait: bool, output: Output, **gi
     """Put the tasks of a file on the queues as one batch and return its id. None is sent when one cannot be used."""
     within = given.pop("wait_timeout")
     where = {"pool": given.pop("pool"), "pool_selector": given.pop("selector"), "filters": take_filters(given)}
-    tasks = tasks_from(source, directory=session.directory())
-    warn_of_shell_words(tasks)
+    found = read_tasks(source, directory=session.directory())
+    warn_of_shell_words(found.tasks)
     batch_id = names.new_batch_id()
 
     async def send(manager: PoolManager) -> ExitCode:
-        sent = await manager.submit_many(tasks, batch_id=batch_id, **where)
+        try:
+            sent = await manager.submit_many(found.tasks, batch_id=batch_id, **where)
+        except errors.InvalidField as exc:
+            raise found.placed(exc) from exc
         if wait or output.live:
             return await follow_batch(manager, batch_id, output=output, wait_timeout=within)
         ids = [one.task_id for one in sent]

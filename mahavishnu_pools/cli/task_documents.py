@@ -26,8 +26,9 @@ CELL_CHARACTERS = 60
 #: Tasks that one comes after which are named; ``--format json`` names all.
 PARENTS_SHOWN = 10
 
+_NUMBER, _NAME = Column("Item", "right"), Column("Name", whole=True)
+
 _ITEM_COLUMNS = (
-    Column("Item", "right"),
     Column("Task", whole=True),
     Column("Pool"),
     Column("Status", whole=True),
@@ -262,12 +263,13 @@ def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:
 
 
 def _items(items: Sequence[TaskResult]) -> tuple[Block, ...]:
+    first = _NAME if any(item.name for item in items) else _NUMBER
     rows = tuple(_item_row(number, item) for number, item in enumerate(items, 1))
     failed = tuple(row for row, item in zip(rows, items, strict=True) if not item.ok)
     shown = rows if len(rows) <= MOST_ROWS else failed[:MOST_ROWS]
     blocks: list[Block] = []
     if shown:
-        blocks.append(Table("Items" if shown is rows else "Failed items", _ITEM_COLUMNS, shown))
+        blocks.append(Table("Items" if shown is rows else "Failed items", (first, *_ITEM_COLUMNS), shown))
     if len(shown) < len(rows):
         more = f"… and {len(rows) - len(shown)} more items" if shown else f"{len(rows)} items, none failed"
         blocks.append(Note(f"{more}; --format json shows all."))
@@ -277,7 +279,7 @@ def _items(items: Sequence[TaskResult]) -> tuple[Block, ...]:
 def _item_row(number: int, item: TaskResult) -> tuple[Cell, ...]:
     said = " ".join((item.error if not item.ok and item.error else output_of(item)).split())
     cut = said if len(said) <= CELL_CHARACTERS else said[: CELL_CHARACTERS - 1] + "…"
-    return (number, item.task_id, item.pool_id, State(item.status.value), _seconds(item.duration), cut)
+    return (item.name or number, item.task_id, item.pool_id, State(item.status.value), _seconds(item.duration), cut)
 
 
 def _as_text(value: Any) -> str:

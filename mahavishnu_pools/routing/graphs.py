@@ -16,22 +16,24 @@ K = TypeVar("K", bound=Hashable)
 NAMED_MOST = 10
 
 
-def linked(specs: Sequence[TaskSpec], ids: Sequence[str]) -> list[TaskSpec]:
+def linked(specs: Sequence[TaskSpec], ids: Sequence[str], *, places: Sequence[str] = ()) -> list[TaskSpec]:
     """Return the tasks with what each comes after as task ids; ``ids`` are theirs.
 
     An entry is the name of a task of the batch, its place there (a number, from 0), or the id of a task that exists.
+    ``places`` say where each of them stands (``line 3``), for errors; a caller that has none gets numbers.
 
     Raises:
-        InvalidField: a name stands for two tasks or for none, a task comes after itself, or there is a cycle.
+        InvalidField: a name stands for two tasks or for none, a task comes after itself, or there is a cycle. Its
+            ``task`` is the place in the batch of the one to look at.
     """
     if not any(spec.after or spec.name for spec in specs):
         return list(specs)
-    named = _named(specs)
+    named = _named(specs, places)
     found = [
-        spec.model_copy(update={"after": _ids(spec, index, named, ids)}) if spec.after else spec
+        spec.model_copy(update={"after": _ids(spec, index, named, ids, places)}) if spec.after else spec
         for index, spec in enumerate(specs)
     ]
-    _refuse_cycles(found, ids)
+    _refuse_cycles(found, ids, places)
     return found
 
 
@@ -77,7 +79,15 @@ def levels(after: Mapping[str, Sequence[str]]) -> list[list[str]]:
     return [found[level] for level in sorted(found)]
 
 
-def _named(specs: Sequence[TaskSpec]) -> dict[str, int]:
+def _problem(index: int, problem: str, remedy: str) -> errors.InvalidField:
+    return errors.InvalidField(f"after: {problem}. {remedy}", field="after", task=index)
+
+
+def _place(index: int, places: Sequence[str]) -> str:
+    return places[index] if places else f"task {index} of the batch"
+
+
+def _named(specs: Sequence[TaskSpec], places: Sequence[str]) -> dict[str, int]:
     named: dict[str, int] = {}
     twice: dict[str, tuple[int, int]] = {}
     for index, spec in enumerate(specs):
@@ -89,13 +99,15 @@ def _named(specs: Sequence[TaskSpec]) -> dict[str, int]:
     meant = next((one for spec in specs for one in spec.after if isinstance(one, str) and one in twice), None)
     if meant is not None:
         first, second = twice[meant]
-        problem = f"{meant!r} is what tasks {first} and {second} of the batch are called"
-        raise errors.InvalidField.of("after", problem, "Give each a name of its own.")
+        problem = f"{meant!r} is the name of two tasks: {_place(first, places)} and {_place(second, places)}"
+        raise _problem(second, problem, "Give each a name of its own.")
     return named
 
 
-def _ids(spec: TaskSpec, index: int, named: Mapping[str, int], ids: Sequence[str]) -> tuple[str, ...]:
-    what = f"{spec.name!r}" if spec.name else f"task {index} of the batch"
+def _ids(
+    spec: TaskSpec, index: int, named: Mapping[str, int], ids: Sequence[str], places: Sequence[str]
+) -> tuple[str, ...]:
+    what = f"{spec.name!r}" if spec.name else _place(index, places)
     found: dict[str, None] = {}
     for entry in spec.after:
         place = entry if isinstance(entry, int) else named.get(entry)
@@ -103,15 +115,13 @@ def _ids(spec: TaskSpec, index: int, named: Mapping[str, int], ids: Sequence[str
             found[entry] = None
             continue
         if place != index and len(ids) == 1:
-            raise errors.InvalidField.of(
-                "after", f"no task has the id {short(entry)}", "Give that of a task that exists."
-            )
+            raise _problem(index, f"no task has the id {short(entry)}", "Give that of a task that exists.")
         if place is None or not 0 <= place < len(ids):
             problem = f"{what} comes after {short(entry)}, and there is no such task in the batch"
             remedy = "Give a task's name, its number from 0, or the id of a task that exists."
-            raise errors.InvalidField.of("after", problem, did_you_mean(entry, named) + remedy)
+            raise _problem(index, problem, did_you_mean(entry, named) + remedy)
         if place == index:
-            raise errors.InvalidField.of("after", f"{what} comes after itself", "Leave that out.")
+            raise _problem(index, f"{what} comes after itself", "Leave that out.")
         found[ids[place]] = None
     return tuple(found)
 
@@ -121,7 +131,7 @@ def _may_be_id(entry: str) -> bool:
     return entry.startswith(names.TASK_ID_PREFIX) or len(entry) == len("00000000-0000-0000-0000-000000000000")
 
 
-def _refuse_cycles(specs: Sequence[TaskSpec], ids: Sequence[str]) -> None:
+def _refuse_cycles(specs: Sequence[TaskSpec], ids: Sequence[str], places: Sequence[str]) -> None:
     place = {task_id: index for index, task_id in enumerate(ids)}
     parents = [[place[one] for one in spec.after if isinstance(one, str) and one in place] for spec in specs]
     left = set(range(len(specs))) - set(in_order([0] * len(specs), parents))
@@ -133,8 +143,14 @@ def _refuse_cycles(specs: Sequence[TaskSpec], ids: Sequence[str]) -> None:
         seen[path[-1]] = len(path) - 1
         path.append(next(one for one in parents[path[-1]] if one in left))
     cycle = path[seen[path[-1]] :]
-    told = [specs[index].name or f"task {index}" for index in cycle]
+    told = [_in_cycle(specs[index], index, places) for index in cycle]
     if len(told) > NAMED_MOST:
         told = [*told[: NAMED_MOST - 1], "…", told[-1]]
     problem = f"these tasks come after each other, so none could begin: {' after '.join(told)}"
-    raise errors.InvalidField.of("after", problem, "Leave one of these out.")
+    raise _problem(cycle[0], problem, "Leave one of these out.")
+
+
+def _in_cycle(spec: TaskSpec, index: int, places: Sequence[str]) -> str:
+    if not spec.name:
+        return places[index] if places else f"task {index}"
+    return f"{spec.name} ({places[index]})" if places else spec.name

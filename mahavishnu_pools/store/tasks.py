@@ -114,7 +114,8 @@ def refused(reply: Sequence[Any]) -> None:
 def no_such_parent(task_id: str) -> errors.InvalidField:
     """Return the error for a task that comes after one nobody knows."""
     problem = f"no task has the id {short(task_id)}, or its record has expired"
-    return errors.InvalidField.of("after", problem, "Name a task that exists, or leave it out.")
+    message = f"after: {problem}. Name a task that exists, or leave it out."
+    return errors.InvalidField(message, field="after", parent=task_id)
 
 
 def submit(

@@ -195,7 +195,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(world: World, pool: s
         ([{"name": "a"}, {"after": [7]}], "comes after '7'"),
         ([{"after": ["nope"]}], "no task has the id 'nope'"),
         ([{"after": [7]}], "no task has the id '7'"),
-        ([{"name": "a"}, {"name": "a"}, {"after": ["a"]}], "'a' is what tasks 0 and 1"),
+        ([{"name": "a"}, {"name": "a"}, {"after": ["a"]}], "two tasks: task 0 of the batch and task 1"),
         ([{}, {"after": ["task_0123456789abcdef"]}], "no task has the id 'task_0123456789abcdef'"),
         ([{"name": "task_1"}], "must not begin with task_"),
         ([{"after": ["a b"]}], "without spaces"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahavishnu_pools.cli import pool_documents, schedule_documents, task_documents
+from mahavishnu_pools.cli import pool_documents, schedule_documents, task_documents, task_lists
 from mahavishnu_pools.cli.formats.cells import width_of
 from mahavishnu_pools.cli.formats.choice import FormatName, format_of
 from mahavishnu_pools.cli.formats.interface import Column, Document, Fields, Note, State, Table, Text
@@ -240,6 +240,16 @@ def test_a_distribution_begins_as_in_the_documents_and_lists_its_items() -> None
     assert lines[5] == "Items"
     assert sum("✓ completed" in line for line in lines) == 3
     assert lines[-4:] == ["Reduced:", "  {", '    "n": 1', "  }"]
+
+
+def test_a_batch_whose_tasks_have_names_shows_them_instead_of_numbers() -> None:
+    result = _distribution("completed", "completed")
+    named = (result.items[0].model_copy(update={"name": "build"}), result.items[1])
+
+    lines = table(task_lists.batch_gathered(result.model_copy(update={"items": named}))).splitlines()
+
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in lines if "✓ completed" in line]
+    assert rows == [["build", "task_0"], ["2", "task_1"]]
 
 
 def test_the_json_of_a_distribution_has_the_specified_keys() -> None:

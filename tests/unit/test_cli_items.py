@@ -1,4 +1,4 @@
-"""Items and tasks from files: what is taken, and what is refused by its line."""
+"""Items from files: what is taken, and what is refused by its line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.cli.items import items_from, same_for_all, tasks_from, with_items
+from mahavishnu_pools.cli.items import items_from, same_for_all, with_items
 from mahavishnu_pools.cli.tasks import Since
 
 
@@ -40,10 +40,8 @@ def test_items_are_paths_that_match_in_order() -> None:
 
 def test_the_mark_that_editors_on_windows_begin_files_with_is_no_part_of_the_text() -> None:
     Path("items.txt").write_text("\ufeffa\r\nb\r\n")
-    Path("tasks.jsonl").write_text('\ufeff{"prompt": "a"}\r\n')
 
     assert items_from("items.txt") == ["a", "b"]
-    assert tasks_from("tasks.jsonl", directory=None) == [{"prompt": "a"}]
 
 
 @pytest.mark.parametrize(
@@ -83,26 +81,6 @@ def test_items_stand_in_the_payload_once() -> None:
     assert with_items({"prompt": "x"}, ["a"], key=None) == {"prompt": "x", "payload": {"items": ["a"]}}
     with pytest.raises(errors.InvalidField, match="has 'files' already"):
         with_items({"payload": {"files": []}}, ["a"], key="files")
-
-
-def test_tasks_get_the_directory_of_their_submitter_unless_they_name_one(tmp_path: Path) -> None:
-    Path("tasks.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "cwd": "below"}\n"c"\n')
-
-    tasks = tasks_from("tasks.jsonl", directory="/elsewhere")
-
-    assert [task["cwd"] for task in tasks] == ["/elsewhere", str(tmp_path / "below"), "/elsewhere"]
-    assert tasks_from("tasks.jsonl", directory=None)[2] == {"prompt": "c"}
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [("", "holds no task"), ("[]\n", "line 1: task: is no JSON object"), ("{\n", "line 1: task: it is no JSON")],
-)
-def test_tasks_that_cannot_be_read_are_refused(text: str, problem: str) -> None:
-    Path("tasks.jsonl").write_text(text)
-
-    with pytest.raises(errors.InvalidField, match=problem):
-        tasks_from("tasks.jsonl", directory=None)
 
 
 @pytest.mark.parametrize("text", ["90s", "15m", "2h", "1.5d", "2026-01-31", "2026-01-31T15:00:00"])
