@@ -100,7 +100,7 @@ def _task(prompt: str | None, command: list[str] | None, given: dict[str, Any]) 
 
 def _have_stack(output: Output) -> None:
     """Start the local stack when no Redis is configured and none runs."""
-    from mahavishnu_pools.embedded import stack
+    from mahavishnu_pools.embedded import roots, stack
 
     settings = settings_in_force()
     if not settings.pools_enabled:
@@ -110,6 +110,8 @@ def _have_stack(output: Output) -> None:
     output.say("Starting a local stack …")
     state = stack.ensure_running(settings)
     output.say(f"It runs in {state.data_dir} and goes on. Stop it with: mahavishnu down")
+    if told := roots.said(settings):
+        output.say(told)
 
 
 async def _submit(manager: PoolManager, task: dict[str, Any], pool: str | None, *, output: Output) -> Submitted:

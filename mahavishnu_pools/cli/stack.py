@@ -18,6 +18,7 @@ from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 
 if TYPE_CHECKING:
+    from mahavishnu_pools.embedded.roots import Where
     from mahavishnu_pools.embedded.state import StackState
     from mahavishnu_pools.settings import Settings
 
@@ -49,20 +50,26 @@ def data_dir_option(command: Command) -> Command:
 
 @click.command()
 @click.option("--detach", "-d", is_flag=True, help="Return when the stack is ready; it goes on in the background.")
+@click.option("--only-here", is_flag=True, help="Forget where earlier stacks were started: tasks may work only here.")
 @data_dir_option
 @format_option
-def up(*, detach: bool, data_dir: Path | None, output: Output) -> None:
-    """Start the local stack, or repair a running one."""
+def up(*, detach: bool, only_here: bool, data_dir: Path | None, output: Output) -> None:
+    """Start the local stack, or repair a running one.
+
+    Tasks may work below this directory and those that earlier stacks were started in, unless allowed_roots is set.
+    """
     from mahavishnu_pools.embedded import health, stack
+    from mahavishnu_pools.embedded.roots import Where
 
     settings = settings_of(data_dir)
     already = health.examine(stack.data_dir_of(settings))
     if already is not None and any(part.is_stopping for part in already.parts):
         click.echo("It is being stopped just now. Waiting for its end; then it is started again.", err=True)
-    state = stack.start(settings, detach=detach)
+    where = Where.ONLY_HERE if only_here else Where.ALSO_HERE
+    state = stack.start(settings, detach=detach, where=where)
     output.show(_document(health.examine(state.data_dir) or state))
     again = "" if data_dir is None else f" --data-dir {shlex.quote(str(state.data_dir))}"
-    _say_how_to_reach(settings, state, again=again)
+    _say_how_to_reach(settings, state, again=again, where=where)
     if already is not None and already.supervisor == state.supervisor:
         click.echo(f"It was running already. Stop it with: mahavishnu down{again}", err=True)
     elif not detach:
@@ -140,20 +147,23 @@ class _Foreground:
         self._asked.set()
 
 
-def _say_how_to_reach(settings: Settings, state: StackState, *, again: str) -> None:
+def _say_how_to_reach(settings: Settings, state: StackState, *, again: str, where: Where) -> None:
     """Say what keeps this user's next commands from doing what they expect; ``again`` names the directory for them."""
-    from mahavishnu_pools.embedded import planning, stack
+    from mahavishnu_pools.embedded import planning, roots, stack
 
-    differing = planning.differing(settings, state.settings)
+    differing = planning.differing(settings, state.settings, where=where)
     if differing:
+        start = f"mahavishnu up{again}" + (" --only-here" if where is roots.Where.ONLY_HERE else "")
         click.echo(
             f"The running stack has other values of: {', '.join(differing)}. "
-            f"'mahavishnu down{again}' and 'mahavishnu up{again}' apply yours.",
+            f"'mahavishnu down{again}' and '{start}' apply yours.",
             err=True,
         )
+    elif told := roots.said(settings):
+        click.echo(told, err=True)
     if state.data_dir != stack.data_dir_of(settings_of(None)):
-        where = shlex.quote(str(state.data_dir))
-        click.echo(f"Other commands find it with: export MAHAVISHNU_DATA_DIR={where}", err=True)
+        directory = shlex.quote(str(state.data_dir))
+        click.echo(f"Other commands find it with: export MAHAVISHNU_DATA_DIR={directory}", err=True)
 
 
 def _say_what_is_waited_for(settings: Settings) -> None:

@@ -49,6 +49,11 @@ class DataDir:
         return self.root / "run" / "ports.json"
 
     @property
+    def roots_file(self) -> Path:
+        """Directories that stacks were started in, below which tasks may work."""
+        return self.root / "roots.json"
+
+    @property
     def db(self) -> Path:
         """The embedded server's data and configuration; not called ``redis``, for ``celery`` imports from the root."""
         return self.root / "db"

@@ -11,6 +11,7 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.embedded import stack, valkey
 from mahavishnu_pools.embedded.data_dir import DataDir
 from mahavishnu_pools.embedded.identity import is_alive
+from mahavishnu_pools.embedded.roots import Where
 from mahavishnu_pools.embedded.state import StackState, read_state
 from mahavishnu_pools.settings import Settings
 
@@ -36,7 +37,7 @@ def rotate(settings: Settings) -> StackState | None:
     if state is not None:
         stack.stop(data.root, drain_seconds=settings.drain_timeout)
     valkey.change_password(data.db, secrets.token_urlsafe(24), also=address.password)
-    return None if state is None else stack.start(settings, detach=True)
+    return None if state is None else stack.start(settings, detach=True, where=Where.AS_BEFORE)
 
 
 def finish(settings: Settings) -> bool:

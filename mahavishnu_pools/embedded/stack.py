@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.embedded import health, output, stopping, valkey
+from mahavishnu_pools.embedded import health, output, roots, stopping, valkey
 from mahavishnu_pools.embedded.data_dir import DataDir, write_private
 from mahavishnu_pools.embedded.identity import identify, is_alive, send_signal
 from mahavishnu_pools.embedded.parts import PARTS, REDIS, STACK_VARIABLE, Part, StackSpec
@@ -61,13 +61,16 @@ def find_redis_url(settings: Settings) -> str | None:
     return state.redis_url if serves or is_alive(state.supervisor) else None
 
 
-def start(settings: Settings, *, detach: bool, parts: Sequence[Part] = PARTS) -> StackState:
+def start(
+    settings: Settings, *, detach: bool, parts: Sequence[Part] = PARTS, where: roots.Where = roots.Where.ALSO_HERE
+) -> StackState:
     """Start the stack of the configured data directory, or repair it, and wait until its core is ready.
 
     Args:
         settings: where and how.
         detach: False: the stack ends with this process.
         parts: what to start.
+        where: which directories its tasks may work in, when it does not run yet.
 
     Raises:
         StackPartFailed: a part does not come up; what this call started is stopped again.
@@ -75,7 +78,8 @@ def start(settings: Settings, *, detach: bool, parts: Sequence[Part] = PARTS) ->
         InvalidConfig: the data directory is no directory.
     """
     owner = None if detach else identify(os.getpid())
-    return launch(replace(plan(settings, parts=parts), owner=owner))
+    chosen = roots.choose(settings, where)
+    return launch(replace(plan(settings, parts=parts, allowed=chosen.allowed), owner=owner), keep=chosen.kept)
 
 
 def ensure_running(settings: Settings, *, parts: Sequence[Part] = PARTS) -> StackState:
@@ -90,8 +94,10 @@ def ensure_running(settings: Settings, *, parts: Sequence[Part] = PARTS) -> Stac
     return start(settings, detach=True, parts=parts)
 
 
-def launch(spec: StackSpec) -> StackState:
+def launch(spec: StackSpec, *, keep: Sequence[roots.Root] = ()) -> StackState:
     """Start a supervisor with these orders unless one lives already, and wait until the core is ready.
+
+    ``keep`` are the directories to remember for the next start, if it is started here.
 
     Raises:
         StackPartFailed, RedisUnavailable, InvalidConfig: as ``start``.
@@ -103,6 +109,8 @@ def launch(spec: StackSpec) -> StackState:
     fresh = before is None or not any(is_alive(part.process) for part in before.parts)
     joined = before is not None and _hurry(before)
     started_here = False if joined else _start_supervisor(spec, data)
+    if started_here and keep:
+        roots.remember(data, keep)
     failures = {part.name: part.failures for part in before.parts} if before is not None and joined else {}
     try:
         return wait_ready(data, failures)

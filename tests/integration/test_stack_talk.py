@@ -98,7 +98,7 @@ def test_the_stack_of_a_named_directory_is_named_in_what_to_type_next(run: Run, 
 
 
 def test_only_settings_with_another_value_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = digests(Settings(data_dir=tmp_path, drain_timeout=5))
+    there = digests(Settings(data_dir=tmp_path, drain_timeout=5), (Path.cwd(),))
 
     assert differing(Settings(data_dir=tmp_path / "other", drain_timeout=5.0), there) == []
     assert differing(Settings(node_tags=("gpu",), imports=()), there) == ["drain_timeout", "node_tags"]

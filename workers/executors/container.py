@@ -30,7 +30,7 @@ from .environment import TaskEnvironment, build_environment, matching
 from .given import container_devices, given_variables, limited
 from .interface import Refused, RunContext
 from .processes import CONTAINER_VARIABLE, TASK_ID_VARIABLE
-from .workdir import is_inside, working_directory
+from .workdir import TO_ALLOW, is_inside, working_directory
 from .workspace import Finished, Plan, Workspace
 
 logger = logging.getLogger(__name__)
@@ -208,7 +208,9 @@ def _checked(mount: Mount, workspace: Workspace) -> Mount:
     roots = workspace.context.allowed_roots
     if roots and not is_inside(real, (*roots, workspace.cwd)):
         listed = ", ".join(str(root) for root in roots)
-        raise Refused(f"mounts: {mount.source!r} is outside the allowed roots: {listed}. Choose a path below one.")
+        raise Refused(
+            f"mounts: {mount.source!r} is outside the allowed roots: {listed}. Choose one below, or {TO_ALLOW}"
+        )
     return _mount(str(real), mount.target, read_only=mount.read_only)
 
 

@@ -18,6 +18,12 @@ logger = logging.getLogger(__name__)
 #: The service that says that workers are in Pods: nobody sends tasks from there, so other directories are not meant.
 IN_PODS = "in_pods"
 
+#: What allows a directory, as the end of a sentence.
+TO_ALLOW = (
+    "allow this one: for a pool with --allowed-root, for a node with the setting allowed_roots, for a local stack "
+    "without that setting with 'mahavishnu down' and 'mahavishnu up' there."
+)
+
 
 @contextlib.contextmanager
 def working_directory(context: RunContext) -> Iterator[Path]:
@@ -83,7 +89,7 @@ def checked_directory(given: Path, *, roots: tuple[Path, ...]) -> Path:
         listed = ", ".join(str(root) for root in roots)
         raise Refused(
             f"cwd: {str(given)!r} is outside the allowed roots: {listed}. Choose a directory below one of them, "
-            "or make a pool that allows it (--allowed-root)."
+            f"or {TO_ALLOW}"
         )
     return real
 

@@ -18,7 +18,7 @@ from mahavishnu_pools.schemas.task import Outcome
 from mahavishnu_pools.task_types import AnalyzePayload, task_type
 
 from ..executors.interface import Refused, RunContext
-from ..executors.workdir import is_inside
+from ..executors.workdir import TO_ALLOW, is_inside
 from ..executors.workspace import Plan, Workspace, open_workspace
 
 #: Rules that find likely mistakes and needless complexity, and say little about taste.
@@ -97,7 +97,7 @@ def _outside(path: Path, roots: tuple[Path, ...]) -> str | None:
     if not roots or is_inside(real, roots):
         return None
     listed = ", ".join(dict.fromkeys(str(root) for root in roots))
-    return f"{str(path)!r} is outside the allowed roots: {listed}. Name files below one of them."
+    return f"{str(path)!r} is outside the allowed roots: {listed}. Name files below one of them, or {TO_ALLOW}"
 
 
 def _problem(path: Path) -> str | None:
