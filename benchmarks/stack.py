@@ -91,12 +91,12 @@ def pss_mb(pid: int) -> float:
     return 0.0
 
 
-async def until(look: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until ``look`` sees what is wanted.
+async def until(look: Callable[[], Awaitable[bool]], *, every: float = 0.01) -> None:
+    """Wait until ``look`` sees what is wanted; ``every`` is the pause between two looks in seconds.
 
     Raises:
         TimeoutError: it did not within DEADLINE.
     """
     async with asyncio.timeout(DEADLINE):
         while not await look():  # noqa: ASYNC110 - what is waited for happens in other processes
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every)

@@ -87,9 +87,13 @@ class ClaimLoop:
         self._wake.set()
 
     def end_here(self, held: leases.Held, call: Call[Any]) -> None:
-        """Send the end of a claim in this thread, if it is the only one; it waits for Redis then."""
-        if self._table.end(held) is None:
+        """Send the end of a claim in the thread it ran in, if it is the only one; that waits for Redis then."""
+        running = self._table.end(held)
+        if running is None:
             return
+        if running.clock is not None:
+            # Before the round trip, which is no part of what a task takes.
+            self._claiming.ahead.ran(running.clock.seconds())
         self._ended.add(held, call)
         self._step_here()
 

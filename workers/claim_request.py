@@ -34,6 +34,7 @@ class ClaimRequests:
 
     def __init__(self) -> None:
         self._rung = True
+        self._more = False
         self._look_at = 0.0
         self._due: float | None = None
         self._open: ClaimRequest | None = None
@@ -48,14 +49,20 @@ class ClaimRequests:
         """Have work asked for at the next occasion."""
         self._rung = True
 
+    def more(self) -> None:
+        """Have work asked for when there is room for some: the queue may hold more than fitted."""
+        self._more = True
+
     def next(self, *, free: int, ahead: int) -> ClaimRequest | None:
         """Return what to ask for, or None while there is no cause.
 
         ``free`` is how many workers have nothing to do (less than 0: so many tasks are read ahead already), ``ahead``
         how many tasks are read ahead at most.
         """
-        if self._open is None and self._rung and (free > 0 or not ahead or 2 * (free + ahead) >= ahead):
-            self._rung = False
+        room = free > 0 or (ahead > 0 and 2 * (free + ahead) >= ahead)
+        # Without room the answer still tells what is to be cancelled; with tasks read ahead there will be room soon.
+        if self._open is None and ((room and (self._rung or self._more)) or (self._rung and not ahead)):
+            self._rung = self._more = False
             most = 0 if self._full else max(0, min(CLAIM_MOST, free + ahead))
             self._open = ClaimRequest(token_hex(8), most, max(0, min(most, free)), time.monotonic())
         return self._open

@@ -14,7 +14,7 @@ from mahavishnu_pools.store.calls import Call
 from .bell import Bell
 from .claim_request import ClaimRequest, ClaimRequests
 from .claims import ClaimTable, Running
-from .read_ahead import PATIENCE, ReadAhead
+from .read_ahead import ReadAhead
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +133,7 @@ class Claiming:
         if not (reply.claims or len(self._table) or waits):
             self._hooks.idle()
         if reply.more or not asked.most:
-            # The queue may hold more than fitted: look again as soon as a worker is free.
-            self.requests.ring()
+            self.requests.more()
         return reply.more and self._hooks.slots() > len(self._table)
 
     def _start(self, claims: Sequence[leases.Claim], asked: ClaimRequest) -> None:
@@ -164,13 +163,14 @@ class Claiming:
 
     def pause(self) -> float:
         """Return for how many seconds there is nothing to do."""
-        pause, since = self.requests.pause(), self._table.waiting_since()
-        return pause if since is None else min(pause, max(0.0, since + PATIENCE - time.monotonic()))
+        # What has a worker is begun by it in a moment.
+        pause, since = self.requests.pause(), self._table.waiting_since(ahead=True)
+        return pause if since is None else min(pause, max(0.0, since + self.ahead.patience - time.monotonic()))
 
     def hand_back_late(self) -> None:
         """Hand back what has waited too long for a worker: others may have one."""
         since = self._table.waiting_since()
-        if since is not None and time.monotonic() - since >= PATIENCE:
+        if since is not None and time.monotonic() - since >= self.ahead.patience:
             self.ahead.stalled()
             self._return(self._table.not_begun())
 

@@ -11,6 +11,7 @@ from mahavishnu_pools.store.leases import Claim, Held
 from mahavishnu_pools.tracing import TaskTrace
 
 from .executors.interface import Cancellation
+from .run_clock import RunClock
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class Running:
 
     ``hand_back`` is True when its end was asked for so that it runs again, elsewhere or later. ``asked_at`` is when
     it was asked for, ``since`` when it came (seconds of the monotonic clock); with ``ahead`` that was before a worker
-    was free for it.
+    was free for it. ``clock`` runs once a worker of ours has begun with it.
     """
 
     held: Held
@@ -33,6 +34,7 @@ class Running:
     since: float = field(default_factory=time.monotonic)
     asked_at: float = field(default_factory=time.monotonic)
     ahead: bool = False
+    clock: RunClock | None = None
 
 
 class ClaimTable:
@@ -61,10 +63,13 @@ class ClaimTable:
         """Return how many claims no worker has begun."""
         return len(self._waiting)
 
-    def waiting_since(self) -> float | None:
-        """Return when the oldest claim that no worker has begun was claimed; None when there is none."""
+    def waiting_since(self, *, ahead: bool = False) -> float | None:
+        """Return when the oldest claim that no worker has begun was claimed; None when there is none.
+
+        With ``ahead`` only of those that were read ahead.
+        """
         with self._lock:
-            return next((running.since for running in self._waiting.values()), None)
+            return next((one.since for one in self._waiting.values() if one.ahead or not ahead), None)
 
     def not_begun(self) -> list[Running]:
         """Return the claims that no worker has begun."""

@@ -17,6 +17,7 @@ from .claim_loop import ClaimLoop
 from .claims import Running
 from .concurrency import NoRoom, SlotThreads
 from .outcome import dead
+from .run_clock import RunClock
 from .runner import GroupContext, TaskRunner, is_run_task, read_body
 
 logger = logging.getLogger(__name__)
@@ -84,13 +85,12 @@ class Dispatcher:
     def _run(self, running: Running, spec: Any, headers: Mapping[str, Any]) -> None:
         if not self._loop.begin(running):
             return
-        began = time.monotonic()
+        running.clock = RunClock()
         try:
             self._runner.run(running, spec, headers)
         except Exception as exc:  # the border of strangers' messages: what cannot even be begun keeps no worker
             self._give_up(running, exc)
             raise
-        self._loop.ahead.ran(time.monotonic() - began)
 
     def _give_up(self, running: Running, exc: Exception) -> None:
         """End a claim, unless it is ending already, as a dead letter."""

@@ -14,8 +14,9 @@ SPAN, ANSWERS = 0.1, 3
 #: The most tasks that are read ahead.
 MOST = 128
 
-#: Seconds that a task read ahead waits for a worker before it is handed back.
-PATIENCE = 0.25
+#: Seconds that a task read ahead waits for a worker before it is handed back, and what the server takes for so many
+#: answers, where that is more: whoever else takes it needs them.
+PATIENCE, HAND_OVER = 0.25, 2
 
 #: What was learned counts for so many times what a task takes (its run and an answer of the server) after the last one
 #: has ended, and for so many seconds at least: workers that have been busy for longer have a long task.
@@ -60,6 +61,11 @@ class ReadAhead:
     def stalled(self) -> None:
         """Take note that tasks were handed back: nothing is read ahead until others have ended."""
         self._row = 0
+
+    @property
+    def patience(self) -> float:
+        """Return for how many seconds a task read ahead waits for a worker."""
+        return max(PATIENCE, HAND_OVER * self._answer)
 
     @property
     def quick(self) -> bool:

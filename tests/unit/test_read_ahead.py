@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -22,7 +21,6 @@ from tests.waiting import eventually
 from workers.claims import Running
 from workers.concurrency import SlotThreads
 from workers.dispatching import Dispatcher
-from workers.read_ahead import ANSWERS, FRESH, MOST, PATIENCE, QUICK, ROW, SPAN, ReadAhead
 
 
 @pytest.fixture
@@ -32,87 +30,33 @@ def make(world: World) -> Iterator[Make]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until a test moves it."""
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    return now
-
-
-@pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read ahead waits for as long as the test takes."""
-    monkeypatch.setattr("workers.claiming.PATIENCE", 3600.0)
+    monkeypatch.setattr("workers.read_ahead.PATIENCE", 3600.0)
 
 
-def _learned(seconds: float, tasks: int = ROW) -> ReadAhead:
-    ahead = ReadAhead()
-    for _ in range(tasks):
-        ahead.ran(seconds)
-    return ahead
+def test_the_round_trip_that_writes_an_end_is_no_part_of_what_a_task_takes(
+    make: Make, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looping, order = make(slots=1), list[str]()
+    step = looping.loop._exchange.step
 
+    def seen_step() -> bool:
+        if looping.loop._ended:
+            order.append("sent")
+        return step()
 
-def test_no_more_is_read_ahead_than_workers_do_in_a_moment(clock: list[float]) -> None:
-    assert ReadAhead().size(100) == 0
+    monkeypatch.setattr(looping.loop._exchange, "step", seen_step)
+    monkeypatch.setattr(looping.loop.ahead, "ran", lambda seconds: order.append(f"took {seconds}"))
+    world.to(looping.pool_id)
+    looping.loop.start()
+    [running] = looping.wait(1)
 
-    ahead = _learned(SPAN / 2)
-    assert [ahead.size(workers) for workers in (0, 1, 10, 1000)] == [0, 2, 20, MOST]
+    running.clock = cast(Any, SimpleNamespace(seconds=lambda: 0.5))
+    looping.finish(running)
 
-    ahead.ran(60)
-    assert ahead.size(10) == 0
-
-
-def test_the_end_of_a_task_is_near_when_those_before_it_were_short(clock: list[float]) -> None:
-    assert not ReadAhead().quick
-    assert not _learned(QUICK, ROW - 1).quick
-    assert not _learned(2 * QUICK).quick
-
-    ahead = _learned(QUICK)
-    assert ahead.quick
-
-    clock[0] += 60
-    assert not ahead.quick
-
-
-def test_a_few_tasks_say_nothing_of_the_next(clock: list[float]) -> None:
-    ahead = _learned(SPAN, ROW - 1)
-    assert ahead.size(10) == 0
-
-    ahead.ran(SPAN)
-    assert ahead.size(10) == 10
-
-
-def test_more_is_read_ahead_where_the_server_is_slow(clock: list[float]) -> None:
-    ahead = _learned(SPAN)
-    assert ahead.size(10) == 10
-    for _ in range(100):
-        ahead.answered(SPAN * 2 / ANSWERS)
-
-    assert ahead.size(10) in (19, 20)
-    for _ in range(100):
-        ahead.answered(60)
-    assert ahead.size(10) == int(10 * PATIENCE / SPAN)
-
-
-def test_nothing_is_read_ahead_after_a_stall_until_tasks_have_ended(clock: list[float]) -> None:
-    ahead = _learned(SPAN)
-    ahead.stalled()
-    assert ahead.size(10) == 0
-
-    for _ in range(ROW):
-        ahead.ran(SPAN)
-    assert ahead.size(10) == 10
-
-
-def test_what_was_learned_is_forgotten_when_no_task_has_ended_for_a_while(clock: list[float]) -> None:
-    ahead = _learned(SPAN)
-    assert ahead.size(10) == 10
-
-    clock[0] += FRESH * SPAN + 0.01
-    assert ahead.size(10) == 0
-
-    ahead.ran(SPAN)
-    assert ahead.size(10) == 0
+    eventually(lambda: "sent" in order)
+    assert order[:2] == ["took 0.5", "sent"]
 
 
 @pytest.mark.usefixtures("patient")
@@ -132,7 +76,7 @@ def test_short_tasks_are_claimed_ahead_and_begin_in_their_order(world: World, ma
 def test_what_was_read_ahead_goes_back_to_its_place_when_no_worker_is_free_for_it(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.claiming.PATIENCE", 2.0)  # the first two have begun by then
+    monkeypatch.setattr("workers.read_ahead.PATIENCE", 2.0)  # the first two have begun by then
     looping = make(slots=2)
     looping.read_ahead(4)
     sent = world.to(looping.pool_id, 9)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mahavishnu_pools.store.leases import Claim, Claimed
+from workers.claim_request import ClaimRequests
 from workers.claiming import Claiming, LoopConfig, LoopHooks
 from workers.claims import ClaimTable
 
@@ -56,3 +57,32 @@ def test_what_a_claim_brings_that_was_under_way_when_the_group_stopped_goes_back
     claiming.answered(Claimed("0-0", None, "running", 2, frozenset(), claims))
 
     assert (started, ended) == ([], ["t2", "t1"])
+
+
+def test_a_queue_that_holds_more_is_asked_again_when_there_is_room_and_not_before() -> None:
+    requests = ClaimRequests()
+    first = requests.next(free=1, ahead=0)
+    assert first is not None
+    requests.answered()
+    requests.more()
+
+    assert requests.next(free=0, ahead=0) is None
+    assert requests.next(free=-8, ahead=8) is None
+    second = requests.next(free=1, ahead=0)
+
+    assert second is not None
+    assert (second.most, second.free) == (1, 1)
+    requests.answered()
+    assert requests.next(free=1, ahead=0) is None
+
+
+def test_a_bell_is_answered_without_room_too_because_it_may_tell_of_a_cancel() -> None:
+    requests = ClaimRequests()
+    requests.next(free=1, ahead=0)
+    requests.answered()
+
+    requests.ring()
+    asked = requests.next(free=0, ahead=0)
+
+    assert asked is not None
+    assert asked.most == 0
