@@ -11,7 +11,7 @@ from mahavishnu_pools.checks.findings import Found, Site, fault, note
 from mahavishnu_pools.checks.server import odd_clock
 from mahavishnu_pools.schemas.node_report import NodeReport
 from mahavishnu_pools.store.node_reports import ask_nodes, read_answers, server_clock
-from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, list_nodes
+from mahavishnu_pools.store.pools import NodeInfo, PoolRecord
 
 #: Seconds an agent gets to answer besides two of its beats: programs may be slow to tell their version.
 PATIENCE = 7.0
@@ -25,9 +25,12 @@ PIDS_PER_WORKER, PIDS_PER_GROUP = 3, 15
 FILES_PER_WORKER, FILES_PER_GROUP = 6, 80
 
 
-async def ask(site: Site) -> tuple[list[NodeInfo], dict[str, NodeReport]]:
-    """Ask all nodes; returns them, and the answers of those that gave one in time."""
-    nodes = await site.store.run(list_nodes())
+async def ask(site: Site, nodes: Sequence[NodeInfo]) -> dict[str, NodeReport]:
+    """Ask nodes; returns the answers of those that gave one in time.
+
+    Raises:
+        RedisDiskFull: the server takes no changes, so nobody can be asked.
+    """
     living = {node.name for node in nodes if node.alive}
     request = secrets.token_hex(8)
     await site.store.run(ask_nodes(request))
@@ -36,7 +39,7 @@ async def ask(site: Site) -> tuple[list[NodeInfo], dict[str, NodeReport]]:
     while living - answers.keys() and time.monotonic() < deadline:
         await asyncio.sleep(_PAUSE)
         answers = await site.store.run(read_answers(request))
-    return nodes, answers
+    return answers
 
 
 async def own_skew(site: Site) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from mahavishnu_pools import errors
@@ -11,13 +11,13 @@ from mahavishnu_pools.checks import batches, dependencies, leases, nodes, pools,
 from mahavishnu_pools.checks.findings import Finding, Found, Level, Site
 from mahavishnu_pools.checks.keyspace import Inventory, take_inventory
 from mahavishnu_pools.checks.messages import MessageWalk, Places, left_behind
-from mahavishnu_pools.checks.server import odd_clock, odd_server
+from mahavishnu_pools.checks.server import odd_clock, odd_disk, odd_server
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.node_report import NodeReport
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store.client import AsyncStore
 from mahavishnu_pools.store.leases import list_leases
-from mahavishnu_pools.store.pools import PoolRecord, read_pools
+from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, list_nodes, read_pools
 from mahavishnu_pools.store.server_facts import ServerFacts, read_server_facts
 
 #: Findings of one kind that are listed; the counts hold all of them.
@@ -66,11 +66,16 @@ async def check(
         keys = dict(sorted(inventory.counts.items()))
         found = await _stored(site, inventory, registry)
     facts, skew = await read_server_facts(store), await nodes.own_skew(site)
-    known, answers = await nodes.ask(site)
+    known = await store.run(list_nodes())
+    answers, refusal = await _answers(site, known)
     if part != "state":
-        found += odd_server(facts, groups=sum(pool.config.replicas for pool in registry), nodes=len(known))
+        groups = sum(pool.config.replicas for pool in registry)
+        found += odd_server(facts, groups=groups, nodes=len(known), refusal=refusal)
         found += odd_clock("this machine", skew)
-        found += nodes.odd_nodes(known, answers, registry)
+        if refusal is None:
+            found += nodes.odd_nodes(known, answers, registry)
+    else:
+        found += odd_disk(facts, refusal) if refusal else ()
     findings = [await _mended(site, one) if repair else one.finding for one in found]
     return CheckReport(
         status="degraded" if any(one.level is Level.FAULT for one in findings) else "healthy",
@@ -82,6 +87,14 @@ async def check(
         server=facts,
         nodes=tuple(NodeState(name=one.name, alive=one.alive, report=answers.get(one.name)) for one in known),
     )
+
+
+async def _answers(site: Site, known: Sequence[NodeInfo]) -> tuple[dict[str, NodeReport], errors.RedisDiskFull | None]:
+    """Return what nodes say of themselves, and the refusal of a server that takes no question to them."""
+    try:
+        return await nodes.ask(site, known), None
+    except errors.RedisDiskFull as exc:
+        return {}, exc
 
 
 async def _stored(site: Site, inventory: Inventory, registry: tuple[PoolRecord, ...]) -> list[Found]:
@@ -115,7 +128,7 @@ async def _mended(site: Site, found: Found) -> Finding:
         return found.finding
     try:
         done = await found.mend(site)
-    except errors.RedisFull:
+    except (errors.RedisFull, errors.RedisDiskFull):
         done = False
     return found.finding.model_copy(update={"repaired": done})
 

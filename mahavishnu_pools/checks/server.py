@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.checks.findings import Found, fault, note
 from mahavishnu_pools.store.server_facts import ServerFacts
 
@@ -17,9 +18,12 @@ NEARLY_FULL = 0.9
 MOST_SKEW = 1.0
 
 
-def odd_server(facts: ServerFacts, *, groups: int, nodes: int) -> Iterator[Found]:
-    """Find what is wrong with a server that serves so many worker groups and nodes."""
+def odd_server(
+    facts: ServerFacts, *, groups: int, nodes: int, refusal: errors.RedisDiskFull | None = None
+) -> Iterator[Found]:
+    """Find what is wrong with a server for so many worker groups and nodes; for ``refusal`` see ``odd_disk``."""
     yield from _persistence(facts)
+    yield from odd_disk(facts, refusal)
     yield from _memory(facts)
     needed = PER_GROUP * groups + PER_AGENT * nodes + OTHERS
     if facts.maxclients is not None and facts.maxclients < needed:
@@ -42,8 +46,16 @@ def _persistence(facts: ServerFacts) -> Iterator[Found]:
     elif facts.append_only is False:
         text = "It keeps snapshots only: a crash loses what was submitted since the last one. Set appendonly yes."
         yield note("server_persistence", "appendonly no", text)
-    if facts.last_write_ok is False:
-        text = "Its last write to disk failed. Look into its log, and for free space."
+
+
+def odd_disk(facts: ServerFacts, refusal: errors.RedisDiskFull | None) -> Iterator[Found]:
+    """Find that the server cannot write to its disk; ``refusal`` is how it refused a change just now."""
+    if refusal is not None:
+        text = f"{refusal.message} Until then nothing is mended, and no node can answer."
+        yield fault("server_disk", "changes", text)
+    elif facts.last_write_ok is False:
+        where = "" if facts.data_dir is None else f" in {facts.data_dir}"
+        text = f"Its last write to disk failed. Look into its log, and for free space{where}."
         yield fault("server_disk", "last write", text)
 
 

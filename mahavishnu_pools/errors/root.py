@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 
 class MahavishnuError(Exception):
@@ -28,6 +28,12 @@ class MahavishnuError(Exception):
     def details(self) -> dict[str, Any]:
         """Return the data of this error, ready for JSON."""
         return dict(self._details)
+
+    def but(self, message: str, **details: Any) -> Self:
+        """Return the same error with another message and further data."""
+        error = type(self).__new__(type(self))
+        MahavishnuError.__init__(error, message, **{**self._details, **details})
+        return error
 
 
 def _rebuild(cls: type[MahavishnuError], message: str, details: dict[str, Any]) -> MahavishnuError:

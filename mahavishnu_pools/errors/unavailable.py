@@ -18,7 +18,10 @@ class StackNotRunning(Unavailable):
 
 
 class RedisUnavailable(Unavailable):
-    """Redis does not answer, refuses the password, is too old or is set up in a way that cannot be used."""
+    """Redis does not answer, refuses the password, is too old or is set up in a way that cannot be used.
+
+    ``maybe_done`` (True, else not there): an answer was lost, so what was asked may have been done.
+    """
 
     code = "redis_unavailable"
 
@@ -27,6 +30,12 @@ class RedisFull(RedisUnavailable):
     """Redis has no memory left for what was asked; work that runs goes on and its outcomes are still written."""
 
     code = "redis_full"
+
+
+class RedisDiskFull(RedisUnavailable):
+    """Redis cannot write to its disk and refuses every change; ``directory`` is that of its data, if it tells it."""
+
+    code = "redis_disk_full"
 
 
 class NoAgent(Unavailable):

@@ -17,6 +17,7 @@ from redis.retry import Retry
 from mahavishnu_pools import errors
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.calls import DEAD_LETTER_EXPIRES, OUTBOX, Call, OutboxLimits, script
+from mahavishnu_pools.store.cancels import cancel_if_asked, cancels_asked
 from mahavishnu_pools.store.options import client_options
 from mahavishnu_pools.store.packing import PackingConnection
 from mahavishnu_pools.store.sentinel import SCHEME, async_primary_pool, primary_pool
@@ -25,8 +26,11 @@ from mahavishnu_pools.store.server import (
     check_server,
     is_lost,
     is_read_only,
+    maybe_done,
     policy_async,
     policy_sync,
+    told_async,
+    told_sync,
     translate,
 )
 
@@ -114,22 +118,24 @@ class AsyncStore:
             RedisUnavailable: no answer within the deadline, or the command was refused.
         """
         deadline = time.monotonic() + self.timeout
-        cancels = _cancels_asked()
+        cancels = cancels_asked()
         if cancels:
             await asyncio.sleep(0)  # what was asked for and has not come yet comes here, where it cannot be lost
+        maybe = False
         while True:
             try:
                 answer = await self._once(call)
             except (RedisError, OSError) as exc:
+                maybe = maybe or maybe_done(exc)
                 if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
-                    raise translate(exc, url=self.url) from exc
+                    raise await told_async(exc, self.redis, self.url, maybe=maybe) from exc
                 if is_read_only(exc):
                     await self.redis.connection_pool.disconnect()
                 await asyncio.sleep(RETRY_PAUSE)
             else:
-                _cancel_if_asked(cancels)
+                cancel_if_asked(cancels)
                 return call.parse(answer)
-            _cancel_if_asked(cancels)
+            cancel_if_asked(cancels)
 
     async def wait_for_entry(self, key: str, *, of: str, after: str, seconds: float) -> None:
         """Wait until a stream has an entry behind ``after``, at most ``seconds`` (less than the store's deadline).
@@ -204,12 +210,14 @@ class SyncStore:
     def run(self, call: Call[T]) -> T:
         """Run one call, again after a lost connection until the deadline; see ``AsyncStore.run``."""
         deadline = time.monotonic() + self.timeout
+        maybe = False
         while True:
             try:
                 return call.parse(self._once(call))
             except (RedisError, OSError) as exc:
+                maybe = maybe or maybe_done(exc)
                 if not is_lost(exc) or time.monotonic() + RETRY_PAUSE >= deadline:
-                    raise translate(exc, url=self.url) from exc
+                    raise told_sync(exc, self.redis, self.url, maybe=maybe) from exc
                 if is_read_only(exc):
                     self.redis.connection_pool.disconnect()
                 time.sleep(RETRY_PAUSE)
@@ -226,7 +234,7 @@ class SyncStore:
             replies = self._pipelined(calls)
         except (RedisError, OSError) as exc:
             if not is_lost(exc):
-                raise translate(exc, url=self.url) from exc
+                raise told_sync(exc, self.redis, self.url) from exc
             answers: list[T | errors.RedisFull] = []
             for call in calls:
                 answer = self._run_or_full(call)
@@ -265,21 +273,6 @@ class SyncStore:
             return self.redis.execute_command("EVALSHA", known.sha, *arguments)
         except NoScriptError:
             return self.redis.execute_command("EVAL", known.text, *arguments)
-
-
-def _cancels_asked() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
-
-
-def _cancel_if_asked(before: int) -> None:
-    """Be cancelled when that was asked for since there were so many requests for it.
-
-    ``asyncio.wait_for`` of Python 3.11, which redis-py writes with, loses a cancellation that comes when it is done; so
-    would everybody who waits with ``asyncio.timeout``.
-    """
-    if _cancels_asked() > before:
-        raise asyncio.CancelledError
 
 
 def _async_pool(url: str) -> Callable[..., Any]:

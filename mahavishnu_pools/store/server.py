@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -24,8 +26,15 @@ OLDEST_REDIS = (6, 2)
 LOST = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OSError)
 
 
-def translate(exc: Exception, *, url: str) -> errors.MahavishnuError:
-    """Return our error for one of the client library: what is wrong with the server, and what to do."""
+#: What a server says of its disk when it refuses changes.
+_DISK_REASON = re.compile(r"AOF file: (.+?)\.?(?: script: .*)?$")
+
+
+def translate(exc: Exception, *, url: str, directory: str = "") -> errors.MahavishnuError:
+    """Return our error for one of the client library: what is wrong with the server, and what to do.
+
+    ``directory`` is that of the server's data, where somebody asked for it (``refuses_for_disk``).
+    """
     where = mask_url(url)
     if isinstance(exc, AuthenticationError) or "NOAUTH" in str(exc) or "WRONGPASS" in str(exc):
         return errors.RedisUnavailable(
@@ -41,12 +50,62 @@ def translate(exc: Exception, *, url: str) -> errors.MahavishnuError:
             "Raise its maxmemory, purge dead letters, or wait until results expire.",
             url=where,
         )
+    if refuses_for_disk(exc):
+        return _disk_full(exc, where, directory)
     if is_read_only(exc):
         return errors.RedisUnavailable(
             f"Redis at {where} is a replica that cannot be written to. Name the primary in MAHAVISHNU_REDIS_URL.",
             url=where,
         )
     return errors.RedisUnavailable(f"Redis at {where} refused a command: {exc}.", url=where)
+
+
+async def told_async(
+    exc: Exception, client: redis.asyncio.Redis, url: str, *, maybe: bool = False
+) -> errors.MahavishnuError:
+    """Return what ``translate`` does, with what the server can still be asked; ``maybe``: the call may be done."""
+    directory = ""
+    if refuses_for_disk(exc):
+        with suppress(redis.RedisError, OSError):  # then the message does without
+            directory = await setting_async(client, "dir")
+    return _may_be_done(translate(exc, url=url, directory=directory), maybe)
+
+
+def told_sync(exc: Exception, client: redis.Redis, url: str, *, maybe: bool = False) -> errors.MahavishnuError:
+    """Return what ``told_async`` does."""
+    directory = ""
+    if refuses_for_disk(exc):
+        with suppress(redis.RedisError, OSError):  # as above
+            directory = setting_sync(client, "dir")
+    return _may_be_done(translate(exc, url=url, directory=directory), maybe)
+
+
+def _may_be_done(error: errors.MahavishnuError, maybe: bool) -> errors.MahavishnuError:
+    return error.but(error.message, maybe_done=True) if maybe else error
+
+
+def _disk_full(exc: Exception, where: str, directory: str) -> errors.RedisDiskFull:
+    found = _DISK_REASON.search(str(exc))
+    reason = found.group(1) if found else "its last snapshot failed"
+    place = directory or "its data directory ('config get dir' tells it)"
+    return errors.RedisDiskFull(
+        f"Redis at {where} cannot write to its disk and refuses every change: {reason}. Make room in {place}, "
+        "or look into its log; it goes on by itself when it can write again.",
+        url=where,
+        directory=directory or None,
+    )
+
+
+def refuses_for_disk(exc: Exception) -> bool:
+    """Tell whether the server takes no changes because it cannot write them to its disk."""
+    return _says(exc, "MISCONF ")
+
+
+def maybe_done(exc: Exception) -> bool:
+    """Tell whether a call may have been carried out though this came instead of its answer."""
+    if not isinstance(exc, LOST) or isinstance(exc, (AuthenticationError, BusyLoadingError)):
+        return False
+    return not isinstance(exc.__cause__ or exc.__context__ or exc, (ConnectionRefusedError, FileNotFoundError))
 
 
 def is_lost(exc: Exception) -> bool:
@@ -62,7 +121,8 @@ def is_read_only(exc: Exception) -> bool:
 def _says(exc: Exception, word: str) -> bool:
     # A script's error may quote the command's, and the library takes the word off where it knows it.
     kinds = {"OOM ": OutOfMemoryError, "READONLY ": ReadOnlyError}
-    return isinstance(exc, kinds[word]) or (isinstance(exc, ResponseError) and word in str(exc))
+    known = kinds.get(word)
+    return (known is not None and isinstance(exc, known)) or (isinstance(exc, ResponseError) and word in str(exc))
 
 
 def check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None:
@@ -93,15 +153,25 @@ def check_server(info: dict[str, Any], maxmemory_policy: str, url: str) -> None:
 
 async def policy_async(client: redis.asyncio.Redis) -> str:
     """Return what the server does when its memory is full, empty text when it does not say."""
-    try:
-        return str((await client.config_get("maxmemory-policy")).get("maxmemory-policy", ""))
-    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
-        return ""
+    return await setting_async(client, "maxmemory-policy")
 
 
 def policy_sync(client: redis.Redis) -> str:
     """Return what the server does when its memory is full, empty text when it does not say."""
+    return setting_sync(client, "maxmemory-policy")
+
+
+async def setting_async(client: redis.asyncio.Redis, name: str) -> str:
+    """Return a setting of the server, empty text when it does not say."""
     try:
-        return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+        return str((await client.config_get(name)).get(name, ""))
+    except ResponseError:  # managed servers hide CONFIG; then nothing can be said
+        return ""
+
+
+def setting_sync(client: redis.Redis, name: str) -> str:
+    """Return a setting of the server, empty text when it does not say."""
+    try:
+        return str(client.config_get(name).get(name, ""))
     except ResponseError:  # managed servers hide CONFIG; then nothing can be said
         return ""

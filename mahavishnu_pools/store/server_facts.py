@@ -11,11 +11,14 @@ from mahavishnu_pools.store.client import AsyncStore
 from mahavishnu_pools.store.server import is_lost, translate
 
 #: What is asked of the server's configuration.
-_CONFIG = ("maxmemory-policy", "maxclients", "save", "appendfsync")
+_CONFIG = ("maxmemory-policy", "maxclients", "save", "appendfsync", "dir")
 
 
 class ServerFacts(Value):
-    """Version, persistence and limits of a server. ``maxmemory`` is None when there is no limit."""
+    """Version, persistence and limits of a server. ``maxmemory`` is None when there is no limit.
+
+    ``data_dir`` is where it keeps its files.
+    """
 
     version: str | None = None
     role: str | None = None
@@ -23,6 +26,7 @@ class ServerFacts(Value):
     appendfsync: str | None = None
     snapshots: bool | None = None
     last_write_ok: bool | None = None
+    data_dir: str | None = None
     used_memory: int | None = None
     maxmemory: int | None = None
     maxmemory_policy: str | None = None
@@ -47,6 +51,7 @@ async def read_server_facts(store: AsyncStore) -> ServerFacts:
         appendfsync=config.get("appendfsync"),
         snapshots=bool(config["save"]) if "save" in config else None,
         last_write_ok=all(one == "ok" for one in writes) if writes else None,
+        data_dir=config.get("dir"),
         used_memory=_number(info, "used_memory"),
         maxmemory=_number(info, "maxmemory") or None,
         maxmemory_policy=config.get("maxmemory-policy") or _text(info, "maxmemory_policy"),

@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from mahavishnu_pools import errors, names
+from mahavishnu_pools.schemas.node_report import NodeLimits, NodeReport
 from mahavishnu_pools.schemas.task import TaskResult
-from mahavishnu_pools.store import keys, leases, pools, tasks
+from mahavishnu_pools.store import keys, leases, node_reports, pools, tasks
 from tests.fixtures.groups import Site, lines
 from tests.fixtures.proxies import Proxy
 from tests.fixtures.valkey import PrivateValkey
@@ -72,6 +73,9 @@ def test_a_full_server_is_told_what_makes_room_and_keeps_leases_and_nodes_alive(
     with _full(site.redis):
         assert site.run(leases.refresh_leases(["beside"], ttl=60)) == [True]
         assert site.run(pools.node_beat(node, {}, ttl=60)) == ""
+        assert site.run(node_reports.ask_nodes("how are you"))
+        report = NodeReport(request="how are you", node="n2", clock_skew=0.0, path="", limits=NodeLimits())
+        assert site.run(node_reports.answer(report))
         site.run(pools.change_pool(other, status="paused"))
         assert site.run(tasks.cancel(behind, reason="it is full", result_ttl=60)) == "cancelled"
         assert site.run(tasks.cancel(held, reason="it is full", result_ttl=60)) == "asked"

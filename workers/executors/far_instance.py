@@ -24,7 +24,9 @@ CALL_TIMEOUT = 15.0
 FOLLOW_SECONDS, FOLLOW_MARGIN = 20.0, 15.0
 
 #: What a server calls trouble that people or time will mend.
-_PASSING = frozenset({"error", "unavailable", "redis_unavailable", "redis_full", "stack_not_running"})
+_PASSING = frozenset(
+    {"error", "unavailable", "redis_unavailable", "redis_full", "redis_disk_full", "stack_not_running"}
+)
 
 #: What it calls pools that may come back, while others or none are there.
 _NO_POOL = frozenset({"pool_not_found", "pool_gone", "no_pool_available"})
