@@ -68,6 +68,7 @@ class BatchVerbs(TaskVerbs):
             InvalidField: there is no list to split, or a part cannot be used.
             UnknownChoice: there is no such strategy, reducer or task type.
             PoolNotFound, PoolGone, NoPoolAvailable: no pool can run the parts.
+            RedisUnavailable: as in ``submit_many``.
         """
         parts = await self._connected()
         how = spread(strategy, split_on=split_on, chunk_size=chunk_size, reducer=reducer)

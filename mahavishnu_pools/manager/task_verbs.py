@@ -58,6 +58,8 @@ class TaskVerbs(Connected):
         Raises:
             InvalidField, UnknownChoice, PayloadTooLarge: a task cannot be used; none was sent.
             PoolNotFound, PoolGone, MissingProgram, NoPoolAvailable: no pool can take them.
+            RedisUnavailable: it was lost, or takes nothing. ``queued``, ``not_queued`` and ``unknown`` of an error that
+                comes half-way have each task's place (from 0) and id.
         """
         wish = Wish(pool, pool_selector, pool_affinity, filters, explain)
         return await self._submit(list(tasks), wish, batch_id)

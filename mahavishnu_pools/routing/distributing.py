@@ -11,11 +11,12 @@ from mahavishnu_pools import errors, names
 from mahavishnu_pools.broker.message import envelope
 from mahavishnu_pools.routing.distribution import Spread, copies, follower, split
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter, stored_filter
-from mahavishnu_pools.routing.submission import Parcel, Sender, chunked, pack
+from mahavishnu_pools.routing.submission import Parcel, Sender, chunked, ids_of, keyed, pack
+from mahavishnu_pools.routing.tally import Tally
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
 from mahavishnu_pools.store.batches import Follower, seal
-from mahavishnu_pools.store.tasks import submit
+from mahavishnu_pools.store.tasks import Submitted, submit
 
 if TYPE_CHECKING:
     from mahavishnu_pools.routing.chooser import Chooser
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution that is under way: its parts in input order, and the task that reduces them (None: none does)."""
+    """A distribution that is under way: its parts in input order, and the task that reduces them (None: none does).
+
+    ``known`` are those parts that had been submitted before, by their idempotency keys.
+    """
 
     batch_id: str
     task_ids: tuple[str, ...]
     strategy: str
     reducer_id: str | None = None
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +116,35 @@ def carry_out(sender: Sender, ready: Ready, *, result_ttl: float) -> Steps[Distr
     """Submit all parts as one batch and seal it.
 
     Raises:
-        NoPoolAvailable, PoolGone, InvalidField: the pools went away; parts already sent run.
+        NoPoolAvailable, PoolGone, InvalidField: the pools went away; parts already sent run, and the error says which
+        (``Tally.told``).
     """
-    task_ids: list[str] = []
+    ids = [parcel.envelope.task_id for parcel in ready.parcels]
+    followed = ready.follower is not None
+    tally = Tally(ids, batch=ready.batch_id, keyed=keyed(ready.parcels), what="part", followed=followed)
+    with tally.telling():
+        sent = yield from _send_parts(sender, ready, tally)
+        reducer = yield seal(ready.batch_id, follower=ready.follower, client=sender.client, result_ttl=result_ttl)
+    known = tuple(one.task_id for one in sent if not one.new)
+    return Distribution(ready.batch_id, tuple(ids_of(sent)), ready.how.strategy.value, reducer or None, known)
+
+
+def _send_parts(sender: Sender, ready: Ready, tally: Tally) -> Steps[list[Submitted]]:
+    sent: list[Submitted] = []
     strategy = ready.how.strategy.value
-    for chunk, choice in _chunks(ready):
-        envelopes = [parcel.envelope for parcel in chunk]
-        sent = yield submit(envelopes, choice, client=sender.client, batch=ready.batch_id, counted=strategy)
-        task_ids.extend(one.task_id for one in sent)
-    reducer = yield seal(ready.batch_id, follower=ready.follower, client=sender.client, result_ttl=result_ttl)
-    return Distribution(ready.batch_id, tuple(task_ids), strategy, reducer or None)
+    for indexes, choice in _chunks(ready):
+        envelopes = [ready.parcels[index].envelope for index in indexes]
+        made = submit(envelopes, choice, client=sender.client, batch=ready.batch_id, counted=strategy)
+        sent += yield tally.watched(made, indexes, ids=ids_of)
+    return sent
 
 
-def _chunks(ready: Ready) -> Iterator[tuple[list[Parcel], Choice]]:
+def _chunks(ready: Ready) -> Iterator[tuple[list[int], Choice]]:
     for indexes in chunked(ready.parcels, range(len(ready.parcels))):
-        chunk = [ready.parcels[index] for index in indexes]
         if ready.targets is not None:
-            yield chunk, Choice("pool", targets=tuple(ready.targets[index] for index in indexes))
+            yield indexes, Choice("pool", targets=tuple(ready.targets[index] for index in indexes))
         else:
             assert ready.how.selector is not None
             # One random number a call seeds the choice of every task in it.
             how, seed = ready.how.selector.value, random.random()
-            yield chunk, Choice(how, candidates=ready.candidates, random=seed, filters=ready.filters)
+            yield indexes, Choice(how, candidates=ready.candidates, random=seed, filters=ready.filters)

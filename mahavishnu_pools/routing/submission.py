@@ -13,6 +13,7 @@ from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need
 from mahavishnu_pools.routing.graphs import in_order, linked
+from mahavishnu_pools.routing.tally import Tally
 from mahavishnu_pools.routing.task_input import task_spec
 from mahavishnu_pools.routing.wishes import kept
 from mahavishnu_pools.schemas.routing import Choice
@@ -79,8 +80,39 @@ def send(
     """Choose pools and submit; the result is in input order. Each chunk is sent whole or not at all.
 
     Raises:
-        NoPoolAvailable and what else ``Chooser.choose`` raises; later chunks are then not sent.
+        NoPoolAvailable and what else ``Chooser.choose`` raises; later chunks are then not sent, and the error says what
+        became of each task (``Tally.told``).
     """
+    tally = Tally([parcel.envelope.task_id for parcel in parcels], batch=batch, keyed=keyed(parcels))
+    with tally.telling():
+        found = yield from _send_all(chooser, sender, parcels, wish, _Under(tally, batch))
+        sent = [found[index] for index in range(len(parcels))]
+        if batch is not None and list(found) != sorted(found):
+            yield sort_batch(batch, ids_of(sent))
+    return sent
+
+
+def keyed(parcels: Iterable[Parcel]) -> bool:
+    """Tell whether each has an idempotency key, so that all may be sent again."""
+    return all(parcel.envelope.idempotency_key for parcel in parcels)
+
+
+def ids_of(sent: Iterable[Submitted]) -> list[str]:
+    """Return the ids of tasks that were sent."""
+    return [one.task_id for one in sent]
+
+
+@dataclass(frozen=True, slots=True)
+class _Under:
+    """What the tasks of one submit are counted and gathered under."""
+
+    tally: Tally
+    batch: str | None
+
+
+def _send_all(
+    chooser: Chooser, sender: Sender, parcels: Sequence[Parcel], wish: Wish, under: _Under
+) -> Steps[dict[int, Submitted]]:
     groups = [(indexes, _wish_of(wish, parcels[indexes[0]])) for indexes in grouped(parcels)]
     if len(groups) > 1:
         for indexes, own_wish in groups:
@@ -94,17 +126,17 @@ def send(
         for chunk in chunked(parcels, indexes):
             envelopes = [_at_gate(parcels[index].envelope, own_wish, known) for index in chunk]
 
-            def call(choice: Choice, envelopes: Sequence[Envelope] = envelopes) -> Call[list[Submitted]]:
-                return submit(envelopes, choice, client=sender.client, batch=batch, counted=choice.name)
+            def call(
+                choice: Choice, envelopes: Sequence[Envelope] = envelopes, chunk: Sequence[int] = chunk
+            ) -> Call[list[Submitted]]:
+                made = submit(envelopes, choice, client=sender.client, batch=under.batch, counted=choice.name)
+                return under.tally.watched(made, chunk, ids=ids_of)
 
             sent = yield from chooser.choose(parcels[chunk[0]].need, own_wish, call, count=len(chunk))
             found.update(zip(chunk, sent, strict=True))
             before = ((index, one.task_id) for index, one in zip(chunk, sent, strict=True) if not one.new)
             known |= {parcels[index].envelope.task_id: task_id for index, task_id in before}
-    sent_in_order = [found[index] for index in range(len(parcels))]
-    if batch is not None and list(found) != sorted(found):
-        yield sort_batch(batch, [one.task_id for one in sent_in_order])
-    return sent_in_order
+    return found
 
 
 def grouped(parcels: Sequence[Parcel]) -> list[list[int]]:

@@ -59,12 +59,13 @@ elseif o.contest then
 end
 
 -- A task that was known by its key is a member too: one that has ended counts at once, one that has not `also` tells this batch.
--- Of this batch it is a member already when the call is repeated; then it is among the last ones.
+-- Of this batch it is a member already when the call is repeated (then it is among the last ones), or all the calls that made the batch.
 local function join(id)
+  local h = call('HMGET', k_task(id), 'status', 'also', 'batch')
+  if h[3] == o.batch or string.find(' ' .. (h[2] or '') .. ' ', ' ' .. o.batch .. ' ', 1, true) then return end
   if call('LPOS', k_batch_tasks(o.batch), id, 'RANK', -1, 'MAXLEN', count) then return end
   call('RPUSH', k_batch_tasks(o.batch), id)
   call('HINCRBY', k_batch(o.batch), 'total', 1)
-  local h = call('HMGET', k_task(id), 'status', 'also')
   if STAT[h[1]] then call('HINCRBY', k_batch(o.batch), h[1] == 'completed' and 'successful' or 'failed', 1) end
   -- One that is dead may be brought to life again.
   if not STAT[h[1]] or h[1] == 'dead' then call('HSET', k_task(id), 'also', (h[2] and h[2] .. ' ' or '') .. o.batch) end
