@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import warnings
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from .delegation import Bridge, open_delegate, service_of
 from .executors.agent_session import SESSIONS
 from .executors.interface import Limits
 from .executors.workdir import IN_PODS
+from .loading import load_module
 from .pool_group import GroupOptions
 from .runner import GroupContext
 from .services import publish_tasks, services
@@ -102,11 +102,10 @@ _WORKER: dict[str, Any] = {
 def _user_app(place: str) -> Celery:
     module, _, attribute = place.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute or "app")
-    except (ImportError, AttributeError) as exc:
+        found = getattr(load_module(module, setting="celery_app"), attribute or "app")
+    except AttributeError as exc:
         raise errors.InvalidConfig(
-            f"celery_app: {place!r} cannot be loaded ({exc}). "
-            "Name it as module:attribute, importable where the workers run."
+            f"celery_app: {place!r} cannot be loaded ({exc}). Name it as module:attribute."
         ) from exc
     if not isinstance(found, Celery):
         raise errors.InvalidConfig(f"celery_app: {place!r} is no Celery app.")
@@ -120,13 +119,7 @@ def import_modules(modules: tuple[str, ...]) -> None:
         InvalidConfig: one cannot be imported; the message names it.
     """
     for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception as exc:  # the border of user code at start-up: whatever it raises is a fault of that module
-            raise errors.InvalidConfig(
-                f"imports: {module!r} cannot be imported ({type(exc).__name__}: {exc}). "
-                "It must be importable where the workers run (PYTHONPATH)."
-            ) from exc
+        load_module(module, setting="imports")
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _import(name: str) -> ModuleType:
     except Exception as exc:
         raise errors.InvalidConfig(
             f"imports: the module {name!r} cannot be loaded ({type(exc).__name__}: {exc}). "
-            "Correct it, or check PYTHONPATH.",
+            "Correct it, or put its directory on the PYTHONPATH of this program.",
             module=name,
         ) from exc
 
