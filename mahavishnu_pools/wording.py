@@ -20,9 +20,9 @@ def short(given: object) -> str:
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}… ({len(text)} characters)"
 
 
-def did_you_mean(given: object, known: Iterable[str]) -> str:
+def did_you_mean(given: object, known: Iterable[str], *, nearness: float = 0.6) -> str:
     """Return the question for the nearest of the known names, with a space after it; empty when none is near."""
-    near = difflib.get_close_matches(str(given)[:SHOWN], list(known), n=2)
+    near = difflib.get_close_matches(str(given)[:SHOWN], list(known), n=2, cutoff=nearness)
     return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mahavishnu_pools.errors.root import InvalidInput
-from mahavishnu_pools.wording import short
+from mahavishnu_pools.wording import did_you_mean, short
+
+#: How near a name must be to be offered beside the list of all of them.
+_NEAR = 0.7
 
 
 class InvalidField(InvalidInput):
@@ -46,7 +49,7 @@ class UnknownChoice(InvalidInput):
     def of(cls, kind: str, given: object, known: Sequence[str]) -> UnknownChoice:
         """Build the error from the kind of name, what was given and the names that exist."""
         names = ", ".join(sorted(known)) or "none is registered"
-        text = f"Unknown {kind} {short(given)}. Use one of: {names}."
+        text = f"Unknown {kind} {short(given)}. {did_you_mean(given, known, nearness=_NEAR)}Use one of: {names}."
         return cls(text, kind=kind, given=str(given), known=sorted(known))
 
 

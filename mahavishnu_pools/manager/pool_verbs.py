@@ -32,8 +32,8 @@ class PoolVerbs(TaskVerbs):
         Raises:
             InvalidField, UnknownChoice, PoolConflict, NoAgent, MissingProgram, PoolNotReady: see ``Spawner.spawn``.
         """
+        wanted = pool_config(pool_type, config, fields, settings=self.settings)  # a slip is told without a stack, too
         parts = await self._connected()
-        wanted = pool_config(pool_type, config, fields, settings=self.settings)
         spawned = await parts.spawner.spawn(wanted, wait=wait)
         if spawned.new:
             self._spawned.add(spawned.pool_id)

@@ -16,7 +16,7 @@ from mahavishnu_pools.pools.closing import Closer
 from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.pools.placement import fitting, misfit
 from mahavishnu_pools.routing.task_input import build
-from mahavishnu_pools.schemas.kubernetes import gathered
+from mahavishnu_pools.schemas.kubernetes import KubernetesConfig, gathered
 from mahavishnu_pools.schemas.pool import FIXED_WORKERS, KUBERNETES, PoolConfig, PoolStatus
 from mahavishnu_pools.store.pools import NodeInfo, PoolRecord, create_pool, list_nodes, read_pools
 
@@ -60,14 +60,19 @@ def pool_config(
 
     Raises:
         InvalidField: a field is unknown or has a value that cannot be used.
+        UnknownChoice: there is no such pool type.
     """
     asked = _asked_for(kind, config, fields, settings=settings)
+    pool_type(asked.pool_type)
     if asked.worker_type is not None or asked.pool_type != "mahavishnu" or settings.default_worker_type is None:
         return asked
     return asked.model_copy(update={"worker_type": settings.default_worker_type})
 
 
-def _asked_for(kind: str | None, config: object, fields: Mapping[str, Any], *, settings: Settings) -> PoolConfig:
+def _asked_for(kind: object, config: object, fields: Mapping[str, Any], *, settings: Settings) -> PoolConfig:
+    if not isinstance(kind, str | None):
+        given, remedy = type(kind).__name__, "Give the name of a pool type first, and a PoolConfig as config=…"
+        raise errors.InvalidField.of("pool_type", f"is a {given}", remedy)
     if config is None:
         defaults: dict[str, Any] = {"pool_type": kind or settings.default_pool_type}
         if defaults["pool_type"] not in FIXED_WORKERS:
@@ -88,7 +93,8 @@ def _built(fields: Mapping[str, Any]) -> PoolConfig:
     if fields["pool_type"] != KUBERNETES:
         return build(PoolConfig, fields)
     try:
-        return build(PoolConfig, gathered(fields, others=frozenset(PoolConfig.model_fields)))
+        given = gathered(fields, others=frozenset(PoolConfig.model_fields))
+        return build(PoolConfig, given, also=KubernetesConfig.model_fields)
     except ValueError as exc:
         raise errors.InvalidField(f"{exc}. Correct it and try again.", field=None) from exc
     except errors.InvalidField as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -30,15 +30,15 @@ def task_spec(task: TaskSpec | Mapping[str, Any]) -> TaskSpec:
     return build(TaskSpec, task)
 
 
-def build(model: type[M], fields: Mapping[str, Any]) -> M:
-    """Return a value made of the fields.
+def build(model: type[M], fields: Mapping[str, Any], *, also: Iterable[str] = ()) -> M:
+    """Return a value made of the fields; ``also`` are names that a caller may have meant besides the model's.
 
     Raises:
         InvalidField: a key is unknown or a value cannot be used; the message names it.
     """
     for name in fields:
         if name not in model.model_fields:
-            near = difflib.get_close_matches(str(name), model.model_fields, n=1)
+            near = difflib.get_close_matches(str(name), [*model.model_fields, *also], n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"The fields are: {', '.join(model.model_fields)}."
             raise errors.InvalidField.of(str(name), "is unknown", hint)
     try:

@@ -7,10 +7,17 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mahavishnu_pools import names
-from mahavishnu_pools.schemas.base import MappingValue, Value
+from mahavishnu_pools.schemas.base import MappingValue, Value, with_near_names
 from mahavishnu_pools.schemas.limits import Budget, Rate
 from mahavishnu_pools.schemas.worktree import Isolation
 from mahavishnu_pools.wording import short
@@ -94,6 +101,15 @@ else:
     MaybeKubernetes = Annotated[Any, PlainValidator(_kubernetes_config)]
 
 
+def _field_names(pool_type: object) -> list[str]:
+    names = list(PoolConfig.model_fields)
+    if pool_type == KUBERNETES:
+        from mahavishnu_pools.schemas.kubernetes import KubernetesConfig
+
+        names += KubernetesConfig.model_fields
+    return names
+
+
 class PoolConfig(Value):
     """How a pool is made.
 
@@ -129,6 +145,15 @@ class PoolConfig(Value):
     budget: Budget | None = None
     kubernetes: MaybeKubernetes = None
     extra_config: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _unknown_fields_have_near_ones(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(given)
+        except ValidationError as exc:
+            kind = given.get("pool_type") if isinstance(given, dict) else None
+            raise with_near_names(exc, _field_names(kind), what="a pool") from None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from mahavishnu_pools import errors
+from mahavishnu_pools import PoolManager, errors
 from mahavishnu_pools.cli.formats.interface import Fields
 from mahavishnu_pools.cli.pool_documents import pool_details
 from mahavishnu_pools.pools.placement import fitting
@@ -121,3 +123,48 @@ def test_a_pool_shows_what_it_was_made_with() -> None:
 def test_a_configuration_that_is_a_dict_is_refused_in_a_sentence() -> None:
     with pytest.raises(errors.InvalidField, match=r"^config: is a dict\. Give a PoolConfig, or its fields by name\.$"):
         pool_config(None, {"name": "p"}, {}, settings=Settings())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "problem"),
+    [
+        ("mahavishnu", {"nmae": "x"}, "nmae: is unknown. Did you mean 'name'?"),
+        ("mahavishnu", {"name": "x", "min_worker": 2}, "min_worker: is unknown. Did you mean 'min_workers'?"),
+        ("kubernetes", {"name": "x", "repos": "a"}, "repos: is unknown. Did you mean 'repo'?"),
+        ("mahavisnu", {"name": "x"}, "Unknown pool type 'mahavisnu'. Did you mean 'mahavishnu'"),
+        (PoolConfig(name="x"), {}, "pool_type: is a PoolConfig. Give the name of a pool type first"),
+    ],
+)
+async def test_a_slip_in_what_a_pool_is_made_of_is_told_without_a_stack(
+    kind: Any, fields: dict[str, Any], problem: str
+) -> None:
+    async with PoolManager() as manager:
+        with pytest.raises(errors.InvalidInput) as caught:
+            await manager.spawn_pool(kind, **fields)
+
+    assert caught.value.message.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"nmae": "x"}, "nmae\n  This is no field of a pool; perhaps 'name' is meant"),
+        (
+            {"name": "x", "pool_typ": "kubernetes"},
+            "pool_typ\n  This is no field of a pool; perhaps 'pool_type' is meant",
+        ),
+        ({"name": "x", "pool_type": "kubernetes", "namespaces": "a"}, "perhaps 'namespace' is meant"),
+        ({"name": "x", "qqq": 1}, "This is no field of a pool; they are: name, pool_type, min_workers"),
+    ],
+)
+def test_a_configuration_names_the_field_nearest_to_one_it_does_not_know(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(problem)) as caught:
+        PoolConfig(**fields)
+
+    assert caught.value.error_count() == 1
+
+
+def test_fields_that_a_newer_version_has_written_are_left_out_where_that_is_asked_for() -> None:
+    written = '{"name": "x", "colour": "red"}'
+
+    assert PoolConfig.model_validate_json(written, extra="ignore") == PoolConfig(name="x")
