@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mahavishnu_pools.schemas.contest import ContestKind, result_of
+from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskStatus
-from mahavishnu_pools.store import contests, leases
+from mahavishnu_pools.store import contests, leases, tasks
 from mahavishnu_pools.store.contests import Opening
 from mahavishnu_pools.store.steps import run_steps_sync
 from tests.store.test_contests import Runners, contest, judge, start
@@ -128,3 +129,32 @@ def test_one_that_is_between_two_attempts_ends_and_many_end_at_one_look(world: W
     assert {world.task(one).status for one in ids} == {TaskStatus.CANCELLED}
     assert world.claim(lease, pool, 50) == []
     assert not world.redis.exists(world.key("contests"))
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("earlier", [None, "of_somebody_else"])
+def test_a_candidate_that_was_there_before_is_left_alone(
+    world: World, runs: bool, over: bool, earlier: str | None
+) -> None:
+    pool, other = world.pool(), world.pool()
+    choice = Choice("pool", pool=other)
+    (shared,) = world.envelopes(1, idempotency_key="k")
+    world.run(tasks.submit([shared], choice, batch=earlier))
+    ids = start(world, [pool] * 2, Opening(ContestKind.RACE, 1, deadline=600))
+    joined = world.run(tasks.submit(world.envelopes(1, idempotency_key="k"), choice, batch="b"))
+    assert [one.task_id for one in joined] == [shared.task_id]
+    run = Runners(world, [pool, *([other] if runs else [])])
+
+    if over:
+        pass_time(world)
+    else:
+        run.end(ids[0])
+
+    assert contest(world).decided_at is not None
+    assert world.task(shared.task_id).status is (TaskStatus.RUNNING if runs else TaskStatus.QUEUED)
+    run = run if runs else Runners(world, [other])
+    assert run.asked(other) == set()
+    run.end(shared.task_id)
+    assert world.task(shared.task_id).status is TaskStatus.COMPLETED
+    assert world.index_is_true()

@@ -81,6 +81,14 @@ function contests(ttl, now)
     ring(h[2])
   end
 
+  -- Ends the candidates that are not needed any more. One that was known by its key when it joined belongs to whoever submitted it
+  -- first, and goes on.
+  local function lose_all(batch, why)
+    for _, id in ipairs(call('LRANGE', k_batch_tasks(batch), 0, -1)) do
+      if call('HGET', k_task(id), 'batch') == batch then lose(id, why) end
+    end
+  end
+
   local function named(id)
     local pool = call('HGET', k_task(id), 'pool')
     return id .. ' (pool ' .. (pool and call('HGET', k_pool(pool), 'name') or pool or 'unknown') .. ')'
@@ -124,7 +132,7 @@ function contests(ttl, now)
     -- First of all: the outcomes of those that lose come through here, too.
     call('HSET', key, 'decided', stamp(now), 'winners', table.concat(winners, ' '), 'why', why)
     if contest.deadline then call('ZREM', k_contests(), batch) end
-    for _, one in ipairs(call('LRANGE', k_batch_tasks(batch), 0, -1)) do lose(one, why) end
+    lose_all(batch, why)
   end
 
   -- Decides a contest that is open when its time is over: nobody has won, and all that have not ended are ended, the judge first.
@@ -136,7 +144,7 @@ function contests(ttl, now)
     call('HSET', key, 'decided', stamp(now), 'winners', '', 'why', why)
     call('HDEL', key, 'then')
     if h[3] then lose(h[3], why) end
-    for _, one in ipairs(call('LRANGE', k_batch_tasks(batch), 0, -1)) do lose(one, why) end
+    lose_all(batch, why)
   end
 
   -- The outcome of a task that was ended because its contest was decided, with why; any other outcome as it is.
