@@ -56,6 +56,7 @@ from mahavishnu_pools.errors.root import (
 from mahavishnu_pools.errors.unavailable import (
     ClusterRefused,
     ClusterUnavailable,
+    ManagerClosed,
     NoAgent,
     PoolNotReady,
     RedisDiskFull,
@@ -81,6 +82,7 @@ __all__ = [
     "InvalidField",
     "InvalidInput",
     "MahavishnuError",
+    "ManagerClosed",
     "MissingProgram",
     "NoAgent",
     "NoPoolAvailable",

@@ -17,6 +17,19 @@ class StackNotRunning(Unavailable):
         )
 
 
+class ManagerClosed(Unavailable):
+    """A pool manager was used after it had been closed."""
+
+    code = "manager_closed"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            message
+            or "This PoolManager was closed, by close() or at the end of its 'async with', and nothing was done. "
+            "Make another one."
+        )
+
+
 class RedisUnavailable(Unavailable):
     """Redis does not answer, refuses the password, is too old or is set up in a way that cannot be used.
 

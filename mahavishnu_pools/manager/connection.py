@@ -33,6 +33,7 @@ class Connected:
         self._pools: dict[str, Pool] = {}
         self._spawned: set[str] = set()
         self._parts: bootstrap.Parts | None = None
+        self._closed = False
         self._connecting = asyncio.Lock()
 
     async def connect(self) -> Self:
@@ -40,12 +41,17 @@ class Connected:
 
         Raises:
             RedisUnavailable, StackPartFailed, PoolsDisabled: see ``bootstrap.connect``.
+            ManagerClosed: it was closed.
         """
         await self._connected()
         return self
 
     async def close(self) -> None:
-        """Close this client's connections, its message bus and its private stack; pools of a shared server stay."""
+        """Close this client's connections, its message bus and its private stack; pools of a shared server stay.
+
+        Every verb raises ``ManagerClosed`` from then on; to close it again does nothing.
+        """
+        self._closed = True
         await self._messages.close()
         parts, self._parts = self._parts, None
         if parts is not None:
@@ -59,10 +65,20 @@ class Connected:
 
     async def _opened(self) -> bootstrap.Parts:
         async with self._connecting:
+            self._refuse_when_closed()
             if self._parts is None:
-                self._parts = await bootstrap.connect(self._given)
-                self.settings = self._parts.settings
+                parts = await bootstrap.connect(self._given)
+                try:
+                    self._refuse_when_closed()  # nobody else would close what has just been opened
+                except errors.ManagerClosed:
+                    await parts.close()
+                    raise
+                self._parts, self.settings = parts, parts.settings
             return self._parts
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise errors.ManagerClosed
 
     async def _registry(self, pool: str) -> Registry:
         store = (await self._connected()).store

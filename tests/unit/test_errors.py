@@ -28,6 +28,7 @@ EXAMPLES = [
     errors.BatchNotFound.of("batch_0123456789ab"),
     errors.NoPoolAvailable.of({"local": "paused"}),
     errors.StackNotRunning(),
+    errors.ManagerClosed(),
     errors.WaitTimeout.of("The outcome", 2.5),
 ]
 
