@@ -29,6 +29,11 @@ class ClaimRequest:
     asked_at: float
 
 
+def has_room(*, free: int, ahead: int) -> bool:
+    """Tell whether there is cause to claim: a free worker, or half of what may be read ahead."""
+    return free > 0 or (ahead > 0 and 2 * (free + ahead) >= ahead)
+
+
 class ClaimRequests:
     """Belongs to the loop's thread, but for ``ring``."""
 
@@ -59,9 +64,9 @@ class ClaimRequests:
         ``free`` is how many workers have nothing to do (less than 0: so many tasks are read ahead already), ``ahead``
         how many tasks are read ahead at most.
         """
-        room = free > 0 or (ahead > 0 and 2 * (free + ahead) >= ahead)
         # Without room the answer still tells what is to be cancelled; with tasks read ahead there will be room soon.
-        if self._open is None and ((room and (self._rung or self._more)) or (self._rung and not ahead)):
+        asks = self._rung or self._more if has_room(free=free, ahead=ahead) else self._rung and not ahead
+        if self._open is None and asks:
             self._rung = self._more = False
             most = 0 if self._full else max(0, min(CLAIM_MOST, free + ahead))
             self._open = ClaimRequest(token_hex(8), most, max(0, min(most, free)), time.monotonic())

@@ -12,7 +12,7 @@ from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.calls import Call
 
 from .bell import Bell
-from .claim_request import ClaimRequest, ClaimRequests
+from .claim_request import ClaimRequest, ClaimRequests, has_room
 from .claims import ClaimTable, Running
 from .read_ahead import ReadAhead
 
@@ -134,7 +134,9 @@ class Claiming:
             self._hooks.idle()
         if reply.more or not asked.most:
             self.requests.more()
-        return reply.more and self._hooks.slots() > len(self._table)
+        free = self._hooks.slots() - len(self._table)
+        # Some tasks are never read ahead: only a claim that got any goes on at once with that.
+        return reply.more and has_room(free=free, ahead=self._most_ahead() if reply.claims else 0)
 
     def _start(self, claims: Sequence[leases.Claim], asked: ClaimRequest) -> None:
         direct = True

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from mahavishnu_pools.store.leases import Claim, Claimed
+from mahavishnu_pools.store.leases import Claim, Claimed, Held
+from tests.unit.looping import FixedAhead
 from workers.claim_request import ClaimRequests
 from workers.claiming import Claiming, LoopConfig, LoopHooks
-from workers.claims import ClaimTable
+from workers.claims import ClaimTable, Running
 
 
 def answered(*, alone: bool, due_in: float | None) -> int:
@@ -86,3 +87,23 @@ def test_a_bell_is_answered_without_room_too_because_it_may_tell_of_a_cancel() -
 
     assert asked is not None
     assert asked.most == 0
+
+
+@pytest.mark.parametrize(("claims", "goes_on"), [(1, True), (0, False)])
+def test_who_may_read_ahead_asks_at_once_for_more_while_that_brings_something(claims: int, goes_on: bool) -> None:
+    def nothing(*_: Any) -> bool:
+        return True
+
+    hooks = LoopHooks(lambda: 1, nothing, nothing, nothing, nothing, nothing, nothing)
+    bell: Any = SimpleNamespace(known="")
+    table = ClaimTable()
+    claiming = Claiming(LoopConfig("lease", "pool", "pool@n", 60.0), table, hooks, bell=bell, end=nothing)
+    claiming.requests.ring()
+    assert claiming.next(ending=0) is not None
+    table.add(Running(Held("lease", "1", "t1", "pool"), Claim("1", 1, "t1", "{}")))
+    claiming.ahead = FixedAhead(4)
+
+    found = tuple(Claim(str(one), 1, f"t{one}", "{}") for one in range(2, 2 + claims))
+    again = claiming.answered(Claimed("0-0", None, "running", 1, frozenset(), found, more=True))
+
+    assert again is goes_on
