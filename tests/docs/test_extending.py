@@ -109,7 +109,7 @@ def test_the_routing_strategy_of_the_example_chooses(extended: Extended) -> None
         extended("pools", "spawn", "--name", name, "--worker-type", "shell", "--min", workers, "--tag", "routed")
 
     done = extended(
-        *("pools", "route", "--prompt", "echo hi", "--selector", "fewest_workers"),
+        *("pools", "route", "--worker-type", "shell", "--prompt", "echo hi", "--selector", "fewest_workers"),
         *("--tag", "routed", "--explain", "--format", "json"),
     )
 

@@ -45,7 +45,7 @@ def test_commands_print_what_the_document_says(tmp_path: Path, environment: dict
     assert set(call("pools", "execute", "one", *work)) == example("task_id")
     found = call("pools", "tasks")
     assert set(found) == documented("`pools tasks`")
-    batch = call("pools", "submit", "--file", str(tasks))
+    batch = call("pools", "submit", "--pool", "one", "--file", str(tasks))
     assert set(batch) == documented("`pools submit`")
     assert set(call("pools", "task", "--batch", batch["batch_id"])) == documented("`pools task --batch`")
     assert set(call("pools", "retry", found["tasks"][0]["task_id"])) == documented("`pools retry`")

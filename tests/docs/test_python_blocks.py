@@ -53,7 +53,7 @@ async def test_python_blocks_run(
         )
     monkeypatch.chdir(tmp_path)
     async with FakeNode(settings, work=shell), PoolManager(settings=settings) as manager, asyncio.timeout(60):
-        await manager.spawn_pool(config=PoolConfig(name="build", worker_type="shell"))
+        await manager.spawn_pool(config=PoolConfig(name="build", worker_type="terminal-claude"))
         names: dict[str, Any] = {"__name__": "example", "manager": manager}
         for block in blocks.blocks(document):
             if block.language == "python":

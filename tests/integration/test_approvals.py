@@ -196,14 +196,14 @@ def test_a_batch_counts_refused_tasks_as_failed_and_waits_for_undecided_ones(wor
 
 
 async def test_its_pool_is_chosen_when_it_is_approved(manager: PoolManager, node: FakeNode) -> None:
-    await manager.spawn_pool("mahavishnu", name="old", worker_type="shell")
+    await manager.spawn_pool("mahavishnu", name="old", worker_type="terminal-claude")
     free = await manager.submit(GATED)
     strict = await manager.submit(GATED, pool="old")
     assert (free.held, free.new, (await manager.submit({"prompt": "y"})).held) == (True, True, False)
     await manager.close_pool("old")
     with pytest.raises(errors.NoPoolAvailable):
         await manager.approve(free.task_id, by="ana")
-    new = await manager.spawn_pool("mahavishnu", name="new", worker_type="shell")
+    new = await manager.spawn_pool("mahavishnu", name="new", worker_type="terminal-claude")
 
     decision = await manager.approve(free.task_id, by="ana")
     with pytest.raises(errors.PoolGone):
@@ -216,7 +216,7 @@ async def test_its_pool_is_chosen_when_it_is_approved(manager: PoolManager, node
 
 
 async def test_whoever_waits_gets_the_refusal_and_it_can_be_sent_again(manager: PoolManager, node: FakeNode) -> None:
-    await manager.spawn_pool("mahavishnu", name="p", worker_type="shell")
+    await manager.spawn_pool("mahavishnu", name="p", worker_type="terminal-claude")
     waiting = asyncio.create_task(manager.route_task(GATED, wait_timeout=60))
     [one] = await eventually_async(lambda: manager.tasks(status=["awaiting_approval"]), within=30)
 

@@ -20,7 +20,7 @@ from tests.waiting import eventually, eventually_async
 
 
 async def _pool(manager: PoolManager, *, workers: int = 2) -> str:
-    return await manager.spawn_pool(name="p", worker_type="shell", min_workers=workers, max_workers=workers)
+    return await manager.spawn_pool(name="p", worker_type="terminal-claude", min_workers=workers, max_workers=workers)
 
 
 async def test_a_batch_is_cancelled_whether_its_tasks_wait_run_or_have_ended(

@@ -148,32 +148,54 @@ def test_the_printed_result_reads_as_in_the_documents(line: CommandLine) -> None
 
 
 def test_a_routed_task_runs_on_one_of_the_pools(line: CommandLine) -> None:
-    result = line.json("pool", "route", "--prompt", "echo routed", "--selector", "round_robin")
+    result = line.json(
+        "pool", "route", "--worker-type", "shell", "--prompt", "echo routed", "--selector", "round_robin"
+    )
 
     assert result["output"].strip() == "routed"
     assert result["pool_id"] in {pool["pool_id"] for pool in line.json("pools", "list")["pools"]}
 
 
 def test_tasks_of_one_affinity_key_stay_on_one_pool(line: CommandLine) -> None:
-    arguments = ["pools", "route", "--prompt", "true", "--selector", "affinity", "--affinity", "somebody"]
+    arguments = [
+        "pools",
+        "route",
+        "--worker-type",
+        "shell",
+        "--prompt",
+        "true",
+        "--selector",
+        "affinity",
+        "--affinity",
+        "somebody",
+    ]
 
     assert len({line.json(*arguments)["pool_id"] for _ in range(3)}) == 1
 
 
 def test_a_failing_command_ends_with_1_and_shows_its_exit_code(line: CommandLine) -> None:
-    result = line.json("pools", "execute", "--prompt", "echo seen; exit 3", code=1)
+    result = line.json("pools", "execute", "--worker-type", "shell", "--prompt", "echo seen; exit 3", code=1)
 
     assert (result["status"], result["exit_code"]) == ("failed", 3)
 
 
 def test_a_task_over_its_timeout_has_failed(line: CommandLine) -> None:
-    result = line.json("pools", "execute", "--prompt", "sleep 30", "--timeout", "0.5", code=1)
+    result = line.json("pools", "execute", "--worker-type", "shell", "--prompt", "sleep 30", "--timeout", "0.5", code=1)
 
     assert result["status"] == "timeout"
 
 
 def test_the_end_of_ones_own_waiting_is_5_and_leaves_the_task(line: CommandLine) -> None:
-    started = ["pools", "execute", "--prompt", "sleep 3; echo done", "--idempotency-key", "patient"]
+    started = [
+        "pools",
+        "execute",
+        "--worker-type",
+        "shell",
+        "--prompt",
+        "sleep 3; echo done",
+        "--idempotency-key",
+        "patient",
+    ]
 
     assert line.json(*started, "--wait-timeout", "0.2", code=5)["error"]["code"] == "wait_timeout"
     assert line.json(*started)["output"].strip() == "done"

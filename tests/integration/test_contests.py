@@ -103,7 +103,9 @@ async def test_a_command_judges_the_answers_it_finds_in_a_file(client: PoolManag
     )
 
     result = await client.best_of(
-        [shell("echo short"), shell("echo much longer"), shell("exit 3")], {"prompt": longest}, wait_timeout=60
+        [shell("echo short"), shell("echo much longer"), shell("exit 3")],
+        {"prompt": longest, "worker_type": "shell"},
+        wait_timeout=60,
     )
 
     assert (result.status, result.winner, result.reason) == ("won", 1, "longest")
@@ -118,7 +120,9 @@ async def test_a_command_judges_the_answers_it_finds_in_a_file(client: PoolManag
     [("echo 7", "It named no candidate"), ("echo 0", "It named no candidate"), ("exit 1", "not judged")],
 )
 async def test_without_a_verdict_nobody_wins_and_the_answers_are_kept(client: PoolManager, says: str, why: str) -> None:
-    result = await client.best_of([shell("exit 1"), shell("echo b")], {"prompt": says}, wait_timeout=60)
+    result = await client.best_of(
+        [shell("exit 1"), shell("echo b")], {"prompt": says, "worker_type": "shell"}, wait_timeout=60
+    )
 
     assert (result.status, result.winner) == ("failed", None)
     assert why in str(result.reason)
@@ -134,7 +138,9 @@ async def test_a_race_that_nobody_wins_tells_each_failure(client: PoolManager) -
 
 
 async def test_a_cancelled_contest_leaves_nothing_behind(crowd: Site, client: PoolManager) -> None:
-    started = await client.start_contest("best_of", shell(STUBBORN), judge="echo 0", copies=2)
+    started = await client.start_contest(
+        "best_of", shell(STUBBORN), judge={"prompt": "echo 0", "worker_type": "shell"}, copies=2
+    )
     for one in started.task_ids:
         crowd.running(one)
 

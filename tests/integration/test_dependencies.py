@@ -82,7 +82,7 @@ def test_a_task_may_come_after_any_whose_id_is_known(cli: Cli, pool: str) -> Non
 def test_a_file_that_is_no_graph_is_refused_and_nothing_of_it_is_sent(cli: Cli, pool: str, tmp_path: Path) -> None:
     file = lines(tmp_path / "tasks.jsonl", shell("true", name="a", after=["b"]), shell("true", name="b", after=["a"]))
 
-    assert "a after b after a" in cli.json("pools", "submit", "--file", file, code=2)["error"]["message"]
+    assert "a (line 1) after b (line 2) after a (line 1)" in cli.json("pools", "submit", "--file", file, code=2)["error"]["message"]
 
     assert cli.json("pools", "tasks", "--pool", pool)["tasks"] == []
 
@@ -106,7 +106,7 @@ async def test_an_mcp_client_sends_a_graph(server: str, manager: PoolManager) ->
 async def test_a_check_finds_who_was_forgotten_and_has_it_go_on(
     manager: PoolManager, node: FakeNode, quick_settings: Settings
 ) -> None:
-    await manager.spawn_pool("mahavishnu", name="p", worker_type="shell")
+    await manager.spawn_pool("mahavishnu", name="p", worker_type="terminal-claude")
     first = await manager.submit({"prompt": "hold"}, pool="p")
     sent = [await manager.submit({"prompt": "x", "after": [first.task_id]}) for _ in range(3)]
     ids = [one.task_id for one in sent]
@@ -129,7 +129,7 @@ async def test_a_check_finds_who_was_forgotten_and_has_it_go_on(
 async def test_what_comes_after_an_expired_task_is_not_sent_again_and_the_rest_is(
     manager: PoolManager, node: FakeNode
 ) -> None:
-    await manager.spawn_pool("mahavishnu", name="p", worker_type="shell")
+    await manager.spawn_pool("mahavishnu", name="p", worker_type="terminal-claude")
     gone, bad = await manager.submit_many([{"prompt": "x"}, {"prompt": "fail"}], pool="p")
     after = [{"prompt": "y", "after": [gone.task_id, bad.task_id]}, {"prompt": "z", "after": [bad.task_id]}]
     ids = [bad.task_id, *(one.task_id for one in await manager.submit_many(after, pool="p"))]

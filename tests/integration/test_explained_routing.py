@@ -137,8 +137,8 @@ def test_a_pool_that_was_closed_meanwhile_is_not_chosen_from_old_knowledge(world
 async def test_a_dry_run_tells_what_would_be_chosen_and_changes_nothing(
     manager: PoolManager, node: FakeNode, world: World
 ) -> None:
-    a = await manager.spawn_pool("mahavishnu", name="a", worker_type="shell")
-    b = await manager.spawn_pool("mahavishnu", name="b", worker_type="shell", tags=["x"])
+    a = await manager.spawn_pool("mahavishnu", name="a", worker_type="terminal-claude")
+    b = await manager.spawn_pool("mahavishnu", name="b", worker_type="terminal-claude", tags=["x"])
 
     def state() -> dict[str, Any]:
         return {key: world.redis.zrange(world.key(key), 0, -1, withscores=True) for key in ("load", "turns")}
@@ -163,7 +163,7 @@ async def test_a_dry_run_tells_what_would_be_chosen_and_changes_nothing(
 
 
 def test_people_ask_why_and_how_it_would_be(cli: Cli, pool: str) -> None:
-    work = ("--prompt", "echo hi", "--selector", "fastest")
+    work = ("--prompt", "echo hi", "--worker-type", "shell", "--selector", "fastest")
 
     told = cli.json("pools", "route", *work, "--explain")
     planned = cli.json("pools", "route", *work, "--dry-run")

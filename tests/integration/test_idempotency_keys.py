@@ -25,7 +25,7 @@ TASK = {"prompt": "hold", "idempotency_key": "k"}
 @pytest.fixture
 async def pools(manager: PoolManager, node: FakeNode) -> None:
     for name in ("p", "q"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
 
 
 async def test_the_same_key_is_the_same_task_in_every_state(pools: None, manager: PoolManager, node: FakeNode) -> None:
@@ -106,7 +106,7 @@ def ran_once(node: FakeNode, result: DistributionResult) -> bool:
 async def test_a_distribution_repeated_after_its_end_has_the_same_items_and_reduction(
     reducing: FakeNode, manager: PoolManager
 ) -> None:
-    await manager.spawn_pool(name="p", worker_type="shell")
+    await manager.spawn_pool(name="p", worker_type="terminal-claude")
     task = split_up("a", "fail", "c")
 
     first = await manager.distribute(task, strategy="map_reduce", wait_timeout=30)
@@ -119,7 +119,7 @@ async def test_a_distribution_repeated_after_its_end_has_the_same_items_and_redu
 
 
 async def test_a_distribution_repeated_while_parts_run_waits_for_them(reducing: FakeNode, manager: PoolManager) -> None:
-    await manager.spawn_pool(name="p", worker_type="shell", min_workers=2)
+    await manager.spawn_pool(name="p", worker_type="terminal-claude", min_workers=2)
     task = split_up("a", "hold", "c", "hold", "e")
     first = await manager.start_distribution(task, strategy="map_reduce")
 
@@ -141,7 +141,7 @@ async def test_a_distribution_sent_by_many_at_once_is_one_set_of_parts(
     reducing: FakeNode, quick_settings: Settings, manager: PoolManager
 ) -> None:
     for name in ("p", "q"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
     managers = [PoolManager(settings=quick_settings) for _ in range(4)]
     try:
         task = split_up(*(f"i{n}" for n in range(40)))

@@ -15,7 +15,7 @@ from tests.fakes.worker import FakeNode
 
 
 async def spawn(manager: PoolManager, count: int = 3) -> list[str]:
-    return [await manager.spawn_pool(name=f"p{i}", worker_type="shell") for i in range(count)]
+    return [await manager.spawn_pool(name=f"p{i}", worker_type="terminal-claude") for i in range(count)]
 
 
 @pytest.mark.parametrize("strategy", ["round_robin", "random", "least_loaded", "map_reduce"])
@@ -104,7 +104,8 @@ async def test_named_pools_and_filters_limit_where_parts_go(manager: PoolManager
 
 async def test_more_parts_than_one_call_takes(manager: PoolManager, node: FakeNode) -> None:
     ids = [
-        await manager.spawn_pool(name=f"p{i}", worker_type="shell", min_workers=100, max_workers=100) for i in range(3)
+        await manager.spawn_pool(name=f"p{i}", worker_type="terminal-claude", min_workers=100, max_workers=100)
+        for i in range(3)
     ]
 
     result = await manager.distribute(
@@ -148,7 +149,7 @@ async def test_what_cannot_be_distributed_sends_nothing(
     error: type[Exception],
     says: str,
 ) -> None:
-    await spawn(manager, 1)
+    await manager.spawn_pool(name="p", worker_type="shell")
 
     with pytest.raises(error, match=says):
         await manager.distribute(task, **how)

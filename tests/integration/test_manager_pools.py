@@ -188,7 +188,7 @@ async def test_scaling_keeps_what_changed_since_the_pool_was_looked_at(manager: 
 
 
 async def test_a_paused_pool_keeps_its_tasks_until_it_is_resumed(manager: PoolManager, node: FakeNode) -> None:
-    await manager.spawn_pool(name="local", worker_type="shell")
+    await manager.spawn_pool(name="local", worker_type="terminal-claude")
     assert (await manager.pause_pool("local")).status is PoolStatus.PAUSED
 
     submitted = await manager.submit({"prompt": "x"}, pool="local")

@@ -21,7 +21,7 @@ from tests.waiting import eventually_async
 
 
 async def spawn(manager: PoolManager, *names: str, **fields: object) -> list[str]:
-    return [await manager.spawn_pool(name=name, **{"worker_type": "shell", **fields}) for name in names]
+    return [await manager.spawn_pool(name=name, **{"worker_type": "terminal-claude", **fields}) for name in names]
 
 
 async def test_a_task_runs_on_the_named_pool_by_name_and_id(manager: PoolManager, node: FakeNode) -> None:
@@ -72,9 +72,9 @@ async def test_an_affinity_that_names_a_pool_goes_there(manager: PoolManager, no
 
 
 async def test_filters_limit_the_pools_and_say_who_was_left_out(manager: PoolManager, node: FakeNode) -> None:
-    await spawn(manager, "plain")
+    await spawn(manager, "plain", worker_type="shell")
     (gpu,) = await spawn(manager, "gpu", tags=("gpu", "big"))
-    (claude,) = await spawn(manager, "claude", worker_type="terminal-claude")
+    (claude,) = await spawn(manager, "claude")
 
     async def where(**filters: object) -> str:
         return (await manager.submit({"prompt": "x"}, filters=PoolFilter(**filters))).pool_id  # type: ignore[arg-type]
@@ -88,6 +88,25 @@ async def test_filters_limit_the_pools_and_say_who_was_left_out(manager: PoolMan
         "gpu": "its region is default, not eu",
         "claude": "its region is default, not eu",
     }
+
+
+async def test_a_prompt_becomes_a_command_only_when_somebody_says_so(manager: PoolManager, node: FakeNode) -> None:
+    (shell,) = await spawn(manager, "sh", worker_type="shell")
+
+    with pytest.raises(errors.NoPoolAvailable, match="sh: its worker type shell would run the prompt as a command"):
+        await manager.route_task({"prompt": "rm notes"})
+    with pytest.raises(errors.NoPoolAvailable, match="name the pool or the worker type shell"):
+        await manager.distribute({"prompt": "{item}", "payload": {"items": ["a"]}})
+    (claude,) = await spawn(manager, "claude")
+    explained = await manager.explain_route({"prompt": "x"})
+    parts = await manager.distribute({"prompt": "{item}", "payload": {"items": ["a"]}}, pools=["sh"], wait_timeout=30)
+
+    assert (explained.pool_id, list(explained.left_out)) == (claude, ["sh"])
+    assert "as a command" in explained.left_out["sh"]
+    assert (await manager.submit({"prompt": "x"}, pool="sh")).pool_id == shell
+    assert (await manager.submit({"prompt": "x"}, pool_affinity="sh")).pool_id == shell
+    assert (await manager.submit({"prompt": "x"}, filters=PoolFilter(worker_type="shell"))).pool_id == shell
+    assert [item.pool_id for item in parts.items] == [shell]
 
 
 async def test_without_any_pool_the_error_says_how_to_make_one(manager: PoolManager) -> None:
@@ -111,12 +130,12 @@ async def test_a_prompt_needs_a_pool_with_a_program(manager: PoolManager, node: 
 async def test_an_unregistered_task_type_goes_to_pools_that_understand_prose(
     manager: PoolManager, node: FakeNode
 ) -> None:
-    await spawn(manager, "shell")
+    await spawn(manager, "shell", worker_type="shell")
     task = {"task_type": "translate", "payload": {"text": "x"}}
     with pytest.raises(errors.UnknownChoice, match="analyze"):
         await manager.submit(task)
 
-    (claude,) = await spawn(manager, "claude", worker_type="terminal-claude")
+    (claude,) = await spawn(manager, "claude")
 
     assert (await manager.submit(task)).pool_id == claude
     with pytest.raises(errors.NoPoolAvailable, match="does not know the task type"):
@@ -125,7 +144,7 @@ async def test_an_unregistered_task_type_goes_to_pools_that_understand_prose(
 
 async def test_a_task_type_that_a_node_registered_runs_there(quick_settings: Settings, manager: PoolManager) -> None:
     async with FakeNode(quick_settings, task_types=("translate",)):
-        (pool,) = await spawn(manager, "shell")
+        (pool,) = await spawn(manager, "shell", worker_type="shell")
 
         result = await manager.route_task({"task_type": "translate", "payload": {"text": "x"}}, wait_timeout=30)
 
@@ -180,8 +199,8 @@ async def test_many_tasks_come_back_in_input_order_and_in_completion_order(
 
 
 async def test_tasks_with_different_needs_may_be_sent_together(manager: PoolManager, node: FakeNode) -> None:
-    (shell,) = await spawn(manager, "shell")
-    (claude,) = await spawn(manager, "claude", worker_type="terminal-claude")
+    (shell,) = await spawn(manager, "shell", worker_type="shell")
+    (claude,) = await spawn(manager, "claude")
 
     sent = await manager.submit_many(
         [

@@ -22,7 +22,7 @@ async def fill(manager: PoolManager, pool: str, count: int, **fields: object) ->
 
 async def test_waiting_tasks_move_to_the_idle_pool_and_run_there(manager: PoolManager, node: FakeNode) -> None:
     for name in ("a", "b"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
     ids = await fill(manager, "a", 9)
 
     moved = await manager.rebalance()
@@ -38,7 +38,7 @@ async def test_waiting_tasks_move_to_the_idle_pool_and_run_there(manager: PoolMa
 
 async def test_a_dry_run_tells_the_same_and_moves_nothing(manager: PoolManager, node: FakeNode) -> None:
     for name in ("a", "b"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
     await fill(manager, "a", 9)
 
     told = await manager.rebalance(dry_run=True)
@@ -50,7 +50,7 @@ async def test_a_dry_run_tells_the_same_and_moves_nothing(manager: PoolManager, 
 
 async def test_only_named_pools_take_part_and_a_paused_one_gets_nothing(manager: PoolManager, node: FakeNode) -> None:
     for name in ("a", "b", "c"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
     await fill(manager, "a", 8)
     await manager.pause_pool("b")
 
@@ -74,19 +74,19 @@ async def test_prompts_stay_with_their_worker_type_and_commands_go_anywhere(
 
 
 async def test_tasks_keep_to_the_filter_they_were_sent_with(manager: PoolManager, node: FakeNode) -> None:
-    await manager.spawn_pool(name="a", worker_type="shell", tags=["x"])
-    await manager.spawn_pool(name="b", worker_type="shell")
+    await manager.spawn_pool(name="a", worker_type="terminal-claude", tags=["x"])
+    await manager.spawn_pool(name="b", worker_type="terminal-claude")
     await fill(manager, "a", 0)
     await manager.submit_many([{"prompt": "x"}] * 6, filters=PoolFilter(tags=("x",)))
 
     assert (await manager.rebalance()).moved == 0
-    await manager.spawn_pool(name="c", worker_type="shell", tags=["x", "y"])
+    await manager.spawn_pool(name="c", worker_type="terminal-claude", tags=["x", "y"])
     assert {one.target_name for one in (await manager.rebalance()).moves} == {"c"}
 
 
 async def test_everything_leaves_a_pool_that_is_drained(manager: PoolManager, node: FakeNode) -> None:
     for name in ("a", "b"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
     ids = await fill(manager, "a", 5)
     await manager.drain_pool("a")
 
@@ -96,7 +96,7 @@ async def test_everything_leaves_a_pool_that_is_drained(manager: PoolManager, no
 
 async def test_tasks_with_an_affinity_key_stay_until_they_are_sent_home(manager: PoolManager, node: FakeNode) -> None:
     for name in ("a", "b"):
-        await manager.spawn_pool(name=name, worker_type="shell")
+        await manager.spawn_pool(name=name, worker_type="terminal-claude")
     for name in ("a", "b"):
         await fill(manager, name, 0)
     bound = [await manager.submit({"prompt": "x"}, pool_affinity="key") for _ in range(6)]

@@ -81,12 +81,12 @@ async def test_forgetting_dead_letters_needs_ids_or_all(call: Calls, given_up: s
 async def test_many_tasks_are_sent_as_one_batch_or_not_at_all(call: Calls, manager: PoolManager) -> None:
     sent = await call("pool_submit_many", tasks=[{"prompt": "a"}, {"prompt": "b", "priority": 9}], pool_id="local")
     told = await call("pool_task", batch_id=sent["batch_id"], wait_seconds=PATIENT)
-    refused = await call.refused("pool_submit_many", tasks=[{"prompt": "c"}, {"task_type": "nope", "payload": {}}])
+    refused = await call.refused("pool_submit_many", tasks=[{"prompt": "c"}, {"task_type": "shell", "payload": {}}])
     empty = await call.refused("pool_submit_many", tasks=[])
 
     assert sent["total"] == 2
     assert [one["output"] for one in told["batch"]["items"]] == ["a", "b"]
-    assert "nope" in refused
+    assert "payload.command" in refused
     assert "tasks" in empty
     assert {one.task_id for one in await manager.tasks(limit=100)} == set(sent["task_ids"])
 

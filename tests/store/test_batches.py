@@ -12,8 +12,8 @@ from tests.store.world import LEAST_LOADED, RESULT_TTL, World
 from workers.services import batch_reader
 
 
-def follower(world: World, *candidates: str) -> batches.Follower:
-    spec = TaskSpec(task_type="reduce", payload={"batch_id": "b"})
+def follower(world: World, *candidates: str, task_type: str = "reduce") -> batches.Follower:
+    spec = TaskSpec(task_type=task_type, payload={"batch_id": "b"})
     made = envelope(spec, task_id=names.new_task_id(), max_bytes=10_000)
     return batches.Follower(made, candidates, candidates[0])
 
@@ -81,6 +81,21 @@ def test_the_follower_of_a_batch_whose_pools_went_takes_another_pool(world: Worl
 
     assert world.task(after.envelope.task_id).pool_id == other
     assert world.places([first, other]) == {after.envelope.task_id: 1}
+
+
+def test_a_judge_is_given_to_no_pool_that_was_none_of_its_candidates(world: World) -> None:
+    first, other = world.pool("first"), world.pool("other")
+    world.to(first, 1, batch="b")
+    after = follower(world, first, task_type="judge")
+    seal(world, after)
+
+    world.run(pools.change_pool(first, status="stopped"))
+    while world.run(pools.empty_pool(first, reason="it was closed", result_ttl=60)):
+        pass
+
+    result = world.task(after.envelope.task_id)
+    assert (result.status, result.error) == (TaskStatus.FAILED, "No pool was left to run it.")
+    assert world.places([first, other]) == {}
 
 
 def test_a_follower_without_any_pool_fails(world: World) -> None:

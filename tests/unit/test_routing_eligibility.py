@@ -83,7 +83,6 @@ def test_only_named_pools_are_taken() -> None:
 @pytest.mark.parametrize(
     ("need", "config", "reason"),
     [
-        (Need("prompt"), {"worker_type": "shell"}, None),
         (Need("prompt"), {"worker_type": None}, "no AI program"),
         (Need("prompt", worker_type="terminal-claude"), {"worker_type": "shell"}, None),
         (Need("prompt", worker_type="terminal-codex"), {"worker_type": "shell"}, "no program for terminal-codex"),

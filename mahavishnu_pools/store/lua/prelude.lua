@@ -514,13 +514,15 @@ local settle
 -- Defined in contests.lua.
 local contests
 
--- Puts the task that follows a batch on a queue: of a candidate, else of the fallback, else of any pool that is active.
+-- Puts the task that follows a batch on a queue: of a candidate, else of the fallback, else of any pool that is active, which may
+-- not run a judge's prompt: it may be one that takes it for a command.
 local function start_follower(key, now, ttl)
   local follower = cjson.decode(call('HGET', key, 'then'))
   call('HDEL', key, 'then')
   call('HDEL', k_task(follower.id), 'follows')
   local unjudged = follower.judges and tonumber(call('HGET', key, 'successful')) == 0
-  local pool = indexed(set_of(follower.candidates), false) or takes(follower.fallback) and follower.fallback or indexed(nil, false)
+  local pool = indexed(set_of(follower.candidates), false) or takes(follower.fallback) and follower.fallback
+    or follower.type ~= 'judge' and indexed(nil, false)
   if unjudged or not pool then
     local text = unjudged and 'No candidate has an answer to judge.' or 'No pool was left to run it.'
     local meta = cjson.encode({ status = 'FAILURE', task_id = follower.id, traceback = cjson.null,
