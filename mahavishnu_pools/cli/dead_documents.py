@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document, Fields, Note, Table, Text
+from mahavishnu_pools.cli.task_lists import to_do
 
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
@@ -64,7 +65,8 @@ def purged(count: int) -> Document:
 
 
 def _row(letter: DeadLetter) -> tuple[Cell, ...]:
-    head = (letter.task_id, letter.pool_id, letter.task_type, letter.summary)
+    what = to_do(letter.task_type, letter.summary)
+    head = (letter.task_id, letter.pool_id, letter.task_type, what)
     return (*head, _moment(letter), letter.attempts, letter.cause)
 
 

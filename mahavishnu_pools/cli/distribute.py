@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mahavishnu_pools import errors
-from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli import receipts, task_documents
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.items import items_from, same_for_all, with_items
 from mahavishnu_pools.cli.options import filter_options, live_format_option, parts_options
@@ -84,17 +84,21 @@ def distribute(session: Session, /, *, output: Output, no_cancel: bool, **given:
     async def run(manager: PoolManager) -> ExitCode:
         started = await manager.start_distribution(task, **how)
         if work.no_wait:
-            output.show(task_documents.distribution_accepted(started.batch_id, started.strategy, started.task_ids))
+            output.show(receipts.distribution_accepted(started))
             return ExitCode.DONE
         try:
             if output.for_people:
                 count = await _pools_in_reach(manager, how["pools"], filters=how["filters"])
-                output.say(f"Distributing task across {count} pools...\n  Strategy: {started.strategy}")
+                about = f"  Strategy: {started.strategy}\n  Batch: {started.batch_id}"
+                output.say(f"Distributing task across {count} pools...\n{about}")
+                if started.known:
+                    output.say(f"  {task_documents.before_text(started.known, len(started.task_ids))}")
             result = await _gathered(manager, started, output=output, wait_timeout=work.wait_timeout)
         except asyncio.CancelledError:
             await _interrupted(manager, started, no_cancel=no_cancel, output=output)
             raise
-        output.show(with_pool_names(task_documents.distributed(result), await pool_names_for(manager, output)))
+        document = task_documents.distributed(result, known=started.known)
+        output.show(with_pool_names(document, await pool_names_for(manager, output)))
         return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
 
     return session.run(run)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli import receipts, task_documents
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode, code_of_result
 from mahavishnu_pools.cli.following import follow_batch
@@ -24,6 +24,7 @@ from mahavishnu_pools.cli.session import Session
 from mahavishnu_pools.cli.task_input import TaskInput, take_filters
 
 if TYPE_CHECKING:
+    from mahavishnu_pools.cli.formats.interface import Document
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.schemas.routing import Routing
     from mahavishnu_pools.schemas.task import TaskResult
@@ -151,14 +152,12 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             interrupted=lambda sent: _interrupted(manager, sent, request=request, output=output),
         )
         if request.no_wait:
-            labels = await names_of(manager, [submitted.pool_id]) if output.for_people else {}
-            output.show(with_pool_names(task_documents.accepted(submitted, batch_id=batch_id), labels))
+            output.show(await _receipt(manager, submitted, batch_id=batch_id, output=output))
             return ExitCode.DONE
         if output.for_people:
-            named = request.where.get("pool") is not None
-            output.say(_why_it_waits(submitted) or await _where(manager, submitted.pool_id, named=named))
+            await _tell_where(manager, submitted, named=request.where.get("pool") is not None, output=output)
         result = await _outcome(manager, submitted, request=request, output=output)
-        output.show(task_documents.executed(result))
+        output.show(task_documents.executed(result, new=submitted.new))
         return code_of_result(result)
 
     async def several(manager: PoolManager) -> ExitCode:
@@ -167,7 +166,7 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             interrupted=lambda _: _batch_interrupted(manager, batch_id, request=request, output=output),
         )
         if request.no_wait:
-            output.show(task_documents.batch_accepted(batch_id, [one.task_id for one in sent]))
+            output.show(receipts.batch_accepted(batch_id, sent))
             return ExitCode.DONE
         output.say(f"Waiting for the {len(sent)} tasks of batch {batch_id} …")
         try:
@@ -177,6 +176,13 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
             raise
 
     return session.run(one if len(tasks) == 1 else several)
+
+
+async def _receipt(manager: PoolManager, submitted: Submitted, *, batch_id: str, output: Output) -> Document:
+    labels = await names_of(manager, [submitted.pool_id]) if output.for_people else {}
+    # One that had been submitted before may be anywhere by now.
+    status = None if submitted.new else (await manager.task(submitted.task_id)).status.value
+    return with_pool_names(receipts.accepted(submitted, batch_id=batch_id, status=status), labels)
 
 
 def _why_it_waits(submitted: Submitted) -> str | None:
@@ -190,17 +196,27 @@ def _why_it_waits(submitted: Submitted) -> str | None:
     return f"Task {task_id} awaits approval. Give it with: {ways}"
 
 
-async def _where(manager: PoolManager, pool_id: str, *, named: bool) -> str:
-    """Return where a task went and why it waits there; ``named``: somebody knew the pool, and needs not be told."""
-    routed = f"✓ Routed to pool: {pool_id}"
-    try:
+async def _tell_where(manager: PoolManager, submitted: Submitted, *, named: bool, output: Output) -> None:
+    """Say which task it is, where it went and why it waits; ``named``: somebody knew the pool, and needs not be told.
+
+    The task comes first: who loses the terminal finds it by its id.
+    """
+    task_id, pool_id = submitted.task_id, submitted.pool_id
+    if not submitted.new:
+        output.say(f"Task {task_id} had been submitted before, with this idempotency key; it is not sent again.")
+        return
+    waits = _why_it_waits(submitted)
+    output.say(waits or f"✓ Routed to pool: {pool_id}\n  Task: {task_id}")
+    if waits:
+        return
+    with suppress(errors.NotFound):  # it was closed meanwhile; the task's outcome says so
         pool = await manager.pool_info(pool_id)
-    except errors.NotFound:  # it was closed meanwhile; the task's outcome says so
-        return routed
-    if pool.status.value in ("running", "degraded"):
-        return routed if named else f"{routed}\n  Name: {pool.name}"
-    how = f" Resume it with: mahavishnu pools resume {pool.name}" if pool.status.value in ("paused", "draining") else ""
-    return f"{routed}\n  Pool {pool.name} is {pool.status.value}, so the task waits.{how}"
+        status = pool.status.value
+        if status not in ("running", "degraded"):
+            how = f" Resume it with: mahavishnu pools resume {pool.name}" if status in ("paused", "draining") else ""
+            output.say(f"  Pool {pool.name} is {status}, so the task waits.{how}")
+        elif not named:
+            output.say(f"  Name: {pool.name}")
 
 
 async def _outcome(manager: PoolManager, submitted: Submitted, *, request: Request, output: Output) -> TaskResult:

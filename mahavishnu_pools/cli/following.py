@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from mahavishnu_pools.cli import contest_documents, task_lists
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.pool_labels import pool_names_for, with_pool_names
 from mahavishnu_pools.cli.progress import bar
+from mahavishnu_pools.cli.task_documents import before_text
 
 #: About so many lines tell how far a batch is.
 MOST_LINES = 20
@@ -21,9 +23,16 @@ if TYPE_CHECKING:
 
 
 async def follow_batch(
-    manager: PoolManager, batch_id: str, *, output: Output, wait_timeout: float | None = None
+    manager: PoolManager,
+    batch_id: str,
+    *,
+    output: Output,
+    wait_timeout: float | None = None,
+    known: Collection[str] = (),
 ) -> ExitCode:
     """Wait for all outcomes of a batch and show them; what had ended before is told at once, not counted up.
+
+    ``known`` are those that had been submitted before.
 
     Raises:
         BatchNotFound: there is no such batch.
@@ -32,10 +41,12 @@ async def follow_batch(
     batch = await manager.batch(batch_id)
     if batch.contest is not None:
         return await follow_contest(manager, batch_id, output=output, wait_timeout=wait_timeout)
+    if known:
+        output.say(before_text(known, batch.total))
     tell = _told(batch, output)
     with bar("Batch") if output.live else nullcontext() as advance:
         result = await manager.gather_batch(batch, wait_timeout=wait_timeout, on_progress=advance or tell)
-    output.show(with_pool_names(task_lists.batch_gathered(result), await pool_names_for(manager, output)))
+    output.show(with_pool_names(task_lists.batch_gathered(result, known=known), await pool_names_for(manager, output)))
     return ExitCode.DONE if result.failed == 0 else ExitCode.TASK_FAILED
 
 

@@ -50,12 +50,12 @@ def parts_options(command: Command) -> Command:
 
     It is one that is split: its parts share no conversation.
     """
-    return _with(command, _PROMPT, *_WORK, *_PARENTS, *_WAITING)
+    return _with(command, _PROMPT, *_WORK, *_FATES, *_PARENTS, *_WAITING)
 
 
 def tasks_options(command: Command) -> Command:
     """Add the same for commands that take several ``prompts``, each of which may be a turn of a conversation."""
-    return _with(command, _PROMPTS, *_WORK, *_PARENTS, _CONVERSATION, *_WAITING)
+    return _with(command, _PROMPTS, *_WORK, *_FATES, *_PARENTS, _CONVERSATION, *_WAITING)
 
 
 def candidates_options(command: Command) -> Command:
@@ -155,6 +155,21 @@ _WORK = (
     click.option("--worker-type", metavar="TYPE", help="Run a prompt with this worker type instead of the pool's."),
     need_option,
     isolation_option,
+)
+#: What becomes of a task that fails, waits too long, or loses its worker.
+_FATES = (
+    click.option(
+        "--max-retries",
+        type=click.IntRange(0, 100),
+        metavar="N",
+        help="So many further attempts when one fails. [default: 3 for rate limits, overload, lost connections]",
+    ),
+    click.option("--expires", type=Seconds(), metavar="SECONDS", help="Cancel it when no worker has taken it by then."),
+    click.option(
+        "--on-worker-lost",
+        type=click.Choice(["requeue", "fail"]),
+        help="When its worker dies: run it again, or it has failed. [default: requeue]",
+    ),
 )
 _PARENTS = (
     click.option(

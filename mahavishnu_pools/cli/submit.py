@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.cli import task_documents
+from mahavishnu_pools.cli import receipts
 from mahavishnu_pools.cli.completion import pool_names
 from mahavishnu_pools.cli.exit_codes import ExitCode
 from mahavishnu_pools.cli.following import follow_batch
@@ -45,9 +45,9 @@ def submit(session: Session, /, *, source: str, wait: bool, output: Output, **gi
         except errors.InvalidField as exc:
             raise found.placed(exc) from exc
         if wait or output.live:
-            return await follow_batch(manager, batch_id, output=output, wait_timeout=within)
-        ids = [one.task_id for one in sent]
-        output.show(task_documents.batch_accepted(batch_id, ids))
+            known = receipts.known_of(sent)
+            return await follow_batch(manager, batch_id, output=output, wait_timeout=within, known=known)
+        output.show(receipts.batch_accepted(batch_id, sent))
         return ExitCode.DONE
 
     return session.run(send)

@@ -1,8 +1,8 @@
-"""Documents about tasks: results and receipts go in, what is printed comes out. Pure."""
+"""Documents about tasks: results go in, what is printed comes out. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from mahavishnu_pools.schemas.needs import shown
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.routing import RoutedCandidate, Routing
     from mahavishnu_pools.schemas.task import DistributionResult, TaskResult
-    from mahavishnu_pools.store.tasks import Submitted
 
 #: A table of results shows this many rows; ``--format json`` shows all.
 MOST_ROWS = 40
@@ -50,11 +49,13 @@ _CANCELLED = {
 }
 
 
-def executed(result: TaskResult) -> Document:
-    """Return the document of ``pools execute`` and ``pools route``."""
+def executed(result: TaskResult, *, new: bool | None = None) -> Document:
+    """Return the document of ``pools execute`` and ``pools route``; ``new`` is the receipt's, None: it is not told."""
     verb = {"timeout": "timed out", "cancelled": "was cancelled", "refused": "was refused", "dead": "was given up"}
     head = Note(f"Task {verb.get(result.status.value, result.status.value)}", good=result.ok)
     rows: list[tuple[str, Cell]] = [("Status", result.status.value), *conversation(result)]
+    if new is False:
+        rows.append(("Submitted", "before, with this idempotency key"))
     if result.error is not None:
         rows.append(("Error", result.error))
     if result.exit_code:
@@ -64,7 +65,8 @@ def executed(result: TaskResult) -> Document:
     if output or result.ok:  # that a task which failed has printed nothing says nothing
         rows.append(("Output", output))
     routing = () if result.routing is None else _routing(result.routing)
-    return Document(task_data(result), (head, _indented(rows), *routing))
+    data = task_data(result) if new is None else {**task_data(result), "new": new}
+    return Document(data, (head, indented(rows), *routing))
 
 
 def routed(routing: Routing) -> Document:
@@ -136,25 +138,11 @@ def task_details(result: TaskResult) -> Document:
     return Document(task_data(result), blocks)
 
 
-def accepted(submitted: Submitted, *, batch_id: str) -> Document:
-    """Return the document of a task that was submitted, or had been before, and is not waited for."""
-    task_id, pool_id = submitted.task_id, submitted.pool_id
-    what = "Task queued" if submitted.new else "This task had been submitted before"
-    status, how = "queued", f"Follow it with: mahavishnu pools task {task_id} --follow"
-    if submitted.held:
-        status, what = "awaiting_approval", "Task awaits approval"
-        how = f"Give it with: mahavishnu pools approve {task_id}, or: mahavishnu pools refuse {task_id}"
-    if submitted.waiting:
-        status, what = "waiting", "Task waits for those it comes after"
-    blocks = (Note(what, good=True), _indented([("Task", task_id), ("Pool", pool_id)]), Note(f"  {how}"))
-    return Document({"task_id": task_id, "pool_id": pool_id, "status": status, "batch_id": batch_id}, blocks)
-
-
-def distributed(result: DistributionResult) -> Document:
-    """Return the document of ``pools distribute``."""
+def distributed(result: DistributionResult, *, known: Collection[str] = ()) -> Document:
+    """Return the document of ``pools distribute``; ``known`` are tasks that had been submitted before."""
     good = result.failed == 0
     head = Note("Distribution completed" if good else "Distribution completed, not all items succeeded", good=good)
-    counts = _indented([("Total", result.total), ("Successful", result.successful), ("Failed", result.failed)])
+    counts = indented([("Total", result.total), ("Successful", result.successful), ("Failed", result.failed)])
     reduced = () if result.reduced is None else (Text("Reduced", _as_text(result.reduced)),)
     data = {
         "strategy": result.strategy,
@@ -164,30 +152,20 @@ def distributed(result: DistributionResult) -> Document:
         "failed": result.failed,
         "items": [task_data(item) for item in result.items],
         "reduced": result.reduced,
+        "known": list(known),
     }
-    return Document(data, (head, counts, *_items(result.items), *reduced))
+    return Document(data, (head, counts, *before(known, result.total), *_items(result.items), *reduced))
 
 
-def distribution_accepted(batch_id: str, strategy: str, task_ids: Sequence[str]) -> Document:
-    """Return the document of a distribution that is not waited for."""
-    data = {
-        "batch_id": batch_id,
-        "strategy": strategy,
-        "total": len(task_ids),
-        "task_ids": list(task_ids),
-        "status": "queued",
-    }
-    rows: list[tuple[str, Cell]] = [("Batch", batch_id), ("Strategy", strategy), ("Tasks", len(task_ids))]
-    tasks = Text("Task IDs", "\n".join(task_ids))
-    return Document(data, (Note("Distribution queued", good=True), _indented(rows), tasks))
+def before(known: Collection[str], total: int) -> tuple[Note, ...]:
+    """Return the note that some of a batch had been submitted before; none: that nobody needs to know."""
+    return (Note(f"  {before_text(known, total)}"),) if known else ()
 
 
-def batch_accepted(batch_id: str, task_ids: Sequence[str]) -> Document:
-    """Return the document of a batch that was submitted and is not waited for."""
-    data = {"batch_id": batch_id, "total": len(task_ids), "task_ids": list(task_ids), "status": "queued"}
-    hint = Note(f"  Follow it with: mahavishnu pools task --batch {batch_id} --follow")
-    rows: list[tuple[str, Cell]] = [("Batch", batch_id), ("Tasks", len(task_ids))]
-    return Document(data, (Note("Batch queued", good=True), _indented(rows), hint))
+def before_text(known: Collection[str], total: int) -> str:
+    """Return how many tasks of a batch had been submitted before."""
+    count = f"All {total}" if len(known) == total else f"{len(known)} of {total}"
+    return f"{count} had been submitted before, with these idempotency keys; they are not sent again."
 
 
 def cancelled(task_id: str, answer: str, *, again: bool = False) -> Document:
@@ -202,7 +180,7 @@ def cancelled(task_id: str, answer: str, *, again: bool = False) -> Document:
 def batch_cancelled(batch_id: str, counts: Mapping[str, int]) -> Document:
     """Return the document of ``pools cancel --batch``."""
     rows = [("Cancelled", counts["cancelled"]), ("Being stopped", counts["asked"]), ("Had ended", counts["finished"])]
-    return Document({"batch_id": batch_id, **counts}, (Note(f"Cancelled batch {batch_id}", good=True), _indented(rows)))
+    return Document({"batch_id": batch_id, **counts}, (Note(f"Cancelled batch {batch_id}", good=True), indented(rows)))
 
 
 def queue_cancelled(pool: str, count: int) -> Document:
@@ -258,7 +236,8 @@ def _got(result: TaskResult) -> str | None:
     return f"{', '.join([*devices, *amounts]) or 'a place'} on {got.node}"
 
 
-def _indented(rows: Sequence[tuple[str, Cell]]) -> Fields:
+def indented(rows: Sequence[tuple[str, Cell]]) -> Fields:
+    """Return rows as they stand below a line that says what they are about."""
     return Fields(None, tuple(rows), indented=True)
 
 

@@ -40,6 +40,9 @@ class TaskInput:
     on_parent_failure: str | None = None
     isolation: str | None = None
     needs: tuple[str, ...] = ()
+    max_retries: int | None = None
+    expires: float | None = None
+    on_worker_lost: str | None = None
 
     def task(self, *, directory: Callable[[], str | None]) -> dict[str, Any]:
         """Return the task as the manager takes it, with only what was given; ``directory`` is for one without ``cwd``.
@@ -47,6 +50,10 @@ class TaskInput:
         Raises:
             InvalidField: something is missing, contradicts, cannot be read or is no JSON; the message names the option.
         """
+        if self.on_parent_failure is not None and not self.after:
+            raise errors.InvalidField.of(
+                "--on-parent-failure", "goes with --after", "Name the tasks it comes after, or leave it out."
+            )
         work = self._work()
         given = {
             "timeout": self.timeout,
@@ -62,6 +69,9 @@ class TaskInput:
             "on_parent_failure": self.on_parent_failure,
             "isolation": self.isolation,
             "needs": list(self.needs or ()) or None,
+            "max_retries": self.max_retries,
+            "expires": self.expires,
+            "on_worker_lost": self.on_worker_lost,
         }
         return {**work, **{name: value for name, value in given.items() if value is not None}}
 

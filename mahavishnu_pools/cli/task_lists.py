@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -83,9 +83,9 @@ def _waiting(tasks: Sequence[TaskBrief]) -> tuple[tuple[str, Cell], ...]:
     return (("Waiting", f"{count}, for others to end"),) if count else ()
 
 
-def batch_gathered(result: DistributionResult) -> Document:
-    """Return the document of a batch that was followed to its end, or of ``pools submit``."""
-    document = distributed(result)
+def batch_gathered(result: DistributionResult, *, known: Collection[str] = ()) -> Document:
+    """Return the document of a batch that was followed to its end, or of ``pools submit``; see ``distributed``."""
+    document = distributed(result, known=known)
     good = result.failed == 0
     head = Note(
         f"Batch {result.batch_id} completed" if good else f"Batch {result.batch_id}: not all succeeded", good=good
@@ -106,8 +106,13 @@ def _row(task: TaskBrief) -> tuple[Cell, ...]:
     )
 
 
+def to_do(task_type: str | None, summary: str | None) -> str | None:
+    """Return what a task is to do as somebody types it: a command, not the JSON of its payload."""
+    return _command(summary) if summary and task_type == "shell" else summary
+
+
 def _what(task: TaskBrief) -> str | None:
-    todo = _command(task.summary) if task.summary and task.task_type == "shell" else task.summary
+    todo = to_do(task.task_type, task.summary)
     named = f"{task.name}: {todo or ''}" if task.name else todo
     return named if not task.waits else f"(waits for {task.waits}) {named or ''}"
 

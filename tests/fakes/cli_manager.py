@@ -58,6 +58,8 @@ class FakeManager:
         self.wait: Callable[[], Any] | None = None
         self.movable = 2
         self.answer = "asked"
+        #: Whether what is submitted is new; else its idempotency key was known.
+        self.new = True
         self.pools = [pool_info("local"), pool_info("local-pool"), pool_info("k8s", pool_id="pool_abc")]
 
     def called(self, name: str) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class FakeManager:
         spec = TaskSpec(**task)
         self.calls.append(("submit", {"task": task, "spec": spec, **where}))
         pool = self._find(where["pool"]) if where.get("pool") else self.pools[0]
-        return SimpleNamespace(task_id="task_abc123", pool_id=pool.pool_id, new=True, held=False, waiting=False)
+        return SimpleNamespace(task_id="task_abc123", pool_id=pool.pool_id, new=self.new, held=False, waiting=False)
 
     async def result(self, task_id: str, *, wait_timeout: float | None = None) -> TaskResult:
         self.calls.append(("result", {"task_id": task_id, "wait_timeout": wait_timeout}))
@@ -116,7 +118,8 @@ class FakeManager:
 
     async def start_distribution(self, task: dict[str, Any], **how: Any) -> Any:
         self.calls.append(("start_distribution", {"task": task, **how}))
-        return SimpleNamespace(batch_id="batch_1", task_ids=("task_1", "task_2"), strategy=how["strategy"])
+        known = () if self.new else ("task_1",)
+        return SimpleNamespace(batch_id="batch_1", task_ids=("task_1", "task_2"), strategy=how["strategy"], known=known)
 
     async def gather(
         self, started: Any, *, wait_timeout: float | None, on_progress: Callable[[int, int], None] | None

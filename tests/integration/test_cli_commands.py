@@ -143,7 +143,7 @@ def test_the_printed_result_reads_as_in_the_documents(line: CommandLine) -> None
     )
 
     assert code == 0, err
-    assert re.fullmatch(r"✓ Routed to pool: pool_\w+\n", err)
+    assert re.fullmatch(r"✓ Routed to pool: pool_\w+\n  Task: task_\w+\n", err)
     assert out == "✓ Task completed\n  Status: completed\n  Output: Analysis complete: 1 issues found\n"
 
 

@@ -112,7 +112,7 @@ def test_ctrl_c_leaves_a_task_that_was_sent_before_under_the_same_key(start: Sta
     same = ("pools", "execute", pool, "--prompt", "sleep 60", "--idempotency-key", f"key-{pool}")
     first = cli.json(*same, "--no-wait")["task_id"]
     with start(*same) as terminal:
-        assert terminal.shows("Routed to pool")
+        assert terminal.shows(f"Task {first} had been submitted before")
         terminal.type(CTRL_C)
         assert terminal.ends()
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahavishnu_pools.cli import pool_documents, schedule_documents, task_documents, task_lists
+from mahavishnu_pools.cli import pool_documents, receipts, schedule_documents, task_documents, task_lists
 from mahavishnu_pools.cli.formats.cells import width_of
 from mahavishnu_pools.cli.formats.choice import FormatName, format_of
 from mahavishnu_pools.cli.formats.interface import Column, Document, Fields, Note, State, Table, Text
 from mahavishnu_pools.cli.formats.markdown import MarkdownFormat
 from mahavishnu_pools.cli.formats.table import TableFormat
+from mahavishnu_pools.routing.distributing import Distribution
 from mahavishnu_pools.schemas.schedule import Schedule, ScheduleHistory, Where
 from mahavishnu_pools.schemas.task import DistributionResult
 from mahavishnu_pools.store.tasks import Submitted
@@ -255,7 +256,7 @@ def test_a_batch_whose_tasks_have_names_shows_them_instead_of_numbers() -> None:
 def test_the_json_of_a_distribution_has_the_specified_keys() -> None:
     data = task_documents.distributed(_distribution("completed", "failed")).data
 
-    assert [*data] == ["strategy", "batch_id", "total", "successful", "failed", "items", "reduced"]
+    assert [*data] == ["strategy", "batch_id", "total", "successful", "failed", "items", "reduced", "known"]
     assert [item["status"] for item in data["items"]] == ["completed", "failed"]
 
 
@@ -269,10 +270,10 @@ def test_a_long_distribution_shows_its_failed_items_and_how_many_are_left_out() 
 
 
 def test_receipts_hold_the_ids() -> None:
-    one = task_documents.accepted(Submitted("task_1", "pool_1", new=True), batch_id="b").data
-    many = task_documents.distribution_accepted("b", "random", ["t1", "t2"]).data
+    one = receipts.accepted(Submitted("task_1", "pool_1", new=True), batch_id="b").data
+    many = receipts.distribution_accepted(Distribution("b", ("t1", "t2"), "random")).data
 
-    assert one == {"task_id": "task_1", "pool_id": "pool_1", "status": "queued", "batch_id": "b"}
+    assert one == {"task_id": "task_1", "pool_id": "pool_1", "status": "queued", "batch_id": "b", "new": True}
     assert many["task_ids"] == ["t1", "t2"]
     assert many["batch_id"] == "b"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mahavishnu_pools.cli import task_documents, task_lists
+from mahavishnu_pools.cli import dead_documents, task_documents, task_lists
 from mahavishnu_pools.cli.formats.cells import width_of
 from mahavishnu_pools.cli.formats.table import TableFormat
+from mahavishnu_pools.schemas.dead import DeadLetter
 from mahavishnu_pools.schemas.routing import RoutedCandidate, Routing
 from mahavishnu_pools.schemas.task_brief import TaskBrief
 from mahavishnu_pools.store.task_briefs import SUMMARY_LENGTH, summary_of
@@ -27,6 +28,18 @@ def what(task: TaskBrief) -> str:
     """Return what a table with room for all says is to be done."""
     row = TableFormat().render(task_lists.task_list([task], limit=9)).splitlines()[4]
     return row.split(" │ ")[4].strip()
+
+
+def test_dead_letters_show_commands_as_they_are_typed() -> None:
+    about = {"pool_id": "pool_1", "cause": "losses", "died_at": MOMENT, "summary": brief(["rm", "a b"]).summary}
+    typed = DeadLetter(task_id="task_1", task_type="shell", **about)
+    other = DeadLetter(task_id="task_2", task_type="x", **about)
+
+    text = TableFormat().render(dead_documents.dead_list([typed, other]))
+
+    assert "rm 'a b'" in text
+    assert '{"command": ["rm", "a b"]}' in text
+    assert dead_documents.dead_list([typed]).data["dead"][0]["summary"] == '{"command": ["rm", "a b"]}'
 
 
 @pytest.mark.parametrize("status", ["completed", "awaiting_approval"])

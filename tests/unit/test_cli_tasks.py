@@ -64,7 +64,7 @@ def test_the_sessions_directory_is_the_tasks_unless_one_is_named(shell: Shell) -
 def test_execute_says_where_the_task_went_and_prints_the_result_alone(shell: Shell) -> None:
     assert shell("execute", "--prompt", "hi") == 0
 
-    assert shell.err == "✓ Routed to pool: pool_local\n  Name: local\n"
+    assert shell.err == "✓ Routed to pool: pool_local\n  Task: task_abc123\n  Name: local\n"
     assert shell.out.splitlines()[:2] == ["✓ Task completed", "  Status: completed"]
 
 
@@ -102,7 +102,7 @@ def test_a_task_without_success_ends_with_1(shell: Shell, status: str) -> None:
 def test_follow_shows_the_output_while_it_comes_and_then_the_result(shell: Shell, command: str) -> None:
     assert shell(command, "--prompt", "hi", "--follow", "--wait-timeout", "9") == 0
 
-    assert shell.err.splitlines()[2:] == ["one", "two"]
+    assert shell.err.splitlines()[3:] == ["one", "two"]
     assert "Task completed" in shell.out
     assert shell.manager.called("follow") == {"task_id": "task_abc123", "wait_timeout": 9.0}
     assert shell(command, "--prompt", "hi", "--follow", "--no-wait") == 2
@@ -114,7 +114,8 @@ def test_no_wait_returns_the_ids_at_once(shell: Shell) -> None:
 
     told = json.loads(shell.out)
     batch = shell.manager.called("submit")["batch_id"]
-    assert told == {"task_id": "task_abc123", "pool_id": "pool_local", "status": "queued", "batch_id": batch}
+    about = {"task_id": "task_abc123", "pool_id": "pool_local", "status": "queued", "batch_id": batch}
+    assert told == {**about, "new": True}
     assert [name for name, _ in shell.manager.calls] == ["submit"]
 
 
@@ -139,7 +140,9 @@ def test_distribute_hands_over_all_its_options(shell: Shell) -> None:
     call = shell.manager.called("start_distribution")
     assert (call["strategy"], call["split_on"], call["reducer"], call["chunk_size"]) == ("map_reduce", "rows", "sum", 2)
     assert call["pools"] == ["local", "pool_abc"]
-    assert shell.err.splitlines() == ["Distributing task across 2 pools...", "  Strategy: map_reduce"]
+    assert shell.err.splitlines() == [
+        *("Distributing task across 2 pools...", "  Strategy: map_reduce", "  Batch: batch_1")
+    ]
 
 
 def test_filters_reach_the_manager(shell: Shell) -> None:
