@@ -12,7 +12,8 @@ from mahavishnu_pools import errors
 from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.store import leases
 from mahavishnu_pools.store.client import SyncStore
-from mahavishnu_pools.store.pools import change_pool, read_pools
+from mahavishnu_pools.store.pool_changes import grow_pool
+from mahavishnu_pools.store.pools import read_pools
 
 from .celery_tasks import CeleryTasks
 from .claim_loop import ClaimLoop
@@ -216,16 +217,12 @@ def _store_size(store: SyncStore, options: GroupOptions, *, change: int) -> int:
     """Store a worker count that was changed through Celery's remote control, within the pool's limits."""
     if options.alone:
         return 1
-    pool_id, replicas = options.context.pool_id, max(1, options.replicas)
-    record = store.run(read_pools(pool_id)).one(pool_id)
-    config, total = record.config, record.workers + change * replicas
     if options.fixed is not None:
+        config = store.run(read_pools(options.context.pool_id)).one(options.context.pool_id).config
         raise errors.ScalingNotSupported(
             f"Each Pod of pool {config.name} has {options.fixed} workers. 'mahavishnu pools scale' changes the "
             "number of Pods.",
             pool_type=config.pool_type,
         )
-    if not config.min_workers <= total <= config.max_workers:
-        raise errors.ScaleOutOfRange.of(total, config.min_workers, config.max_workers)
-    store.run(change_pool(pool_id, workers=total))
+    total = store.run(grow_pool(options.context.pool_id, change * max(1, options.replicas)))
     return options.share(total)

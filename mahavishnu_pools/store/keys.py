@@ -100,6 +100,8 @@ KEYS: tuple[Key, ...] = (
         "What a pool has used, today and in all, for its budget"),
     Key("delegated", "mhv:delegated:{}", "hash", "until closed", "delegated_note", "delegated_read",
         "Tasks of a pool that another instance runs: task id to JSON, that instance and the task's id there"),
+    Key("grown", "mhv:grown:{}", "string", "1 minute", "pool_grow", "pool_grow",
+        "Workers of a pool after a request for more or fewer, so that a repeated one counts once"),
     Key("scaler", "mhv:scaler:{}", "string", "some seconds, refreshed", "scaling_look", "scaling_set",
         "Node whose agent scales a pool"),
     Key("untold", "mhv:untold:{}", "list", "result_expires after the last one", "cancel, finish, reap, …", "untold",

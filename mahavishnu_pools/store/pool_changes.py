@@ -1,8 +1,10 @@
-"""Changes to a pool that depend on its configuration: none is lost when two are made at once."""
+"""Changes to a pool that depend on what it is: none is lost when two are made at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from secrets import token_hex
+from typing import Any
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.calls import Argument, Call
@@ -38,3 +40,26 @@ def change_by(pool_id: str, fields: Callable[[PoolRecord], Mapping[str, Argument
         record: PoolRecord = (yield read_pools(pool_id)).one(pool_id)
         if (yield change_as_read(record, fields(record))):
             return
+
+
+def grow_pool(pool_id: str, change: int) -> Call[int]:
+    """Give a pool so many workers more, or fewer when negative, and return how many it is to have then.
+
+    Raises:
+        PoolNotFound: there is no such pool.
+        ScaleOutOfRange: its limits do not allow so many.
+    """
+
+    def parse(reply: list[Any]) -> int:
+        if reply[0] == "unknown":
+            raise errors.PoolNotFound.of(pool_id)
+        if reply[0] == "limits":
+            raise errors.ScaleOutOfRange.of(*reply[1:])
+        return int(reply[1])
+
+    return Call("pool_grow", (token_hex(8), pool_id, change), parse)
+
+
+def give_pool_up(pool_id: str, node: str) -> Call[bool]:
+    """Have a node run a pool no more that it was assigned to; False when it was not."""
+    return Call("node_give_up", (pool_id, node), bool)

@@ -22,7 +22,7 @@ def look(node: str, least: Mapping[str, int], *, turn: float) -> Call[dict[str, 
 
 
 def set_workers(pool_id: str, node: str, *, before: int, after: int, reason: str) -> Call[bool]:
-    """Give a pool another number of workers; False when its number or its turn changed meanwhile."""
+    """Give a pool another number of workers; False when its number, its limits or its turn changed meanwhile."""
     return Call("scaling_set", (pool_id, node, before, after, reason), bool)
 
 

@@ -9,9 +9,10 @@ import pytest
 from mahavishnu_pools import errors, names
 from mahavishnu_pools.store import limits, pools
 from mahavishnu_pools.store.calls import Argument
-from mahavishnu_pools.store.pool_changes import change_as_read, change_by
+from mahavishnu_pools.store.pool_changes import change_as_read, change_by, give_pool_up, grow_pool
 from mahavishnu_pools.store.pools import PoolRecord
 from mahavishnu_pools.store.steps import run_steps_sync
+from tests.store.nodes import Node
 from tests.store.world import World
 
 
@@ -68,3 +69,52 @@ def test_a_pool_that_is_gone_is_not_changed(world: World) -> None:
     with pytest.raises(errors.PoolNotFound):
         run_steps_sync(world.store, limits.limit_rate(names.new_pool_id(), rate=None))
     assert world.redis.exists(world.key("pool", pool)) == 0
+
+
+def test_of_many_requests_for_more_and_fewer_workers_at_once_every_one_counts(world: World) -> None:
+    pool = world.pool(workers=3)
+
+    def grow(number: int) -> None:
+        world.run(grow_pool(pool, 2 if number % 2 else 1))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(grow, range(40)))
+
+    assert world.read_pool(pool).workers == 3 + 60
+    assert world.index_is_true()
+    assert world.run(grow_pool(pool, -60)) == 3
+
+
+def test_a_repeated_request_for_more_workers_counts_once(world: World) -> None:
+    pool = world.pool()
+    call = grow_pool(pool, 2)
+
+    assert [world.run(call), world.run(call)] == [3, 3]
+
+    assert world.read_pool(pool).workers == 3
+    assert world.redis.ttl(world.key("grown", str(call.arguments[0]))) > 0
+
+
+@pytest.mark.parametrize("change", [-1, 1000])
+def test_no_more_and_no_fewer_workers_than_the_limits_allow(world: World, change: int) -> None:
+    pool = world.pool()
+
+    with pytest.raises(errors.ScaleOutOfRange) as caught:
+        world.run(grow_pool(pool, change))
+
+    assert (caught.value.target, caught.value.min_workers, caught.value.max_workers) == (1 + change, 1, 1000)
+    assert world.read_pool(pool).workers == 1
+    with pytest.raises(errors.PoolNotFound):
+        world.run(grow_pool("pool_none", 1))
+
+
+def test_a_node_that_gives_a_pool_up_leaves_the_others_as_they_are_by_then(world: World) -> None:
+    pool, nodes = world.pool(), ["a", "b", "c"]
+    for node in nodes:
+        Node(world, node, [])
+        assert world.run(pools.assign_node(pool, node, replicas=3, first=True))
+
+    assert [world.run(give_pool_up(pool, node)) for node in ("a", "a", "c")] == [True, False, True]
+
+    assert world.read_pool(pool).assigned == ("b",)
+    assert world.run(give_pool_up("pool_none", "a")) is False

@@ -90,6 +90,17 @@ def test_a_repeated_change_is_done_once_and_one_over_another_change_not_at_all(w
     assert world.index_is_true()
 
 
+def test_a_limit_that_was_lowered_meanwhile_holds(world: World) -> None:
+    pool_id = world.pool("a")
+    world.to(pool_id, 4)
+    look(world, pool_id)
+    config = world.read_pool(pool_id).config.model_copy(update={"max_workers": 3})
+    world.run(pools.change_pool(pool_id, config=config.model_dump_json()))
+
+    assert not set_workers(world, pool_id, 1, 4)
+    assert set_workers(world, pool_id, 1, 3)
+
+
 def test_a_number_chosen_by_hand_is_told_until_the_autoscaler_changes_it(world: World) -> None:
     pool_id = world.pool("a")
     world.to(pool_id, 4)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 
 from mahavishnu_pools import errors
 from mahavishnu_pools.store.events import note_lost_node
+from mahavishnu_pools.store.pool_changes import give_pool_up
 from mahavishnu_pools.store.pools import (
     NodeInfo,
     PoolRecord,
     assign_node,
-    change_pool,
     empty_pool,
     list_nodes,
     node_leave,
@@ -139,8 +138,7 @@ class RegistryFollower:
             return
         self._keepers.stop(record.pool_id)
         if what is Wish.GIVE_UP:
-            others = [name for name in record.assigned if name != me.name]
-            await self._context.store.run(change_pool(record.pool_id, assigned=json.dumps(others)))
+            await self._context.store.run(give_pool_up(record.pool_id, me.name))
         elif what is Wish.REMOVE and record.pool_id not in self._keepers.pools():
             await self._remove(record.pool_id)
 
