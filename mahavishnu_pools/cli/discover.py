@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from mahavishnu_pools.manager import PoolManager
     from mahavishnu_pools.pools.discovery import Candidate
 
-_COLUMNS = (Column("Name"), Column("Type"), Column("Status"), Column("Found in"), Column("Reason"))
+_COLUMNS = (
+    Column("Name", whole=True),
+    Column("Type"),
+    Column("Status"),
+    Column("Found in", spare=1),
+    Column("Reason", spare=2),
+)
 
 
 @click.command("discover")

@@ -11,13 +11,14 @@ from mahavishnu_pools.cli.formats.interface import Block, Cell, Column, Document
 if TYPE_CHECKING:
     from mahavishnu_pools.schemas.pool import ClusterPlace, PoolInfo
 
+#: On a narrow terminal the name is what stays: it is what is typed next, and stands for the id in every command.
 _POOL_COLUMNS = (
-    Column("Pool ID", whole=True),
-    Column("Name"),
-    Column("Type"),
+    Column("Pool ID", whole=True, spare=2),
+    Column("Name", whole=True),
+    Column("Type", spare=3, least=10),
     Column("Status", whole=True),
-    Column("Workers", "right"),
-    Column("Range", only="table"),
+    Column("Workers", "right", spare=1),
+    Column("Range", only="table", spare=4),
     Column("Region", only="markdown"),
 )
 

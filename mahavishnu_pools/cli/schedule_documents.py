@@ -23,7 +23,14 @@ _SUMMED_UP = frozenset({"prompt", "task_type", "payload"})
 #: What becomes of a run when the one before it has not ended.
 _OVERLAPS = {"allow": "are allowed", "skip": "are left out", "cancel": "cancel the one before"}
 
-_COLUMNS = (Column("Name"), Column("When"), Column("Status"), Column("Next"), Column("Pool"), Column("Task"))
+_COLUMNS = (
+    Column("Name", whole=True),
+    Column("When"),
+    Column("Status"),
+    Column("Next"),
+    Column("Pool", spare=1),
+    Column("Task", spare=2),
+)
 _RUNS = (
     Column("Planned"),
     Column("Outcome"),

@@ -118,6 +118,27 @@ Metrics:
     )
 
 
+@pytest.mark.parametrize(
+    ("length", "titles"),
+    [
+        (12, ["Pool ID", "Name", "Type", "Status", "Workers", "Range"]),
+        (20, ["Pool ID", "Name", "Type", "Status", "Workers"]),
+        (34, ["Pool ID", "Name", "Status", "Workers"]),
+        (50, ["Name", "Status", "Workers"]),
+        (63, ["Name", "Status"]),
+    ],
+)
+def test_the_name_of_a_pool_is_whole_on_a_terminal_of_80_columns(length: int, titles: list[str]) -> None:
+    name = "n" * length
+    document = pool_documents.pool_list([pool_info(name, pool_id="pool_0123456789ab"), pool_info("other")])
+
+    _, _, head, _, row, *more = TableFormat(width=80).render(document).splitlines()
+
+    assert name in row
+    assert [title.strip() for title in head.strip("┃ ").split("┃")] == titles
+    assert max(map(width_of, [row, *more])) <= 80
+
+
 def test_figures_that_are_not_known_are_a_dash() -> None:
     text = table(pool_documents.pool_details(pool_info()))
 
