@@ -239,6 +239,41 @@ def test_periodic_work_is_no_task_of_the_pool_that_does_it(world: World) -> None
     assert [brief.periodic for brief in briefs] == [False, True]
 
 
+def test_periodic_work_is_left_out_however_many_tasks_run_beside_it(world: World) -> None:
+    pool = world.pool("busy")
+    world.to(pool, 20)
+    lease = world.lease(pool)
+
+    def tick(name: str) -> leases.Claim:
+        message = world.stock_message(name, task="mahavishnu.periodic.tick")
+        world.redis.lpush(world.key("periodic"), message)
+        (claim,) = (one for one in world.claim(lease, pool, 30) if one.task_id == name)
+        return claim
+
+    first = tick("first")
+    assert world.read_pool(pool).running == 20
+    world.run(world.finish_call(world.held(lease, pool, first)))
+    assert world.read_pool(pool).running == 20
+    second, third = tick("second"), tick("third")
+
+    assert world.read_pool(pool).running == 20
+    # Only claims that are held are kept in mind.
+    assert world.redis.hget(world.key("reply", lease), "periodic") == f"{third.number},{second.number}"
+
+
+def test_periodic_work_that_was_handed_back_is_no_task_of_its_pool_either(world: World) -> None:
+    pool = world.pool("quiet")
+    world.redis.lpush(world.key("periodic"), world.stock_message("tick", task="mahavishnu.periodic.tick"))
+    lease = world.lease(pool)
+    (claim,) = world.claim(lease, pool, 5)
+    world.run(leases.hand_back(world.held(lease, pool, claim)))
+
+    other = world.lease(pool)
+
+    assert [one.task_id for one in world.claim(other, pool, 5)] == ["tick"]
+    assert world.read_pool(pool).running == 0
+
+
 def test_periodic_tasks_that_nobody_has_a_worker_for_do_not_pile_up(world: World) -> None:
     for n in range(100):
         world.redis.lpush(world.key("periodic"), json.dumps({"n": n}))

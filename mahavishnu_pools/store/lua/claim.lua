@@ -145,6 +145,8 @@ if most > 0 and not alone then
 end
 
 local claims, numbers, moved = {}, {}, false
+-- Claims of the system's own periodic work, which is no task of the pool: who counts tasks leaves them out.
+local periodic = {}
 -- The number of the last claim; numbers are set aside for all of this call at once, unused ones are left out.
 local number
 -- First starts by bucket of their wait, and their seconds in all.
@@ -275,6 +277,7 @@ local function take(bucket, message)
     waits[edge], wait_sum = (waits[edge] or 0) + 1, wait_sum + waited
   end
   numbers[#numbers + 1] = number
+  if headers.task ~= RUN_TASK and string.find(headers.task, '^mahavishnu%.periodic%.') then periodic[#periodic + 1] = number end
   local got = h[10] and kit.grant(id, number, h[10]) or ''
   claims[#claims + 1] = { tostring(number), tostring(attempt), id, message, h[3] or '0', got }
 end
@@ -335,6 +338,12 @@ end
 if #numbers > 0 then
   if tokens then call('HSET', k_pool(pool), 'tokens', stamp(tokens - #numbers), 'tokens_at', stamp(now)) end
   call('HSET', k_reply(lease), 'request', request, 'claims', table.concat(numbers, ','))
+  if #periodic > 0 then
+    for n in string.gmatch(call('HGET', k_reply(lease), 'periodic') or '', '%d+') do
+      if call('HEXISTS', k_claims(lease), n) == 1 then periodic[#periodic + 1] = n end
+    end
+    call('HSET', k_reply(lease), 'periodic', table.concat(periodic, ','))
+  end
   for edge, number in pairs(waits) do call('HINCRBY', k_figures(pool), 'w\n' .. edge, number) end
   if next(waits) then call('HINCRBYFLOAT', k_figures(pool), 'wait_sum', stamp(wait_sum)) end
 end

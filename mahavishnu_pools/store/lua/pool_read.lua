@@ -1,16 +1,11 @@
 -- Reply: registry version, then per pool: id, {hash}, queued, running, {groups}, suspects. ARGV: ids or names from 2; none: all, in order
--- The system's own periodic work (small messages) is no task of the pool that happens to do it. It is looked for where little runs:
--- among many tasks one more is not seen, and to look at them all would take long.
-local FEW, SMALL = 4, 8192
+-- The system's own periodic work is no task of the pool that happens to do it: claims say which of them are such.
 local function tasks_of(pool)
   local running = running_of(pool)
-  if running == 0 or running > FEW then return running end
+  if running == 0 then return 0 end
   for _, lease in ipairs(call('SMEMBERS', k_pool_leases(pool))) do
-    for _, number in ipairs(call('HKEYS', k_claims(lease))) do
-      if call('HSTRLEN', k_claims(lease), number) < SMALL
-        and string.find(call('HGET', k_claims(lease), number), '"task"%s*:%s*"mahavishnu%.periodic%.') then
-        running = running - 1
-      end
+    for number in string.gmatch(call('HGET', k_reply(lease), 'periodic') or '', '%d+') do
+      running = running - call('HEXISTS', k_claims(lease), number)
     end
   end
   return running
