@@ -43,6 +43,18 @@ def pool_details(pool: PoolInfo, *, done: str | None = None) -> Document:
     return Document(pool_data(pool), (*head, _pool_fields(pool), _pool_metrics(pool)))
 
 
+def spawned(pool: PoolInfo, *, grows: bool) -> Document:
+    """Return the document of ``pools spawn``; ``grows``: to a limit that the caller did not name."""
+    document = pool_details(pool, done=f"Pool {pool.name} is {pool.status.value}")
+    if not grows:
+        return document
+    hint = Note(
+        f"  It grows to {pool.max_workers} workers when tasks wait; --max sets another limit, "
+        f"--no-auto-scale keeps {pool.min_workers}."
+    )
+    return Document(document.data, (*document.blocks[:1], hint, *document.blocks[1:]))
+
+
 def health(found: Mapping[str, Any]) -> Document:
     """Return the document of ``pools health``."""
     head = Fields(

@@ -15,8 +15,9 @@ from mahavishnu_pools.cli.remote_options import remote_fields, remote_options
 from mahavishnu_pools.cli.session import Session
 
 if TYPE_CHECKING:
+    from mahavishnu_pools.cli.formats.interface import Document
     from mahavishnu_pools.manager import PoolManager
-    from mahavishnu_pools.schemas.pool import PoolConfig, PoolInfo
+    from mahavishnu_pools.schemas.pool import PoolConfig
     from mahavishnu_pools.settings import Settings
 
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 @click.option("--name", "-n", required=True, metavar="NAME", help="A name nobody else's pool has.")
 @click.option("--type", "-t", "pool_type", metavar="TYPE", help="Pool type. [default: mahavishnu]")
 @click.option("--min-workers", "--min", "-m", type=int, metavar="N", help="Workers it starts with. [default: 1]")
-@click.option("--max-workers", "--max", "-w", type=int, metavar="N", help="Workers it may grow to. [default: 10]")
+@click.option(
+    "--max-workers",
+    "--max",
+    "-w",
+    type=int,
+    metavar="N",
+    help="Workers it may grow to by load, also when only --min is given. [default: 10]",
+)
 @click.option(
     "--auto-scale/--no-auto-scale", default=None, help="Scale it by load between the two. [default: auto-scale]"
 )
@@ -66,13 +74,22 @@ if TYPE_CHECKING:
 def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) -> None:
     """Make a pool and wait until its workers are ready; an equal one that exists is taken."""
 
-    async def make(manager: PoolManager) -> PoolInfo:
+    async def make(manager: PoolManager) -> Document:
         config = _config(fields)
         pool_id = await manager.spawn_pool(config.pool_type, config, wait=not no_wait)
-        return await manager.pool_info(pool_id)
+        pool = await manager.pool_info(pool_id)
+        grows = fields["max_workers"] is None and _grows_by_load(config)
+        return pool_documents.spawned(pool, grows=grows)
 
-    pool = session.run(make)
-    output.show(pool_documents.pool_details(pool, done=f"Pool {pool.name} is {pool.status.value}"))
+    output.show(session.run(make))
+
+
+def _grows_by_load(config: PoolConfig) -> bool:
+    from mahavishnu_pools.pools.factory import on_nodes, pool_type
+
+    kind = config.pool_type
+    may = config.auto_scale and config.min_workers < config.max_workers
+    return may and on_nodes(kind) and pool_type(kind).scalable
 
 
 def _config(fields: dict[str, Any]) -> PoolConfig:

@@ -53,6 +53,17 @@ def test_spawn_takes_its_defaults_from_the_settings(shell: Shell, monkeypatch: p
     assert (config.pool_type, config.min_workers, config.max_workers) == ("mahavishnu", 1, 3)
 
 
+@pytest.mark.parametrize("options", ["", "--max 10", "--no-auto-scale", "--type session-buddy --min 3 --max 3"])
+def test_spawn_tells_of_a_limit_that_nobody_named(shell: Shell, options: str) -> None:
+    hint = "  It grows to 10 workers when tasks wait; --max sets another limit, --no-auto-scale keeps 3.\n"
+
+    assert shell("spawn", "--name", "new", "--min", "3", *options.split()) == 0
+
+    assert (hint in shell.out) == (options == "")
+    assert shell("spawn", "--name", "more", "--format", "json") == 0
+    assert "grows" not in shell.out + shell.err
+
+
 def test_a_minimum_over_the_default_maximum_needs_a_maximum(shell: Shell) -> None:
     assert shell("spawn", "--name", "new", "--min", "20") == 2
     assert shell("spawn", "--name", "new", "--min", "20", "--max", "20") == 0
