@@ -82,7 +82,10 @@ def test_a_task_may_come_after_any_whose_id_is_known(cli: Cli, pool: str) -> Non
 def test_a_file_that_is_no_graph_is_refused_and_nothing_of_it_is_sent(cli: Cli, pool: str, tmp_path: Path) -> None:
     file = lines(tmp_path / "tasks.jsonl", shell("true", name="a", after=["b"]), shell("true", name="b", after=["a"]))
 
-    assert "a (line 1) after b (line 2) after a (line 1)" in cli.json("pools", "submit", "--file", file, code=2)["error"]["message"]
+    assert (
+        "a (line 1) after b (line 2) after a (line 1)"
+        in cli.json("pools", "submit", "--file", file, code=2)["error"]["message"]
+    )
 
     assert cli.json("pools", "tasks", "--pool", pool)["tasks"] == []
 
