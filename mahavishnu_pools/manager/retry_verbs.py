@@ -40,7 +40,9 @@ class RetryVerbs(ListingVerbs):
 
         Raises:
             BatchNotFound, TaskNotFound: there is none.
-            NoPoolAvailable, PoolNotFound, PoolGone: no pool can take them; some may have been sent.
+            NoPoolAvailable, PoolNotFound, PoolGone: no pool can take them.
+            RedisUnavailable: the server was lost, or takes nothing. Some may have been sent: ``retried`` of the error
+                has their old and new ids. What else it has of ``submit_many`` is about the pool it broke at.
         """
         named = list(dict.fromkeys(task_ids))
         members = [] if batch is None else (await self.batch(batch)).task_ids
@@ -76,7 +78,14 @@ class RetryVerbs(ListingVerbs):
                 some = [one for one in layer if pools[one] == own]
                 target = pool if pool is not None else own if own in taking else None
                 tasks = [_after(specs[one], retried) for one in some]
-                sent = await self.submit_many(tasks, pool=target, batch_id=batch_id)
+                try:
+                    sent = await self.submit_many(tasks, pool=target, batch_id=batch_id)
+                except errors.MahavishnuError as exc:
+                    queued: Mapping[int, str] = exc.details().get("queued", {})
+                    retried |= {some[place]: task_id for place, task_id in queued.items()}
+                    if not retried:
+                        raise
+                    raise _half_way(exc, batch_id, retried) from exc
                 retried |= dict(zip(some, (one.task_id for one in sent), strict=True))
         ordered = {brief.task_id: retried[brief.task_id] for brief in failed}
         return Retried(batch_id=batch_id, retried=ordered, skipped=skipped)
@@ -112,6 +121,12 @@ class RetryVerbs(ListingVerbs):
                 parents = tuple(one.task_id for one in result.dependencies.parents)
                 found[task_id] = found[task_id].model_copy(update={"after": parents})
         return found
+
+
+def _half_way(exc: errors.MahavishnuError, batch_id: str, retried: Mapping[str, str]) -> errors.MahavishnuError:
+    remedy = "Name the others alone when you repeat it."
+    text = f"{exc.message} Already sent again: {len(retried)}, as batch {batch_id}. {remedy}"
+    return exc.but(text, batch_id=batch_id, retried=dict(retried))
 
 
 def _after(spec: TaskSpec, retried: Mapping[str, str]) -> TaskSpec:

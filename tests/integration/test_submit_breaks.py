@@ -153,6 +153,25 @@ async def test_a_distribution_half_way_tells_of_its_parts_and_can_be_repeated_wi
     assert (again.reducer_id is not None) == (strategy == "map_reduce")
 
 
+async def test_a_retry_half_way_names_what_was_sent_again(
+    own_site: Site, manager: PoolManager, before_submit: BeforeSubmit
+) -> None:
+    own_site.pool("q")
+    first = [(await manager.submit(task, pool="p")).task_id for task in tasks(2)]
+    other = [(await manager.submit(task, pool="q")).task_id for task in tasks(3)]
+    for task_id in (*first, *other):
+        await manager.cancel(task_id)
+    before_submit(3, lambda: fill(own_site, bytes_left=1))
+
+    with pytest.raises(errors.RedisFull, match="Already sent again: 4, as batch batch_") as broken:
+        await manager.retry([*first, *other])
+    fill(own_site, bytes_left=0)
+
+    assert set(broken.value.retried) == {*first, *other[:2]}
+    batch = await manager.batch(broken.value.batch_id)
+    assert set(batch.task_ids) == set(broken.value.retried.values())
+
+
 def test_the_command_line_tells_it_too(
     own_site: Site,
     before_submit: BeforeSubmit,
