@@ -16,6 +16,7 @@ from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import pools
 from mahavishnu_pools.store.client import AsyncStore, SyncStore
 from mahavishnu_pools.store.node_reports import ask_nodes
+from tests.fixtures.groups import Site, lines
 from tests.fixtures.valkey import PrivateValkey
 from tests.waiting import eventually
 
@@ -98,3 +99,27 @@ async def test_a_check_finds_it_looks_at_the_rest_and_asks_nobody(
     assert {one.kind: one.repaired for one in repaired.findings}["server_disk"] is None
     assert not repaired.repaired
     assert "server_disk" not in (await look()).found
+
+
+def test_what_runs_ends_and_what_waits_goes_on_when_the_disk_has_room_again(
+    own_site: Site, unwritable: Refusing
+) -> None:
+    site = own_site
+    pool_id = site.pool(workers=1)
+    group = site.group(pool_id)
+    ran, go = site.directory / "ran", site.directory / "go"
+    running = site.shell(pool_id, f"echo ran >> {ran}; while [ ! -e {go} ]; do sleep 0.05; done")
+    site.running(running)
+    waiting = site.shell(pool_id, f"echo ran >> {ran}")
+
+    with unwritable():
+        go.touch()
+        eventually(lambda: "cannot write to its disk" in group.log())
+        with pytest.raises(errors.RedisDiskFull):
+            site.shell(pool_id, "true")
+        assert site.task(running).status == "running"
+
+    assert [site.outcome(one).status for one in (running, waiting)] == ["completed"] * 2
+    assert [site.task(one).attempts for one in (running, waiting)] == [1, 1]
+    assert len(lines(ran)) == 2
+    assert group.process.poll() is None
