@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from base64 import b64encode
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def _body(spec: str) -> str:
     return b64encode(f"[[{spec}],{{}},{_EMBED}]".encode()).decode()
 
 
-def _headers(task_id: str, spec: TaskSpec) -> dict[str, Any]:
+def _headers(task_id: str, task_type: str) -> dict[str, Any]:
     return {
         "lang": "py",
         "task": names.RUN_TASK,
@@ -69,7 +70,7 @@ def _headers(task_id: str, spec: TaskSpec) -> dict[str, Any]:
         "timelimit": [None, None],
         "eta": None,
         "expires": None,
-        "argsrepr": f"<{spec.task_type}>",
+        "argsrepr": f"<{task_type}>",
         "kwargsrepr": "{}",
         "origin": f"{os.getpid()}@{socket.gethostname()}",
         "ignore_result": False,
@@ -101,17 +102,41 @@ def _after(spec: TaskSpec) -> dict[str, Any]:
     return {"ids": list(spec.after), "policy": spec.on_parent_failure, "need": need}
 
 
-def envelope(
-    spec: TaskSpec,
-    *,
-    task_id: str,
-    max_bytes: int,
-    signer: Signer | None = None,
-    trace: Mapping[str, Any] | None = None,
-) -> Envelope:
-    """Build what the submit script needs for one task.
+class Messages:
+    """Writes the messages of one call, all in one trace; what tasks of a type and priority share is written once."""
 
-    ``trace`` is what ``tracing.headers`` says; who builds many asks it once. None: it is asked here.
+    def __init__(self, signer: Signer | None = None) -> None:
+        self._signer = signer
+        self._trace = tracing.headers()
+        #: None for what was written once: a form pays from the second time on.
+        self._forms: dict[tuple[str, int], tuple[str, list[str], str] | None] = {}
+
+    def write(self, task_id: str, spec: TaskSpec, text: str) -> tuple[str, str]:
+        """Return the message of a task as ``render`` does; ``text`` is its specification as JSON."""
+        bucket = names.celery_priority(spec.priority)
+        known = spec.task_type, bucket
+        if self._signer is not None or known not in self._forms:
+            self._forms[known] = None
+            return self._rendered(task_id, _body(text), *known)
+        before, between, suffix = self._forms.get(known) or self._form(*known)
+        return f"{before}{_body(text)}{task_id.join(between)}", suffix
+
+    def _form(self, task_type: str, bucket: int) -> tuple[str, list[str], str]:
+        """Return the text before the body, that between the places where the id is, and the text after the queue."""
+        # Nobody can have given a type with these in it.
+        task_id, body = secrets.token_hex(16), secrets.token_hex(16)
+        prefix, suffix = self._rendered(task_id, body, task_type, bucket)
+        before, after = prefix.split(body)
+        form = self._forms[task_type, bucket] = before, after.split(task_id), suffix
+        return form
+
+    def _rendered(self, task_id: str, body: str, task_type: str, bucket: int) -> tuple[str, str]:
+        properties = {"correlation_id": task_id, "priority": bucket, "delivery_tag": task_id}
+        return render(body, {**_headers(task_id, task_type), **self._trace}, properties, signer=self._signer)
+
+
+def envelope(spec: TaskSpec, *, task_id: str, max_bytes: int, messages: Messages | None = None) -> Envelope:
+    """Build what the submit script needs for one task; who builds many has all written by the same ``messages``.
 
     Raises:
         SecretInTheOpen: a variable looks like a secret.
@@ -122,15 +147,12 @@ def envelope(
     text = _encode(spec_data(spec))
     if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise errors.PayloadTooLarge.of(len(text), max_bytes)
-    bucket = names.celery_priority(spec.priority)
-    properties = {"correlation_id": task_id, "priority": bucket, "delivery_tag": task_id}
-    head = {**_headers(task_id, spec), **(tracing.headers() if trace is None else trace)}
-    prefix, suffix = render(_body(text), head, properties, signer=signer)
+    prefix, suffix = (messages or Messages()).write(task_id, spec, text)
     return Envelope(
         task_id=task_id,
         kind=spec.task_type,
         spec=text,
-        bucket=bucket,
+        bucket=names.celery_priority(spec.priority),
         prefix=prefix,
         suffix=suffix,
         idempotency_key=spec.idempotency_key,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.broker.message import Messages, envelope
 from mahavishnu_pools.routing.contests import Candidate, Rules, batch_of, candidates_of, judge_of, least_busy, rules_key
 from mahavishnu_pools.routing.distributing import check_reducer
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter
@@ -90,7 +90,9 @@ def prepare_contest(
             raise errors.InvalidField(f"judge: {exc.message}", field="judge") from exc
         view = yield from chooser.view()
         refuse_call(view, after, pools=rules.pools if judge_pool is None else (judge_pool,))
-        made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
+        made = envelope(
+            after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, messages=Messages(sender.signer)
+        )
         judge = Parcel(Need.of(after), None, made)
     return ReadyContest(batch_id, rules, tuple(candidates), tuple(parcels), judge, filters, judge_pool)
 

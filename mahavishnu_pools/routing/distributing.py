@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mahavishnu_pools import errors, names
-from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.broker.message import Messages, envelope
 from mahavishnu_pools.routing.distribution import Spread, copies, follower, split
 from mahavishnu_pools.routing.eligibility import Need, PoolFilter, stored_filter
 from mahavishnu_pools.routing.submission import Parcel, Sender, chunked, ids_of, keyed, pack
@@ -94,7 +94,9 @@ def prepare(
     after = follower(spec, how, batch_id)
     then = None
     if after is not None:
-        made = envelope(after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, signer=sender.signer)
+        made = envelope(
+            after, task_id=names.new_task_id(), max_bytes=sender.max_bytes, messages=Messages(sender.signer)
+        )
         reducing = yield from chooser.candidates(Need.of(after), filters=filters, only=only)
         then = Follower(made, reducing.candidates, reducing.candidates[0])
     return Ready(batch_id, how, tuple(parcels), sifted.candidates, targets, then, stored_filter(filters))

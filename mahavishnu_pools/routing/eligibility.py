@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mahavishnu_pools import task_types, worker_types
@@ -68,7 +69,7 @@ class Need:
         return self.worker_type is None and self.task_type in _PROMPTS and not self.celery
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """The pools and nodes at one version of the registry, and the worker types this process knows."""
 
@@ -85,14 +86,20 @@ class View:
         """Return the living nodes that run a pool."""
         return tuple(node for node in self.nodes if node.alive and node.name in pool.nodes)
 
-    def known_task_types(self) -> dict[str, Mapping[str, Any] | None]:
-        """Return the task types that some pool's workers have registered beside the built-in ones."""
+    @cached_property
+    def task_types(self) -> Mapping[str, Mapping[str, Any] | None]:
+        """The task types that some pool's workers have registered beside the built-in ones."""
         return {name: schema for pool in self.pools for name, schema in pool.task_types.items()}
+
+    @cached_property
+    def any_takes_prose(self) -> bool:
+        """Whether some pool can make something of a prompt; found once, for thousands of tasks."""
+        return any(self.takes_prose(pool) for pool in self.pools)
 
     def reducers(self) -> list[str]:
         """Return the names of the reducers: the built-in ones, and those that some pool's workers have loaded."""
         prefix = task_types.REDUCER_PREFIX
-        own = {name.removeprefix(prefix) for name in self.known_task_types() if name.startswith(prefix)}
+        own = {name.removeprefix(prefix) for name in self.task_types if name.startswith(prefix)}
         return [*REDUCERS, *sorted(own)]
 
     def is_ai(self, worker_type: str | None) -> bool:
@@ -142,8 +149,8 @@ def validate(view: View, spec: TaskSpec) -> None:
         UnknownChoice: its type is not registered, and no pool would take it as a prompt.
         InvalidField: its payload does not fit its type.
     """
-    ai = view.is_ai(spec.worker_type) or any(view.takes_prose(pool) for pool in view.pools)
-    task_types.validate_payload(spec, known=view.known_task_types(), ai=ai)
+    ai = view.any_takes_prose or view.is_ai(spec.worker_type)
+    task_types.validate_payload(spec, known=view.task_types, ai=ai)
 
 
 def stored_filter(filters: PoolFilter | None) -> str | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mahavishnu_pools import names, tracing
-from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools import names
+from mahavishnu_pools.broker.message import Messages, envelope
 from mahavishnu_pools.broker.signing import Signer
 from mahavishnu_pools.routing.chooser import Chooser, Wish
 from mahavishnu_pools.routing.eligibility import Need
@@ -65,10 +65,10 @@ def pack(chooser: Chooser, sender: Sender, tasks: Iterable[TaskSpec | Mapping[st
     """
     specs = [task_spec(task) for task in tasks]
     ids = [names.new_task_id() for _ in specs]
-    parcels, trace = [], tracing.headers()
+    parcels, messages = [], Messages(sender.signer)
     for spec, task_id in zip(linked(specs, ids), ids, strict=True):
         yield from chooser.validate(spec)
-        made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, signer=sender.signer, trace=trace)
+        made = envelope(spec, task_id=task_id, max_bytes=sender.max_bytes, messages=messages)
         parcels.append(Parcel(Need.of(spec), spec.affinity or spec.session, made))
     yield from _refuse_strangers(parcels)
     return parcels

@@ -36,10 +36,11 @@ def build(model: type[M], fields: Mapping[str, Any], *, also: Iterable[str] = ()
     Raises:
         InvalidField: a key is unknown or a value cannot be used; the message names it.
     """
+    known = model.model_fields
     for name in fields:
-        if name not in model.model_fields:
-            near = difflib.get_close_matches(str(name), [*model.model_fields, *also], n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"The fields are: {', '.join(model.model_fields)}."
+        if name not in known:
+            near = difflib.get_close_matches(str(name), [*known, *also], n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"The fields are: {', '.join(known)}."
             raise errors.InvalidField.of(str(name), "is unknown", hint)
     try:
         return model.model_validate(dict(fields))

@@ -72,6 +72,8 @@ def parse_needs(given: Iterable[str]) -> Needs:
         ValueError: one cannot be read, is there twice, or is too much; the message says what and how to write it.
     """
     texts = list(given)
+    if not texts:
+        return NO_NEEDS
     if len(texts) > MOST:
         raise ValueError(f"asks for {len(texts)} things, and {MOST} is the most")
     resources: dict[str, float] = {}
