@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from mahavishnu_pools.settings import Settings
 from workers.agent.backoff import FIRST, HEALTHY_AFTER, LONGEST, Backoff
 from workers.agent.ending import Verdict
 from workers.agent.frozen import TickWatch
-from workers.agent.group import GroupTable
+from workers.agent.group import Group, GroupTable
 from workers.agent.silence import SilenceWatch
 from workers.agent.ticks import Ticks
 from workers.agent.watch import GroupWatch
@@ -125,25 +126,46 @@ def test_very_many_failures_stay_at_the_longest_pause(failures: int) -> None:
     assert Backoff(failures=failures).failed(lived=0.0) == LONGEST
 
 
-async def test_a_group_that_closes_its_lease_itself_may_go_and_one_that_lost_it_is_killed() -> None:
-    ticks = Ticks.create(by_descriptor=False)
-    table = GroupTable(ticks, lambda group, event: None)
-    condemned: list[tuple[int, Verdict]] = []
+class Watched:
+    """Groups with a watch over them; ``answers`` are what the server says of their leases after ``meanwhile``."""
 
-    def keeper(pid: int) -> Any:
+    def __init__(self, *answers: bool, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.ticks = Ticks.create(by_descriptor=False)
+        self.table = GroupTable(self.ticks, lambda group, event: None)
+        self.groups = [self._group(pid) for pid, _ in enumerate(answers, start=1)]
+        self.condemned: list[tuple[int, Verdict]] = []
+        self._answers, self.meanwhile = list(answers), meanwhile
+        context: Any = SimpleNamespace(settings=Settings(), table=self.table, store=self, heard_at=0.0)
+        self.watch = GroupWatch(context, [self._keeper(group) for group in self.groups])
+
+    async def run(self, call: object) -> list[bool]:
+        self.meanwhile()
+        return self._answers
+
+    def _group(self, pid: int) -> Group:
         start: Any = SimpleNamespace(lease=f"lease {pid}", pool_id="p")
-        group = table.add(pid, slot=pid, start=start)
+        return self.table.add(pid, slot=pid, start=start)
+
+    def _keeper(self, group: Group) -> Any:
+        return SimpleNamespace(group=group, condemn=lambda group, verdict: self.condemned.append((group.pid, verdict)))
+
+
+async def test_a_group_that_closes_its_lease_itself_may_go_and_one_that_lost_it_is_killed() -> None:
+    place = Watched(False, False)
+    for group in place.groups:
         group.take("ready", {})
-        return SimpleNamespace(group=group, condemn=lambda group, verdict: condemned.append((group.pid, verdict)))
+    place.ticks.set_leaving(1)
 
-    class GoneLeases:
-        async def run(self, call: object) -> list[bool]:
-            return [False, False]
+    await place.watch.refresh()
 
-    context: Any = SimpleNamespace(settings=Settings(), table=table, store=GoneLeases(), heard_at=0.0)
-    watch = GroupWatch(context, [keeper(1), keeper(2)])
+    assert place.condemned == [(2, Verdict.REFUSED)]
 
-    ticks.set_leaving(1)
-    await watch.refresh()
 
-    assert condemned == [(2, Verdict.REFUSED)]
+async def test_a_group_that_opens_its_lease_while_the_answer_is_on_its_way_lives() -> None:
+    place = Watched(False)
+    place.meanwhile = lambda: place.groups[0].take("ready", {})
+
+    await place.watch.refresh()
+
+    assert place.groups[0].ready.is_set()
+    assert place.condemned == []

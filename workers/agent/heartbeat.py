@@ -7,7 +7,8 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import psutil
@@ -31,6 +32,9 @@ class Heartbeat:
         self._context = context
         self._infos = infos
         self._report = SelfReport(context)
+        self._on_the_way = _OnTheWay()
+        #: Pools of which it is not known what Redis was told last: the next beat says what holds.
+        self._unsure: set[str] = set()
 
     async def beat(self) -> None:
         """Say everything.
@@ -38,27 +42,61 @@ class Heartbeat:
         Raises:
             RedisUnavailable: nobody heard it.
         """
-        await self._send(self._infos())
+        unsure, self._unsure = self._unsure, set()
+        await self._send({*self._infos(), *unsure})
 
     async def tell(self, pool_id: str) -> None:
         """Say what became of one pool's group; when nobody hears it, the next beat will."""
         try:
-            await self._send({pool_id: self._infos().get(pool_id)})
+            await self._send({pool_id})
         except errors.RedisUnavailable as exc:
             logger.debug("The group of %s is announced later: %s", pool_id, exc)
 
-    async def _send(self, groups: Mapping[str, GroupInfo | None]) -> None:
-        context = self._context
+    async def _send(self, pools: Collection[str]) -> None:
+        context, infos = self._context, self._infos()
         asked = time.monotonic()
+        groups = {pool_id: infos.get(pool_id) for pool_id in pools}
         beat = node_beat(context.facts.info(), groups, ttl=context.settings.node_lost_after)
-        question = await context.store.run(beat)
+        self._on_the_way.begin(pools)
+        try:
+            question = await context.store.run(beat)
+        except BaseException:
+            self._unsure.update(pools)
+            raise
+        finally:
+            mixed = self._on_the_way.end(pools)
         context.heard_at = max(context.heard_at, asked)
         self._report.asked(question)
+        if mixed:
+            await self._send(mixed)
 
     async def measure(self) -> None:
         """Measure memory and CPU of every group; the figures go with the next beat."""
         self._context.memory.look()
         await asyncio.to_thread(_measure, list(self._context.table))
+
+
+class _OnTheWay:
+    """Which pools are being told of. What is said twice at a time may arrive in either order, the older word last."""
+
+    def __init__(self) -> None:
+        self._words: Counter[str] = Counter()
+        self._mixed: set[str] = set()
+
+    def begin(self, pools: Collection[str]) -> None:
+        """Note that something is said of some pools."""
+        self._mixed.update(pool_id for pool_id in pools if self._words[pool_id])
+        self._words.update(pools)
+
+    def end(self, pools: Collection[str]) -> set[str]:
+        """Note that it was said, or never will be; returns those that must be told of again, now that all is said."""
+        self._words.subtract(pools)
+        through = {pool_id for pool_id in pools if not self._words[pool_id]}
+        for pool_id in through:
+            del self._words[pool_id]
+        mixed = through & self._mixed
+        self._mixed -= mixed
+        return mixed
 
 
 def _measure(groups: list[Group]) -> None:

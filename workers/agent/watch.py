@@ -52,12 +52,14 @@ class GroupWatch:
         Raises:
             RedisUnavailable: Redis did not answer.
         """
-        kept = [(keeper, group) for keeper in self._keepers if (group := keeper.group) is not None]
-        if not kept:
+        groups = [(keeper, group) for keeper in self._keepers if (group := keeper.group) is not None]
+        if not groups:
             return
-        leases = [group.start.lease for _, group in kept]
+        # One that is not ready yet may open its lease while the answer is on its way.
+        kept = [(keeper, group, group.ready.is_set()) for keeper, group in groups]
+        leases = [group.start.lease for _, group in groups]
         answers = await self._context.store.run(refresh_leases(leases, ttl=self._context.settings.lease_ttl))
-        for (keeper, group), alive in zip(kept, answers, strict=True):
-            if not alive and group.ready.is_set() and not self._context.table.life(group).leaving:
+        for (keeper, group, had_lease), alive in zip(kept, answers, strict=True):
+            if not alive and had_lease and not self._context.table.life(group).leaving:
                 logger.warning("The lease %s was taken over by a reaper", group.start.lease)
                 keeper.condemn(group, Verdict.REFUSED)
