@@ -104,20 +104,28 @@ def launch(spec: StackSpec, *, keep: Sequence[roots.Root] = ()) -> StackState:
     """
     data = DataDir(spec.data_dir)
     data.create()
-    before = _once_not_stopping(data)
-    _check_redis(spec, before)
-    fresh = before is None or not any(is_alive(part.process) for part in before.parts)
-    joined = before is not None and _hurry(before)
-    started_here = False if joined else _start_supervisor(spec, data)
-    if started_here and keep:
-        roots.remember(data, keep)
-    failures = {part.name: part.failures for part in before.parts} if before is not None and joined else {}
-    try:
-        return wait_ready(data, failures)
-    except BaseException:
-        if fresh and started_here:
-            stop(data.root, drain_seconds=0)
-        raise
+    while True:
+        before = _once_not_stopping(data)
+        _check_redis(spec, before)
+        fresh = before is None or not any(is_alive(part.process) for part in before.parts)
+        joined = before is not None and _hurry(before)
+        started_here = False if joined else _start_supervisor(spec, data)
+        if started_here and keep:
+            roots.remember(data, keep)
+        failures = {part.name: part.failures for part in before.parts} if before is not None and joined else {}
+        try:
+            return wait_ready(data, failures)
+        except BaseException as exc:
+            if isinstance(exc, errors.StackPartFailed) and not started_here and _is_ending(data):
+                continue  # somebody stopped what was joined
+            if fresh and started_here:
+                stop(data.root, drain_seconds=0)
+            raise
+
+
+def _is_ending(data: DataDir) -> bool:
+    state = read_state(data.root)
+    return not is_supervisor_locked(data) or (state is not None and any(part.is_stopping for part in state.parts))
 
 
 def stop(data_dir: Path, *, drain_seconds: float) -> StackState | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,18 +18,18 @@ from pydantic import SecretStr
 from mahavishnu_pools.embedded import health, stack
 from mahavishnu_pools.embedded.addresses import on_stack
 from mahavishnu_pools.embedded.identity import is_alive
-from mahavishnu_pools.embedded.parts import PARTS
+from mahavishnu_pools.embedded.parts import PARTS, PYTHON, Part
 from mahavishnu_pools.embedded.state import PartStatus, StackState, read_state
 from mahavishnu_pools.manager import PoolManager
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 from tests.fixtures.local_stack import STAND_INS, kill, marked, part, process, start
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 SERVERS = ("session-buddy", "akosha")
 
 
-def with_servers() -> tuple[object, ...]:
+def with_servers() -> tuple[Part, ...]:
     return (*STAND_INS, *(one for one in PARTS if one.name in SERVERS))
 
 
@@ -38,7 +40,7 @@ def runs(settings: Settings, name: str) -> bool:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, valkey_binary: Path) -> Iterator[tuple[Settings, StackState]]:
     settings = Settings(data_dir=tmp_path_factory.mktemp("stack") / "data", drain_timeout=5.0)
-    state = start(settings, parts=with_servers())  # type: ignore[arg-type]
+    state = start(settings, parts=with_servers())
     yield settings, state
     stack.stop(settings.data_dir, drain_seconds=0)
 
@@ -68,8 +70,9 @@ def test_nobody_waits_for_them_and_the_core_does_not_suffer_from_their_start(
     make_settings: Callable[..., Settings],
 ) -> None:
     settings = make_settings()
+    deaf = (PYTHON, "-c", "import time; time.sleep(600)")
 
-    state = start(settings, parts=with_servers())  # type: ignore[arg-type]
+    state = start(settings, parts=tuple(one if one.core else replace(one, argv=deaf) for one in with_servers()))
 
     assert {row.status for row in state.parts if not row.core} <= {PartStatus.WAITING, PartStatus.STARTING}
     found = health.examine(settings.data_dir)
@@ -97,13 +100,13 @@ def test_the_other_parts_and_clients_are_told_their_urls_and_configured_ones_sta
 @pytest.mark.slow
 def test_a_stack_taken_over_keeps_its_servers_where_they_are(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
-    start(settings, parts=with_servers())  # type: ignore[arg-type]
+    start(settings, parts=with_servers())
     eventually(lambda: runs(settings, "akosha"), within=60)
     before = read_state(settings.data_dir)
     assert before is not None
     kill(before.supervisor)
 
-    start(settings, parts=with_servers())  # type: ignore[arg-type]
+    start(settings, parts=with_servers())
 
     eventually(lambda: runs(settings, "akosha"), within=60)
     after = read_state(settings.data_dir)
@@ -149,6 +152,9 @@ async def manager(make_settings: Callable[..., Settings], tmp_path: Path) -> Asy
         patch.delenv("PYTHONPATH", raising=False)
         settings = make_settings(memory_sync_interval=1.0)
         stack.start(settings, detach=True)
+        # They come after the core, in their own time.
+        for name in SERVERS:
+            await eventually_async(lambda name=name: asyncio.to_thread(runs, settings, name), within=60)
         manager = PoolManager(settings=settings)
         yield manager
         await manager.close()

@@ -18,7 +18,7 @@ from mahavishnu_pools.embedded.data_dir import DataDir, is_locked, try_lock
 from mahavishnu_pools.embedded.identity import identify, is_alive
 from mahavishnu_pools.embedded.state import PartState, PartStatus, StackState, read_state, write_state
 from mahavishnu_pools.settings import Settings
-from tests.fixtures.local_stack import client, healthy, kill, marked, process, start
+from tests.fixtures.local_stack import DEAF_AGENT, client, healthy, kill, marked, parts_with, process, start
 from tests.waiting import eventually
 
 
@@ -159,6 +159,28 @@ def test_up_does_not_wait_for_ever_for_a_stack_that_is_being_stopped(
         start(settings)
 
     write_state(state)
+
+
+def test_up_starts_a_stack_anew_that_somebody_stops_the_moment_it_is_found(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(drain_timeout=1.0)
+    state = start(settings, parts=parts_with(DEAF_AGENT))
+    assert state.supervisor is not None
+    supervisor, hurry = state.supervisor, stack._hurry
+
+    def stopped_first(found: StackState) -> bool:
+        if found.supervisor == supervisor:
+            os.kill(supervisor.pid, signal.SIGTERM)
+            eventually(lambda: all(part.is_stopping for part in read_state(settings.data_dir).parts))  # type: ignore[union-attr]
+        return hurry(found)
+
+    monkeypatch.setattr(stack, "_hurry", stopped_first)
+
+    again = start(settings)
+
+    assert again.supervisor != supervisor
+    assert healthy(settings)
 
 
 def test_up_wakes_a_frozen_supervisor(make_settings: Callable[..., Settings]) -> None:
