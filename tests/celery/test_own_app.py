@@ -74,7 +74,7 @@ def test_tasks_run_by_pool_by_selector_and_by_affinity(shop: Shop) -> None:
 
 def test_a_retry_with_countdown_is_seen_and_runs_again_under_the_same_id(shop: Shop) -> None:
     """Point 5: Celery's own retry, with the claim given back in the step that brings the new message."""
-    result = shop.module.flaky.apply_async(("flaky",), {"failures": 1, "countdown": 1}, pool="orders")
+    result = shop.module.flaky.apply_async(("flaky",), {"failures": 1, "countdown": 3}, pool="orders")
 
     eventually(lambda: result.state, until=lambda state: state == "RETRY")
     eventually(lambda: shop.site.task(result.id).status, until=lambda status: status == "retrying")

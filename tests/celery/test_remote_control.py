@@ -23,13 +23,13 @@ class Place(NamedTuple):
     site: Site
 
     def inspect(self, command: str) -> Any:
-        found = getattr(self.app.control.inspect([self.group.node], timeout=5, limit=1), command)()
+        found = getattr(self.app.control.inspect([self.group.node], timeout=30, limit=1), command)()
         assert found is not None
         return found[self.group.node]
 
     def control(self, command: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         sent = getattr(self.app.control, command)
-        [reply] = sent(*args, destination=[self.group.node], reply=True, timeout=5, limit=1, **kwargs)
+        [reply] = sent(*args, destination=[self.group.node], reply=True, timeout=30, limit=1, **kwargs)
         return dict(reply[self.group.node])
 
 
@@ -49,7 +49,8 @@ def test_inspect_sees_queue_tasks_and_figures(place: Place) -> None:
     waiting = site.shell(place.pool_id, "true")
     eventually(lambda: all(site.task(one).status == "running" for one in running))
 
-    active = place.inspect("active")
+    # A claim is written down before its worker begins.
+    active = eventually(lambda: place.inspect("active"), until=lambda found: len(found) == 2)
 
     assert place.inspect("ping") == {"ok": "pong"}
     assert {one["id"] for one in active} == set(running)

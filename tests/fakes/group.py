@@ -28,7 +28,7 @@ PAUSE = 0.02
 
 
 def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[str, dict[str, Any]], None]) -> int:
-    """Run until TERM; in the end hand back what is held."""
+    """Run until TERM; in the end hand back what is held and close the lease, as every group does."""
     if start.config["extra_config"].get("broken"):
         raise RuntimeError("this pool cannot start")
     stop = threading.Event()
@@ -43,6 +43,8 @@ def run_group(start: GroupStart, *, tick: Callable[[], None], news: Callable[[st
         if start.alone and group.idle:
             break
     group.hand_back()
+    news("leaving", {})
+    group.close()
     return 0
 
 
@@ -75,6 +77,10 @@ class FakeGroup:
     def hand_back(self) -> None:
         for held in self._held:
             self._store.run(leases.hand_back(held))
+
+    def close(self) -> None:
+        while self._store.run(leases.reap(self._start.lease, cause="node", result_ttl=60)).left:
+            continue
 
     def _work(self, held: leases.Held, *, do: str | None) -> None:
         if do == "crash":

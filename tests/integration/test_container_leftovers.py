@@ -137,9 +137,10 @@ def _both(found: list[pools.NodeInfo]) -> bool:
 
 
 def _kill_all(agent: Agent, group: int) -> None:
-    # Stopped first: the controller could otherwise see the others die before it dies itself.
+    # Stopped first: the others could otherwise see the zygote die before they die themselves, and clean up.
     controller = agent.controller()
-    kill(controller, signal.SIGSTOP)
+    for other in (controller, group):
+        kill(other, signal.SIGSTOP)
     agent.process.kill()
-    kill(controller)
-    kill(group)
+    for other in (controller, group):
+        kill(other)
