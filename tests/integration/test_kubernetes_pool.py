@@ -126,7 +126,10 @@ def test_a_task_whose_job_vanished_runs_again_in_another_one(
 
 
 def test_cancel_and_timeout_end_the_pod(site: Site, pool: str, group: GroupProcess, kube: KubeApi) -> None:
-    asked, late = site.shell(pool, "sleep 100"), site.shell(pool, "sleep 100", timeout=1)
+    asked = site.shell(pool, "sleep 100")
+    eventually(lambda: running_pods(kube), until=lambda count: count == 1, within=30)
+    # Long enough for both to be seen running on a slow machine.
+    late = site.shell(pool, "sleep 100", timeout=5)
     eventually(lambda: running_pods(kube), until=lambda count: count == 2, within=30)
 
     site.run(cancel(asked, reason="Nobody wants it.", result_ttl=60))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mahavishnu_pools.broker.listener import Listener
+from mahavishnu_pools.broker.listener import Channel, Listener
 from mahavishnu_pools.broker.waiting import OutcomeWaiter
 from mahavishnu_pools.store import tasks
 from mahavishnu_pools.store.calls import Call
@@ -29,10 +29,6 @@ class CountingStore(AsyncStore):
         return await super().run(call)
 
 
-async def heard(world: World) -> bool:
-    return bool(world.redis.pubsub_numsub(world.key("client", "c"))[0][1])
-
-
 async def logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
     return text in caplog.text
 
@@ -50,12 +46,16 @@ async def store(redis_url: str, namespace: str) -> AsyncIterator[CountingStore]:
 
 
 @pytest.fixture
-async def waiter(store: CountingStore, world: World) -> AsyncIterator[OutcomeWaiter]:
+async def waiter(store: CountingStore) -> AsyncIterator[OutcomeWaiter]:
     listener = Listener(store)
     waiter = OutcomeWaiter(store, listener, client="c")
     waiter.start()
+    subscribed = asyncio.Event()
+    # Confirmed after the client's own: what it waits for is read again when its subscription is.
+    listener.add(["zzz"], Channel(lambda _: None, subscribed.set))
     listener.start()
-    await eventually_async(lambda: heard(world))
+    async with asyncio.timeout(30):
+        await subscribed.wait()
     yield waiter
     await waiter.close()
     await listener.close()
