@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 
@@ -32,8 +31,7 @@ async def ask(site: Site, nodes: Sequence[NodeInfo]) -> dict[str, NodeReport]:
         RedisDiskFull: the server takes no changes, so nobody can be asked.
     """
     living = {node.name for node in nodes if node.alive}
-    request = secrets.token_hex(8)
-    await site.store.run(ask_nodes(request))
+    request = await site.store.run(ask_nodes())
     deadline = time.monotonic() + 2 * site.settings.node_heartbeat + PATIENCE
     answers: dict[str, NodeReport] = {}
     while living - answers.keys() and time.monotonic() < deadline:

@@ -37,7 +37,10 @@ class NodeLimits(Value):
 
 
 class NodeReport(Value):
-    """The answer of one node to the check ``request``. ``clock_skew`` is its clock minus the server's, in seconds."""
+    """The answer of one node to a check's question (``request``: the time it was asked at).
+
+    ``clock_skew`` is its clock minus the server's, in seconds.
+    """
 
     request: str
     node: str

@@ -9,9 +9,9 @@ from mahavishnu_pools.store.calls import Call
 KEPT = 60
 
 
-def ask_nodes(request: str) -> Call[bool]:
-    """Ask every agent; it sees the question with its next beat. ``request`` is new for each question."""
-    return Call("node_ask", (request, KEPT), bool)
+def ask_nodes() -> Call[str]:
+    """Ask every agent and return the question; it sees the last one asked with its next beat."""
+    return Call("node_ask", (KEPT,), str)
 
 
 def answer(report: NodeReport) -> Call[bool]:
@@ -20,11 +20,11 @@ def answer(report: NodeReport) -> Call[bool]:
 
 
 def read_answers(request: str) -> Call[dict[str, NodeReport]]:
-    """Read the answers that are there, by node."""
+    """Read the answers that are there, by node: to this question, or to one that somebody else asked after it."""
 
     def parse(reply: list[str]) -> dict[str, NodeReport]:
         found = (NodeReport.model_validate_json(text, extra="ignore") for text in reply)
-        return {report.node: report for report in found if report.request == request}
+        return {report.node: report for report in found if report.request >= request}
 
     return Call("node_answers", (), parse)
 

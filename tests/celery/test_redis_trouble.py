@@ -73,7 +73,7 @@ def test_a_full_server_is_told_what_makes_room_and_keeps_leases_and_nodes_alive(
     with _full(site.redis):
         assert site.run(leases.refresh_leases(["beside"], ttl=60)) == [True]
         assert site.run(pools.node_beat(node, {}, ttl=60)) == ""
-        assert site.run(node_reports.ask_nodes("how are you"))
+        assert site.run(node_reports.ask_nodes())
         report = NodeReport(request="how are you", node="n2", clock_skew=0.0, path="", limits=NodeLimits())
         assert site.run(node_reports.answer(report))
         site.run(pools.change_pool(other, status="paused"))

@@ -64,16 +64,16 @@ async def test_a_refused_change_says_what_is_wrong_and_where(
     directory = str(own_valkey_server.directory)
     with unwritable(), SyncStore(own_valkey_server.url) as threads:
         with pytest.raises(errors.RedisDiskFull) as refused:
-            await store.run(ask_nodes("r"))
+            await store.run(ask_nodes())
         with pytest.raises(errors.RedisDiskFull, match=f"Make room in {directory}"):
-            threads.run(ask_nodes("r"))
+            threads.run(ask_nodes())
         with pytest.raises(errors.RedisDiskFull, match=f"Make room in {directory}"):
-            threads.run_many([ask_nodes("r"), ask_nodes("s")])
+            threads.run_many([ask_nodes(), ask_nodes()])
 
     assert refused.value.directory == directory
     assert "MISCONF" not in refused.value.message
     assert own_valkey_server.password not in refused.value.message
-    assert await store.run(ask_nodes("r"))
+    assert await store.run(ask_nodes())
 
 
 async def test_a_check_finds_it_looks_at_the_rest_and_asks_nobody(

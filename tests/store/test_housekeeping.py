@@ -68,7 +68,7 @@ def work(world: World) -> list[str]:
     ids = [world.pool(f"p{n}", workers=2) for n in range(3)]
     a, b, _ = ids
     world.run(pools.node_beat(pools.NodeInfo(name="n", pid=1, started=1.0), {a: None}, ttl=60))
-    world.run(ask_nodes("r"))
+    world.run(ask_nodes())
     for strategy in ("least_loaded", "round_robin", "random", "affinity"):
         some = world.envelopes(4, idempotency_key=f"key-{strategy}")
         choice = Choice(strategy, affinity="user-7", random=0.5)

@@ -1,4 +1,6 @@
--- Asks every agent for a report. ARGV: 2 request, 3 lifetime in seconds
+-- Asks every agent for a report. ARGV: 2 lifetime in seconds
+-- Reply: the question: the time it was asked at, so that the answer to a later one is an answer to it, too
 even_when_full()
-call('SET', k_examine(), ARGV[2], 'EX', ARGV[3])
-return 1
+local question = stamp(clock())
+call('SET', k_examine(), question, 'EX', ARGV[2])
+return question
