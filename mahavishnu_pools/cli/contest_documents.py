@@ -26,12 +26,17 @@ _COLUMNS = (
 NAMES = {"race": "race", "quorum": "quorum", "best_of": "best of the answers"}
 
 
-def contested(result: ContestResult) -> Document:
-    """Return the document of a contest: who won, what it answered, and what became of each candidate."""
+def contested(result: ContestResult, *, new: bool | None = None) -> Document:
+    """Return the document of a contest: who won, what it answered, and what became of each candidate.
+
+    ``new`` is the receipt's; None: it is not told.
+    """
     name = NAMES[result.kind.value]
     heads = {"won": f"The {name} is decided", "failed": f"The {name} has no winner", "open": f"The {name} is open"}
     good = None if result.status == "open" else result.ok
     rows: list[tuple[str, Cell]] = [("Batch", result.batch_id)]
+    if new is False:
+        rows.append(("Submitted", "before, with this idempotency key"))
     if result.winner is not None:
         rows.append(("Winner", result.winner))
     if result.reason:
@@ -45,7 +50,8 @@ def contested(result: ContestResult) -> Document:
         blocks.append(Note("Those that still run are being stopped."))
     if result.answer is not None and (text := output_of(result.answer)):
         blocks.append(Text("Result", text))
-    return Document(result.model_dump(mode="json"), tuple(blocks))
+    data = result.model_dump(mode="json")
+    return Document(data if new is None else {**data, "new": new}, tuple(blocks))
 
 
 def contest_accepted(started: StartedContest) -> Document:

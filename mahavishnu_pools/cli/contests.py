@@ -140,9 +140,12 @@ def _run(session: Session, kind: str, rules: dict[str, Any], given: dict[str, An
             output.show(contest_documents.contest_accepted(started))
             return ExitCode.DONE
         later = f"mahavishnu pools task --batch {started.batch_id}"
+        if not started.new:
+            output.say("This had been submitted before, with this idempotency key; it is not sent again.")
         output.say(f"{len(started.task_ids)} candidates are batch {started.batch_id}. How it stands tells: {later}")
         try:
-            return await follow_contest(manager, started.batch_id, output=output, wait_timeout=works[0].wait_timeout)
+            within = works[0].wait_timeout
+            return await follow_contest(manager, started.batch_id, output=output, wait_timeout=within, new=started.new)
         except asyncio.CancelledError:
             await _interrupted(manager, started, no_cancel=no_cancel, output=output)
             raise

@@ -115,9 +115,13 @@ async def _interrupted(manager: PoolManager, started: Distribution, *, no_cancel
     if no_cancel:
         output.say(f"The {len(started.task_ids)} tasks of batch {started.batch_id} go on.")
         return
-    for task_id in started.task_ids:
+    # What somebody had submitted before, under the same key, is theirs.
+    known = set(started.known)
+    own = [task_id for task_id in started.task_ids if task_id not in known]
+    for task_id in own:
         await manager.cancel(task_id, reason="interrupted at the command line")
-    output.say(f"Cancelled the {len(started.task_ids)} tasks of batch {started.batch_id}.")
+    others = f" {len(started.known)} that had been submitted before go on." if started.known else ""
+    output.say(f"Cancelled the {len(own)} tasks of batch {started.batch_id}.{others}")
 
 
 async def _pools_in_reach(manager: PoolManager, pools: list[str] | None, *, filters: PoolFilter | None) -> int:

@@ -68,12 +68,12 @@ def _told(batch: TaskBatch, output: Output) -> Advance:
 
 
 async def follow_contest(
-    manager: PoolManager, batch_id: str, *, output: Output, wait_timeout: float | None = None
+    manager: PoolManager, batch_id: str, *, output: Output, wait_timeout: float | None = None, new: bool | None = None
 ) -> ExitCode:
-    """Wait for the decision of a contest and show it; raises like ``follow_batch``."""
+    """Wait for the decision of a contest and show it (``new``: see ``contested``); raises like ``follow_batch``."""
     with bar("Waiting") if output.live else nullcontext() as advance:
         result = await manager.contest(batch_id, wait_timeout=wait_timeout)
         if advance is not None:
             advance(1, 1)
-    output.show(with_pool_names(contest_documents.contested(result), await pool_names_for(manager, output)))
+    output.show(with_pool_names(contest_documents.contested(result, new=new), await pool_names_for(manager, output)))
     return ExitCode.DONE if result.ok else ExitCode.TASK_FAILED

@@ -242,6 +242,9 @@ def test_races_on_the_command_line(cli: Cli, pool: str) -> None:
     assert (late["status"], late["deadline"]) == ("failed", 0.5)
     assert late["reason"] == "Nobody had won when its time was over (deadline: 0.5 s)."
     assert "Deadline: 0.5 s" in cli("pools", "task", "--batch", late["batch_id"])
+    keyed = ("pools", "race", "--prompt", "echo one", "--idempotency-key", f"race-{pool}", *work)
+    assert [cli.json(*keyed)["new"] for _ in range(2)] == [True, False]
+    assert "Submitted: before, with this idempotency key" in cli(*keyed)
     for wrong in (["race"], ["quorum"], ["best-of", "--prompt", "x", *work], ["race", "--prompt", "x"]):
         cli("pools", *wrong, code=2)
 

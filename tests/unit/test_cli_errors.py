@@ -229,6 +229,15 @@ def test_ctrl_c_cancels_all_tasks_of_a_distribution_unless_told_otherwise(
     assert "batch_1" in shell.err
 
 
+def test_ctrl_c_leaves_those_parts_that_had_been_submitted_before(shell: Shell) -> None:
+    shell.manager.wait, shell.manager.new = _ctrl_c, False
+
+    assert shell("distribute", "-t", "x", "--payload", '{"items": [1, 2]}', "--idempotency-key", "k") == 130
+
+    assert shell.manager.called("cancel")["task_id"] == "task_2"  # the other part is known
+    assert "Cancelled the 1 tasks of batch batch_1. 1 that had been submitted before go on." in shell.err
+
+
 def test_an_error_names_pools_and_not_their_ids(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     pool_id = "pool_0123456789ab"
     shell.manager.pools = [pool_info("mill", pool_id=pool_id)]
