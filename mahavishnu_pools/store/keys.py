@@ -172,6 +172,8 @@ KEYS: tuple[Key, ...] = (
         "Node name to JSON: tags, region, agent pid"),
     Key("node", "mhv:node:{}", "string", "node_lost_after, refreshed", "agents", "all",
         "Exists while the node's agent lives"),
+    Key("node_name", "mhv:node_name:{}", "string", "some seconds", "node_claim", "node_claim",
+        "Agent that took the name and will beat in a moment"),
     Key("used", "mhv:used:{}", "hash", "9 days after the last claim", "claim, finish, reap", "claim, submit, nodes",
         "What is in use of a node: claim to JSON of resources and devices; counts while the claim is held"),
     Key("reserved", "mhv:reserved:{}", "string", "20 minutes", "claim", "claim, submit",

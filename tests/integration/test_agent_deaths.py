@@ -129,6 +129,15 @@ def test_a_second_agent_on_a_machine_gets_a_name_of_its_own_unless_it_was_given_
     assert f"another agent is running as '{first}'" in refused.log()
 
 
+def test_agents_that_start_at_once_on_a_machine_get_names_of_their_own(farm: Farm) -> None:
+    agents = [farm.agent(None, data=data) for data in ("one", "two", "three")]
+    for agent in agents:
+        agent.wait_ready()
+
+    pids = {node.name: node.pid for node in farm.run(pools.list_nodes())}
+    assert sorted(pids.values()) == sorted(agent.process.pid for agent in agents)
+
+
 def test_an_agent_cut_off_from_redis_ends_its_groups_and_starts_anew_after_it(
     own_valkey_server: PrivateValkey, make_farm: Callable[[str], Farm]
 ) -> None:

@@ -12,6 +12,7 @@ from mahavishnu_pools.schemas.pool import PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.store import batches, leases, logs, moves, pools, tasks
 from mahavishnu_pools.store.keys import KEYS
+from mahavishnu_pools.store.node_names import claim_name
 from mahavishnu_pools.store.node_reports import ask_nodes
 from mahavishnu_pools.store.task_briefs import read_briefs
 from tests.store.world import RESULT_TTL, World
@@ -68,6 +69,7 @@ def work(world: World) -> list[str]:
     ids = [world.pool(f"p{n}", workers=2) for n in range(3)]
     a, b, _ = ids
     world.run(pools.node_beat(pools.NodeInfo(name="n", pid=1, started=1.0), {a: None}, ttl=60))
+    world.run(claim_name("n", "agent"))
     world.run(ask_nodes())
     for strategy in ("least_loaded", "round_robin", "random", "affinity"):
         some = world.envelopes(4, idempotency_key=f"key-{strategy}")

@@ -19,6 +19,7 @@ from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import keys
 from mahavishnu_pools.store.client import AsyncStore
+from mahavishnu_pools.store.node_names import claim_name
 from mahavishnu_pools.store.pools import NodeInfo, list_nodes
 
 from .resources import look_for_equipment
@@ -66,7 +67,7 @@ async def choose_name(store: AsyncStore, settings: Settings, me: AgentIdentity) 
     base = settings.node_name or names.default_node_name()
     for number in range(1, _MOST_SUFFIXES):
         candidate = base if number == 1 else f"{base}-{number}"
-        if not await _is_taken(store, candidate, settings, me):
+        if not await _is_taken(store, candidate, settings, me) and await store.run(claim_name(candidate, me.agent_id)):
             return candidate
         if settings.node_name:
             break
