@@ -12,7 +12,7 @@ from mahavishnu_pools.cli.kubernetes_options import kubernetes_fields, kubernete
 from mahavishnu_pools.cli.options import format_option
 from mahavishnu_pools.cli.output import Output
 from mahavishnu_pools.cli.remote_options import remote_fields, remote_options
-from mahavishnu_pools.cli.session import Session
+from mahavishnu_pools.cli.session import Session, options_named
 
 if TYPE_CHECKING:
     from mahavishnu_pools.cli.formats.interface import Document
@@ -73,9 +73,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 def spawn(session: Session, /, *, no_wait: bool, output: Output, **fields: Any) -> None:
     """Make a pool and wait until its workers are ready; an equal one that exists is taken."""
+    with options_named():  # told without a stack, too
+        config = _config(fields)
 
     async def make(manager: PoolManager) -> Document:
-        config = _config(fields)
         pool_id = await manager.spawn_pool(config.pool_type, config, wait=not no_wait)
         pool = await manager.pool_info(pool_id)
         grows = fields["max_workers"] is None and _grows_by_load(config)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mahavishnu_pools import errors, names, tracing
@@ -83,19 +83,26 @@ class Session:
         import asyncio  # takes its time, which commands that run nothing are spared
 
         manager = self._open()
-        try:
+        with options_named():
             return asyncio.run(_closing(manager, action))
-        except (errors.InvalidInput, errors.NotFound) as exc:
-            told = with_options(exc, running_command())
-            if told is exc:
-                raise
-            raise told from exc
 
     def list_pools(self, *, active_only: bool = False, pool_type: str | None = None) -> list[PoolInfo]:
         """Return all pools in the order of their creation, or the active ones, or those of one type."""
         if self._reader is not None:
             return self._reader(active_only=active_only, pool_type=pool_type)
         return self.run(lambda manager: manager.list_pools(active_only=active_only, pool_type=pool_type))
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Have errors of what is done within name the options of the running command instead of arguments."""
+    try:
+        yield
+    except (errors.InvalidInput, errors.NotFound) as exc:
+        told = with_options(exc, running_command())
+        if told is exc:
+            raise
+        raise told from exc
 
 
 async def _closing(manager: PoolManager, action: Callable[[PoolManager], Awaitable[T]]) -> T:

@@ -7,6 +7,9 @@ import typing
 
 import pytest
 
+from mahavishnu_pools import errors
+from mahavishnu_pools.cli.main import run
+from mahavishnu_pools.cli.session import Session
 from tests.fakes.cli_shell import Shell
 
 
@@ -62,6 +65,19 @@ def test_spawn_tells_of_a_limit_that_nobody_named(shell: Shell, options: str) ->
     assert (hint in shell.out) == (options == "")
     assert shell("spawn", "--name", "more", "--format", "json") == 0
     assert "grows" not in shell.out + shell.err
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [("--type mahavisnu", "Unknown pool type 'mahavisnu'. Did you mean"), ("--min 0", "--min-workers: must be 1 or")],
+)
+def test_spawn_tells_of_a_slip_without_a_stack(capsys: pytest.CaptureFixture[str], options: str, problem: str) -> None:
+    def nowhere() -> typing.NoReturn:
+        raise errors.StackNotRunning
+
+    assert run(["pools", "spawn", "--name", "new", *options.split()], session=Session(nowhere)) == 2
+
+    assert capsys.readouterr().err.startswith(f"Error: {problem}")
 
 
 def test_a_minimum_over_the_default_maximum_needs_a_maximum(shell: Shell) -> None:
