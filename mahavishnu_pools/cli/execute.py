@@ -154,8 +154,6 @@ def _run(session: Session, request: Request, *, output: Output) -> ExitCode:
         if request.no_wait:
             output.show(await _receipt(manager, submitted, batch_id=batch_id, output=output))
             return ExitCode.DONE
-        if output.for_people:
-            await _tell_where(manager, submitted, named=request.where.get("pool") is not None, output=output)
         result = await _outcome(manager, submitted, request=request, output=output)
         output.show(task_documents.executed(result, new=submitted.new))
         return code_of_result(result)
@@ -221,6 +219,8 @@ async def _tell_where(manager: PoolManager, submitted: Submitted, *, named: bool
 
 async def _outcome(manager: PoolManager, submitted: Submitted, *, request: Request, output: Output) -> TaskResult:
     try:
+        if output.for_people:
+            await _tell_where(manager, submitted, named=request.where.get("pool") is not None, output=output)
         if request.follow:
             async for piece in manager.follow(submitted.task_id, wait_timeout=request.wait_timeout):
                 output.stream(piece)

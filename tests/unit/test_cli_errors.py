@@ -217,6 +217,17 @@ def test_ctrl_c_cancels_the_task_unless_told_otherwise(shell: Shell, option: lis
     assert ("task_abc123 goes on" in shell.err) is not cancelled
 
 
+def test_ctrl_c_while_it_is_told_where_the_task_went_cancels_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(_: str) -> None:
+        await _ctrl_c()
+
+    monkeypatch.setattr(shell.manager, "pool_info", look)
+
+    assert shell("execute", "--prompt", "a") == 130
+
+    assert "Cancelled task task_abc123" in shell.err
+
+
 @pytest.mark.parametrize(("option", "cancelled"), [([], 2), (["--no-cancel"], 0)])
 def test_ctrl_c_cancels_all_tasks_of_a_distribution_unless_told_otherwise(
     shell: Shell, option: list[str], cancelled: int
