@@ -54,8 +54,9 @@ class WorkerType(Value):
     PATH; empty means ``argv[0]``. With a ``container`` the command runs in one, and ``program`` is what starts it
     (empty: docker, else podman). ``ai`` tells whether it understands prose, so that an unregistered task type can be
     sent to it as a prompt. ``experimental`` marks a command line nobody has observed yet. ``login`` names variables,
-    and files (from ``/`` or ``~/``), each of which shows that somebody has logged in; checks tell of it. ``resume``
-    are the arguments, put behind the program, that have it go on with a session; ``session_lost`` is an expression that
+    and files (from ``/`` or ``~/``), each of which shows that somebody has logged in; checks tell of it. ``logged_out``
+    is an expression that finds in its error that nobody has, ``log_in`` says what to do then. ``resume`` are the
+    arguments, put behind the program, that have it go on with a session; ``session_lost`` is an expression that
     finds in its error that it does not know that session.
     """
 
@@ -69,6 +70,8 @@ class WorkerType(Value):
     ai: bool = True
     experimental: bool = False
     login: tuple[str, ...] = ()
+    logged_out: str = ""
+    log_in: str = ""
     container: WorkerContainer | None = None
     resume: tuple[str, ...] = ()
     session_lost: str = ""
@@ -89,9 +92,9 @@ class WorkerType(Value):
             raise ValueError("must hold the element '{session}'")
         return value
 
-    @field_validator("session_lost")
+    @field_validator("session_lost", "logged_out")
     @classmethod
-    def _session_lost_is_an_expression(cls, value: str) -> str:
+    def _is_an_expression(cls, value: str) -> str:
         try:
             re.compile(value)
         except re.error as exc:
@@ -142,6 +145,8 @@ def _ai_types() -> tuple[WorkerType, ...]:
                 "CLAUDE_CODE_OAUTH_TOKEN",
                 "~/.claude/.credentials.json",
             ),
+            logged_out=r"^Not logged in\b|\(status 401\)$",
+            log_in="run 'claude' as the user of its agent and type /login, or start the agent with ANTHROPIC_API_KEY",
             resume=("--resume", SESSION),
             session_lost="No conversation found with session ID",
         ),
@@ -152,6 +157,8 @@ def _ai_types() -> tuple[WorkerType, ...]:
             env_pass=("OPENAI_*", "QWEN_*", "DASHSCOPE_*", *_NETWORK_ENV),
             install="npm install -g @qwen-code/qwen-code",
             login=("OPENAI_API_KEY", "DASHSCOPE_API_KEY", "~/.qwen/oauth_creds.json"),
+            logged_out=r"^\[API Error: 401\b|^No auth type is selected\b|^Missing API key\b",
+            log_in="run 'qwen' as the user of its agent and type /auth, or start the agent with OPENAI_API_KEY",
             resume=("--resume", SESSION),
             session_lost="No saved session found",
         ),

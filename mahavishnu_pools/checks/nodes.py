@@ -95,6 +95,8 @@ def _programs(report: NodeReport, pools: Sequence[PoolRecord]) -> Iterator[Found
             yield fault("program_missing", subject, f"{program.program} is not on the PATH of its agent.")
         elif program.problem is not None:
             yield fault("program_silent", subject, f"No task of it is taken until it answers: {program.problem}")
+        elif program.logged_out is not None:
+            yield fault("program_logged_out", subject, f"Its prompts wait for a login. {program.logged_out}")
         elif program.login is False:
             text = f"No sign of a login was found for {program.program}. Its prompts may be refused."
             yield note("program_login", subject, text)

@@ -73,7 +73,13 @@ def _node(node: NodeState) -> Iterator[Block]:
         ),
     )
     rows = tuple(
-        (one.worker_type, one.program, one.path, one.version, one.problem or _login(one.login, one.login_sign))
+        (
+            one.worker_type,
+            one.program,
+            one.path,
+            one.version,
+            one.problem or one.logged_out or _login(one.login, one.login_sign),
+        )
         for one in report.programs
     )
     titles = ("Worker type", "Program", "Path", "Version", "Login or problem")

@@ -54,11 +54,16 @@ def usage(session: Session, /, *, days: int, pool: str | None, output: Output) -
     output.show(usage_document(session.run(read)))
 
 
+def _where(cooling: dict[str, Any]) -> str:
+    node = cooling["node"]
+    return cooling["worker_type"] if node is None else f"{cooling['worker_type']} on {node}"
+
+
 def limits_document(found: dict[str, Any]) -> Document:
     """Return the document of ``pools limits``."""
     blocks: list[Block] = []
     if found["cool_downs"]:
-        rows = tuple((c["worker_type"], _clock(c["ends"]), c["pool"], c["because"]) for c in found["cool_downs"])
+        rows = tuple((_where(c), _clock(c["ends"]), c["pool"], c["because"]) for c in found["cool_downs"])
         columns = (Column("Worker type"), Column("Until"), Column("Seen in"), Column("Because"))
         blocks.append(Table("Cooling down", columns, rows))
     if found["pools"]:

@@ -33,17 +33,16 @@ class LimitVerbs(PoolVerbs):
         Raises:
             InvalidField: it does not cool down.
         """
-        run = (await self._connected()).store.run
-        cooling = {one.worker_type: one for one in (await run(limits.read_limits())).cool_downs}
-        if worker_type not in cooling:
-            now = f"These do: {', '.join(cooling)}." if cooling else "None does now."
+        store = (await self._connected()).store
+        run = store.run
+        cooling = (await run(limits.read_limits())).cool_downs
+        meant = [one for one in cooling if one.worker_type == worker_type]
+        if not meant:
+            names = dict.fromkeys(one.worker_type for one in cooling)
+            now = f"These do: {', '.join(names)}." if names else "None does now."
             raise errors.InvalidField.of("worker_type", f"{worker_type!r} does not cool down", now)
-        await run(limits.end_cool_down(cooling[worker_type]))
-        freed = 0
-        for pool in (await run(read_pools())).pools:
-            while count := await run(limits.free_cooling(cooling[worker_type], pool.pool_id)):
-                freed += count
-        return freed
+        pool_ids = [pool.pool_id for pool in (await run(read_pools())).pools]
+        return sum([await run_steps(store, limits.end_everywhere(one, pool_ids)) for one in meant])
 
     async def limit_rate(self, pool: str, rate: str | None) -> PoolInfo:
         """Have a pool start at most so many tasks (``30/m``; None: as many as it can), from now on.

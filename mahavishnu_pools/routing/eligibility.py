@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mahavishnu_pools import task_types, worker_types
 from mahavishnu_pools.routing.capabilities import lacking
 from mahavishnu_pools.routing.distribution import REDUCERS
+from mahavishnu_pools.routing.prompts import PROMPTS, takes_commands, waits_for_login
 from mahavishnu_pools.schemas.base import Value
-from mahavishnu_pools.schemas.batch_payloads import JUDGE, READ_A_BATCH
+from mahavishnu_pools.schemas.batch_payloads import READ_A_BATCH
 from mahavishnu_pools.schemas.needs import NO_NEEDS, Needs
 from mahavishnu_pools.schemas.pool import ACTIVE_STATUSES, REMOTE, PoolStatus
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -24,9 +25,6 @@ PROMPTS_ONLY = frozenset({"session-buddy"})
 
 #: Built-in task types that are a command for a container; the others run in a worker's own process.
 _COMMANDS = frozenset({"prompt", "shell", "container"})
-
-#: Task types that are a prompt for the pool's worker type.
-_PROMPTS = frozenset({"prompt", JUDGE})
 
 #: A pool in one of these states takes no task any more.
 CLOSING_STATUSES = frozenset({PoolStatus.DRAINING, PoolStatus.STOPPED, PoolStatus.FAILED})
@@ -66,7 +64,7 @@ class Need:
     @property
     def is_prose(self) -> bool:
         """Tell whether it is a prompt for whatever program its pool has: one that is meant for a shell says so."""
-        return self.worker_type is None and self.task_type in _PROMPTS and not self.celery
+        return self.worker_type is None and self.task_type in PROMPTS and not self.celery
 
 
 @dataclass(frozen=True)
@@ -131,10 +129,10 @@ def sift(view: View, need: Need, *, filters: PoolFilter | None = None, only: Ite
     for pool in view.pools:
         reason = _not_asked_for(pool, limited) or misses(pool, filters) or cannot_run(view, pool, need)
         if prose and reason is None:
-            reason = _takes_commands(view, pool)
+            reason = takes_commands(view, pool)
         if reason is None and pool.status not in CLOSING_STATUSES:
             keep.append(pool.pool_id)
-        reason = reason or _not_active(pool)
+        reason = reason or _not_active(pool) or waits_for_login(view, pool, need)
         if reason is None:
             candidates.append(pool.pool_id)
         else:
@@ -210,7 +208,7 @@ def _cannot_do(view: View, pool: PoolRecord, need: Need) -> str | None:
         known = pool.celery_tasks is None or need.task_type in pool.celery_tasks
         return None if known else f"it has not loaded the Celery task {need.task_type!r} (see celery_app and imports)"
     nodes = view.nodes_of(pool)
-    if need.task_type in _PROMPTS:
+    if need.task_type in PROMPTS:
         return _cannot_prompt(pool, need, nodes)
     if need.task_type == "container" and not _runs_containers(nodes):
         return _no_engine(nodes)
@@ -260,15 +258,6 @@ def _cannot_prompt(pool: PoolRecord, need: Need, nodes: Sequence[NodeInfo]) -> s
         install = worker_types.no_ai_program().details()["install"]
         return f"it has no AI program to run a prompt (install one, for example with: {install})"
     return None
-
-
-def _takes_commands(view: View, pool: PoolRecord) -> str | None:
-    """Return why nobody but its user chooses a pool for a prompt, or None: nothing is run by a shell unasked."""
-    kind = pool.worker_type
-    if kind is None or pool.config.delegates or view.is_ai(kind):
-        return None
-    meant = f"if that is meant, name the pool or the worker type {kind}"
-    return f"its worker type {kind} would run the prompt as a command ({meant})"
 
 
 def _no_program(worker_type: str, nodes: Sequence[NodeInfo]) -> str:

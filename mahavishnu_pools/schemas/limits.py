@@ -76,9 +76,13 @@ class UsageRow(Usage):
 
 
 class CoolDown(MappingValue):
-    """A worker type whose provider said "too many requests": no task starts with it until ``ends`` (epoch seconds)."""
+    """A worker type whose provider said "too many requests": no task starts with it until ``ends`` (epoch seconds).
+
+    With a ``node`` it is not logged in there, and starts on others.
+    """
 
     worker_type: str
+    node: str | None = None
     ends: float
     because: str
     pool: str

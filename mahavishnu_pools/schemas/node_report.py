@@ -9,6 +9,7 @@ class ProgramReport(Value):
     """The program of a worker type. ``path`` is None when it is not on PATH, ``version`` when it does not tell.
 
     ``problem`` is why it cannot be used although it is there: its container engine does not answer (None: nothing is).
+    ``logged_out`` is what it said when it was used last and nobody had logged in (None: nothing of that).
     ``login`` is None when nothing is known of how one logs in, else whether a sign of a login was found;
     ``login_sign`` is that variable or file.
     """
@@ -18,6 +19,7 @@ class ProgramReport(Value):
     path: str | None = None
     version: str | None = None
     problem: str | None = None
+    logged_out: str | None = None
     login: bool | None = None
     login_sign: str | None = None
 

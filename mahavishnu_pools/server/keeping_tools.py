@@ -10,8 +10,13 @@ from mahavishnu_pools.mcp_tools import Answer, Tool
 from mahavishnu_pools.moments import moment
 from mahavishnu_pools.schemas.dead import DeadLetter, DeadLetterDetails
 from mahavishnu_pools.schemas.event import Event
+from mahavishnu_pools.schemas.limits import CoolDown
 from mahavishnu_pools.server import arguments, keeping_arguments, keeping_results, texts
 from mahavishnu_pools.server.pools import Pools
+
+
+def _where(one: CoolDown) -> str:
+    return one.worker_type if one.node is None else f"{one.worker_type} on {one.node}"
 
 
 class KeepingTools:
@@ -106,7 +111,7 @@ class KeepingTools:
     async def limits(self, _: arguments.NoArguments) -> Answer:
         """Tell what holds tasks back."""
         value = keeping_results.Limits(**await (await self._pools.manager()).limits())
-        resting = [f"{one.worker_type} rests until {_clock(one.ends)}: {one.because}" for one in value.cool_downs]
+        resting = [f"{_where(one)} rests until {_clock(one.ends)}: {one.because}" for one in value.cool_downs]
         limited = [f"{one['name']}: rate limit {one['rate_limit']}, budget {one['budget']}" for one in value.pools]
         head = "Tasks are held back by" if resting or limited else "No limit holds tasks back."
         return Answer(texts.listed(head, [*resting, *limited]), value.model_dump(mode="json"))

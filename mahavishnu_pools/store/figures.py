@@ -73,7 +73,7 @@ class LeaseFigures:
 class SystemFigures:
     """One look at everything. ``edges`` are the upper ends of the buckets as the server writes them, in seconds.
 
-    ``cooling`` is worker type to seconds left.
+    ``cooling`` is worker type to seconds left, but for those that rest on one node alone.
     """
 
     at: float
@@ -128,7 +128,7 @@ def _system(reply: list[Any]) -> SystemFigures:
     at, edges, pools, leases, nodes, dead, bus, cooling = reply
     now = float(at)
     known = [(json.loads(about), alive) for about, alive in nodes]
-    cool = {kind: json.loads(text)["ends"] - now for kind, text in pairs(cooling).items()}
+    cool = {kind: json.loads(text)["ends"] - now for kind, text in pairs(cooling).items() if "\n" not in kind}
     return SystemFigures(
         at=now,
         edges=tuple(edges),

@@ -93,7 +93,8 @@ KEYS: tuple[Key, ...] = (
     Key("cancels", "mhv:cancels:{}", "set", "until released or reaped", "cancel", "claim",
         "Tasks of a lease whose end was asked for"),
     Key("cooldowns", "mhv:cooldowns", "hash", "some seconds to 14 days", "finish", "claim, limits",
-        "Worker type to JSON: until when no prompt starts with it, why, and whether its end was noted"),
+        "Worker type (with a line end and a node: of one that is not logged in there) to JSON: until when no prompt "
+        "starts with it, why, and whether its end was noted"),
     Key("usage", "mhv:usage:{}", "hash", "400 days", "finish", "usage",
         "What AI programs used on a day (days since 1970), by pool name, task type and kind of figure"),
     Key("spent", "mhv:spent:{}", "hash", "400 days after the last run", "finish", "finish, usage",

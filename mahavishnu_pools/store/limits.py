@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,7 +49,7 @@ def read_limits(*pool_ids: str) -> Call[LimitsSeen]:
     def parse(reply: list[Any]) -> LimitsSeen:
         cooling, *spent = reply
         return LimitsSeen(
-            tuple(sorted((_cool_down(*item) for item in pairs(cooling).items()), key=lambda one: one.worker_type)),
+            tuple(sorted((_cool_down(*item) for item in pairs(cooling).items()), key=_field)),
             tuple(Spent(float(one[0]), int(one[1])) for one in spent),
             tuple(Spent(float(one[2]), int(one[3])) for one in spent),
         )
@@ -58,7 +59,7 @@ def read_limits(*pool_ids: str) -> Call[LimitsSeen]:
 
 def end_cool_down(cooling: CoolDown) -> Call[bool]:
     """Let prompts start with a worker type again; False when it did not cool down."""
-    return Call("cooldown_end", (cooling.worker_type, cooling.ends, ""), bool)
+    return Call("cooldown_end", (_field(cooling), cooling.ends, ""), bool)
 
 
 def note_cooled_down() -> Call[list[str]]:
@@ -68,7 +69,17 @@ def note_cooled_down() -> Call[list[str]]:
 
 def free_cooling(cooling: CoolDown, pool_id: str) -> Call[int]:
     """Have tasks of a pool that waited for the end of a cool-down looked at now; repeat until 0 are."""
-    return Call("cooldown_end", (cooling.worker_type, f"{cooling.ends:.6f}", pool_id), int)
+    return Call("cooldown_end", (_field(cooling), f"{cooling.ends:.6f}", pool_id), int)
+
+
+def end_everywhere(cooling: CoolDown, pool_ids: Sequence[str]) -> Steps[int]:
+    """End a cool-down, and have what waited for it in these pools looked at now; returns how many tasks that were."""
+    yield end_cool_down(cooling)
+    freed = 0
+    for pool_id in pool_ids:
+        while count := (yield free_cooling(cooling, pool_id)):
+            freed += count
+    return freed
 
 
 def limit_rate(pool_id: str, *, rate: str | None) -> Steps[None]:
@@ -106,9 +117,16 @@ def renew_budget(pool_id: str) -> Call[bool]:
     return Call("budget_renew", (pool_id,), bool)
 
 
-def _cool_down(worker_type: str, text: str) -> CoolDown:
+def _field(cooling: CoolDown) -> str:
+    return cooling.worker_type if cooling.node is None else f"{cooling.worker_type}\n{cooling.node}"
+
+
+def _cool_down(field: str, text: str) -> CoolDown:
     entry = json.loads(text)
-    return CoolDown(worker_type=worker_type, ends=entry["ends"], because=entry["why"], pool=entry["pool"])
+    worker_type, _, node = field.partition("\n")
+    return CoolDown(
+        worker_type=worker_type, node=node or None, ends=entry["ends"], because=entry["why"], pool=entry["pool"]
+    )
 
 
 def _rows(day: int, fields: dict[str, str]) -> list[UsageRow]:

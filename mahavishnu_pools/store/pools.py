@@ -37,11 +37,11 @@ class GroupInfo(Value):
 class NodeInfo(Value):
     """One node as its agent reports it; ``programs`` are the worker types whose program was found there and works.
 
-    ``unusable`` says of the others whose program is there why it does not. ``callables`` are the functions its workers
-    may call and find the module of (None: it does not say). ``only_pool`` is the name of the one pool it runs, None:
-    any that fits. ``resources`` are its amounts of what tasks may need, ``devices`` the numbers of those that are
-    handed out one by one, ``in_use`` what tasks have of it now (the store knows, agents do not say it). ``patience`` is
-    how long a task that waits for much may be overtaken (seconds).
+    ``unusable`` says of the others whose program is there why it does not, ``logged_out`` what those said that nobody
+    has logged in to. ``callables`` are the functions its workers may call and find the module of (None: it does not
+    say). ``only_pool`` is the name of the one pool it runs, None: any that fits. ``resources`` are its amounts of what
+    tasks may need, ``devices`` the numbers of those that are handed out one by one, ``in_use`` what tasks have of it
+    (the store knows, agents do not say it). ``patience``: how long a task that waits for much may be overtaken (s).
     """
 
     name: str
@@ -51,6 +51,7 @@ class NodeInfo(Value):
     tags: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     unusable: dict[str, str] = Field(default_factory=dict)
+    logged_out: dict[str, str] = Field(default_factory=dict)
     callables: tuple[str, ...] | None = None
     only_pool: str | None = None
     alive: bool = True

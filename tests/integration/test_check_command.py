@@ -68,6 +68,7 @@ def test_agents_tell_their_programs_limits_and_clock(
         "path": str(qwen),
         "version": "9.8.7-beta",
         "problem": None,
+        "logged_out": None,
         "login": True,
         "login_sign": "DASHSCOPE_API_KEY",
     }

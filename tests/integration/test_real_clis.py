@@ -193,3 +193,15 @@ def test_a_program_that_waits_for_the_model_is_ended_at_the_timeout(
     assert left_running(context) == []
     assert isinstance(context.log, RecordingLog)
     assert "session_id" in outcome.metadata
+
+
+def test_without_a_login_it_says_so_in_a_way_that_is_understood(
+    program: str, programs: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    context = _context(program, programs, model, tmp_path)
+    secrets = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")
+    env = {name: value for name, value in context.env.items() if name not in secrets}
+
+    outcome = execute(replace(context, env=env))
+
+    assert (outcome.status, outcome.metadata.get("logged_out")) == ("failed", True), outcome.error

@@ -81,9 +81,9 @@ class World:
 
     # ── delivery ──
 
-    def lease(self, pool_id: str) -> str:
+    def lease(self, pool_id: str, *, node: str = "n") -> str:
         lease = "lease-" + secrets.token_hex(4)
-        call = leases.open_lease(lease, pool_id=pool_id, node="n", pid=1, started=1.0, ttl=600)
+        call = leases.open_lease(lease, pool_id=pool_id, node=node, pid=1, started=1.0, ttl=600)
         assert self.run(call)
         return lease
 

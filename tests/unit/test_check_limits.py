@@ -98,6 +98,10 @@ def test_programs_of_worker_types_that_pools_use_are_looked_at() -> None:
     found = kinds(odd_nodes([node()], {"n": report(programs=(missing, stranger))}, [pool(worker_type="terminal-qwen")]))
 
     assert found == {"program_missing": "fault"}
+    out = stranger.model_copy(update={"logged_out": "run 'claude'"})
+    assert kinds(odd_nodes([node()], {"n": report(programs=(out,))}, [pool(worker_type="terminal-claude")])) == {
+        "program_logged_out": "fault"
+    }
     said = {"n": report(programs=(stranger,))}
     assert kinds(odd_nodes([node()], said, [pool(worker_type="terminal-claude")])) == {"program_login": "note"}
 

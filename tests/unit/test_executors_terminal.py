@@ -65,7 +65,46 @@ def test_an_api_error_of_qwen_is_a_failure_although_it_exits_0(tmp_path: Path) -
     outcome = _run(tmp_path, _script(INIT, event), program="qwen")
 
     assert (outcome.status, outcome.retryable) == ("failed", None)
-    assert outcome.error == "qwen reports: [API Error: 401 wrong key]"
+    assert (outcome.error or "").startswith("qwen reports: [API Error: 401 wrong key] To log in: run 'qwen'")
+
+
+@pytest.mark.parametrize(
+    ("program", "event"),
+    [
+        ("claude", {"is_error": True, "api_error_status": None, "result": "Not logged in · Please run /login"}),
+        ("claude", {"is_error": True, "api_error_status": 401, "result": "Invalid API key · Fix external API key"}),
+        ("qwen", {"is_error": False, "result": "[API Error: 401 invalid x-api-key]"}),
+        ("qwen", {"is_error": True, "result": None, "error": {"message": "No auth type is selected. Please"}}),
+        ("qwen", {"is_error": True, "result": None, "error": {"message": "Missing API key for OpenAI-compatible"}}),
+    ],
+)
+def test_a_program_that_is_not_logged_in_says_so_with_the_remedy(
+    tmp_path: Path, program: str, event: dict[str, object]
+) -> None:
+    outcome = _run(tmp_path, _script(INIT, {**RESULT, **event}, code=1), program=program)
+
+    assert (outcome.status, outcome.metadata["logged_out"]) == ("failed", True)
+    assert f"To log in: run '{program}' as the user of its agent" in (outcome.error or "")
+
+
+def test_a_program_of_plain_text_may_say_so_too(tmp_path: Path) -> None:
+    own = WorkerType(name="own", argv=("sh", "-c", "echo no login >&2; exit 1"), logged_out="^no login")
+
+    outcome = run({"prompt": "x"}, worker_type="own", services={"worker_types": {"own": own}})
+
+    assert (outcome.error, outcome.metadata["logged_out"]) == ("The command ended with exit code 1: no login.", True)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"is_error": True, "api_error_status": 403, "result": "forbidden"},
+        {"is_error": True, "api_error_status": 500, "result": "line 401 is wrong"},
+        {"is_error": False, "result": "Not logged in · Please run /login"},
+    ],
+)
+def test_no_other_failure_and_no_answer_counts_as_a_missing_login(tmp_path: Path, event: dict[str, object]) -> None:
+    assert "logged_out" not in _run(tmp_path, _script(INIT, {**RESULT, **event})).metadata
 
 
 def test_output_that_merely_mentions_an_error_is_no_failure(tmp_path: Path) -> None:

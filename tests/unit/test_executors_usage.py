@@ -60,3 +60,13 @@ def test_other_causes_cool_nothing_down(cause: Any) -> None:
 
 def test_a_web_request_that_is_refused_cools_no_worker_type_down() -> None:
     assert told(Outcome(status="failed", error="429", retryable="rate_limit"), "http", now=0.0) == ""
+
+
+def test_a_program_that_is_not_logged_in_rests_on_its_node() -> None:
+    metadata = {"worker_type": "claude", "logged_out": True, "usage": {"input_tokens": 0}}
+    outcome = Outcome(status="failed", error="claude reports: Not logged in", metadata=metadata)
+
+    assert json.loads(told(outcome, "prompt", now=1000.0)) == {
+        "type": "prompt",
+        "cool": {"worker": "claude", "why": "claude reports: Not logged in", "here": True},
+    }

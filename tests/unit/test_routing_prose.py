@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -53,3 +54,23 @@ def test_pools_that_delegate_are_judged_where_they_delegate_to(kind: str) -> Non
     delegating = pool("far", worker_type=None, pool_type=kind, endpoint="http://127.0.0.1:1/mcp")
 
     assert sift(view(delegating), PROMPT).candidates == ("pool_far",)
+
+
+def test_a_prompt_is_not_routed_where_it_would_wait_for_a_login() -> None:
+    seen = view(pool("a"), pool("b", worker_type="terminal-qwen"))
+    node = seen.nodes[0].model_copy(update={"logged_out": {"terminal-claude": "run 'claude'"}})
+    sifted = sift(replace(seen, nodes=(node,)), PROMPT)
+
+    assert (sifted.candidates, sifted.keep) == (("pool_b",), ("pool_a", "pool_b"))
+    assert sifted.reasons == {"a": "its prompts wait for a login on node n: run 'claude'"}
+    assert sift(replace(seen, nodes=(node,)), Need("shell")).reasons == {}
+    assert "a" in sift(replace(seen, nodes=(node,)), Need("prompt", worker_type="terminal-claude")).reasons
+
+
+def test_one_node_with_a_login_is_enough() -> None:
+    one = pool("a")
+    both = replace(one, assigned=("n", "m"))
+    node = view(one).nodes[0]
+    out = node.model_copy(update={"name": "m", "logged_out": {"terminal-claude": "no"}})
+
+    assert sift(View(1, (both,), (node, out)), PROMPT).candidates == ("pool_a",)

@@ -119,6 +119,8 @@ class NodeFacts:
         self._equipment = look_for_equipment(settings)
         #: Why worker types cannot be used although their program is here.
         self.unusable: Mapping[str, str] = {}
+        #: What the programs of worker types said that are not logged in here.
+        self.logged_out: Mapping[str, str] = {}
 
     def info(self) -> NodeInfo:
         """Return the node as it is announced."""
@@ -131,6 +133,7 @@ class NodeFacts:
             only_pool=self._settings.only_pool,
             programs=tuple(name for name, kind in self._types.items() if self._can_use(name, kind)),
             unusable=dict(self.unusable),
+            logged_out=dict(self.logged_out),
             callables=tuple(one for one in self._settings.python_callables if _is_installed(one)),
             resources=dict(self._equipment.resources),
             devices=dict(self._equipment.devices),
@@ -171,6 +174,8 @@ class NodeFacts:
             return f"The program {kind.needs!r} of worker type {worker_type!r} is not on PATH on node {self.name!r}."
         if worker_type in self.unusable:
             return f"Worker type {worker_type!r} cannot be used on node {self.name!r}: {self.unusable[worker_type]}"
+        if worker_type in self.logged_out:
+            return f"No prompt starts on node {self.name!r}: {self.logged_out[worker_type]}"
         return None
 
     def allowed_roots(self, config: PoolConfig) -> tuple[str, ...]:

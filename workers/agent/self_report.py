@@ -8,7 +8,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mahavishnu_pools import errors
@@ -62,7 +62,7 @@ class SelfReport:
             clock_skew=round(skew, 3),
             path=os.environ.get("PATH", ""),
             limits=limits(),
-            programs=tuple(programs),
+            programs=tuple(_with_login(one, facts.logged_out) for one in programs),
         )
         await run(answer(report))
 
@@ -81,6 +81,10 @@ def look_at(kind: WorkerType) -> ProgramReport:
         login=login,
         login_sign=sign,
     )
+
+
+def _with_login(report: ProgramReport, logged_out: Mapping[str, str]) -> ProgramReport:
+    return report.model_copy(update={"logged_out": logged_out.get(report.worker_type)})
 
 
 def limits() -> NodeLimits:

@@ -81,7 +81,7 @@ class Service:
         self._repeat(failover.look, period=REAP_PERIOD)
         self._repeat(PoolScaler(context, lambda: self._follower.records).look, period=SCALE_PERIOD)
         self._repeat(BudgetKeeper(context, lambda: self._follower.records).look, period=BUDGET_PERIOD)
-        self._repeat(CoolDownWatch(context).look, period=COOL_DOWN_PERIOD)
+        self._repeat(CoolDownWatch(context, lambda: self._follower.records).look, period=COOL_DOWN_PERIOD)
         releaser = Releaser(context)
         self._repeat(releaser.listen, period=0.0)
         self._repeat(releaser.look, period=0.0)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
+
+from pydantic import JsonValue
 
 from mahavishnu_pools import worker_types
 from mahavishnu_pools.schemas.task import Outcome
@@ -18,6 +21,7 @@ from .cli_output import Answer, AnswerReader, cause_of
 from .container import boxed
 from .interface import RunContext
 from .supervisor import describe_exit
+from .usage import LOGGED_OUT
 from .workspace import Finished, Plan, Workspace, open_workspace
 
 #: Error sentences longer than this are shortened (characters).
@@ -102,7 +106,10 @@ def _text_outcome(workspace: Workspace, finished: Finished, *, worker_type: Work
     if outcome.status != "failed" or not worker_type.ai:
         return outcome
     metadata = {**outcome.metadata, "worker_type": worker_type.name}
-    return outcome.model_copy(update={"retryable": cause_of(outcome.error or ""), "metadata": metadata})
+    error = outcome.error or ""
+    if is_logged_out(finished.last_error_line, worker_type):
+        error, metadata = _with_remedy(error, metadata, worker_type)
+    return outcome.model_copy(update={"error": error, "retryable": cause_of(error), "metadata": metadata})
 
 
 def _answer_outcome(workspace: Workspace, finished: Finished, *, answer: Answer, worker_type: WorkerType) -> Outcome:
@@ -117,9 +124,24 @@ def _answer_outcome(workspace: Workspace, finished: Finished, *, answer: Answer,
     error = _error(finished, answer=answer, program=program)
     if error is None:
         return outcome.model_copy(update={"status": "completed", "error": None, "metadata": metadata})
+    if is_logged_out(answer.error, worker_type):
+        error, metadata = _with_remedy(error, metadata, worker_type)
     return outcome.model_copy(
         update={"status": "failed", "error": error[:_MAX_ERROR], "retryable": cause_of(error), "metadata": metadata}
     )
+
+
+def is_logged_out(error: str | None, worker_type: WorkerType) -> bool:
+    """Tell whether a program's own words about its failure say that nobody has logged in."""
+    return bool(error and worker_type.logged_out and re.search(worker_type.logged_out, error))
+
+
+def _with_remedy(
+    error: str, metadata: Mapping[str, JsonValue], worker_type: WorkerType
+) -> tuple[str, dict[str, JsonValue]]:
+    sentence = error if error.endswith((".", "]")) else f"{error}."
+    remedy = f" To log in: {worker_type.log_in}." if worker_type.log_in else ""
+    return sentence + remedy, {**metadata, LOGGED_OUT: True}
 
 
 def _error(finished: Finished, *, answer: Answer, program: str) -> str | None:

@@ -15,6 +15,9 @@ _FARTHEST = 7 * 86400.0
 #: Characters kept of what the provider said.
 _WHY_MOST = 300
 
+#: In an outcome's metadata it says that its program is not logged in.
+LOGGED_OUT = "logged_out"
+
 #: Tokens that were read from a cache, or written to one, were read all the same.
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
@@ -29,7 +32,10 @@ def told(outcome: Outcome, task_type: str, *, now: float) -> str:
     if usage:
         found["usage"] = usage
     worker_type = outcome.metadata.get("worker_type")
-    if outcome.retryable == "rate_limit" and isinstance(worker_type, str):
+    if outcome.metadata.get(LOGGED_OUT) is True and isinstance(worker_type, str):
+        # A login is its node's: others may go on.
+        found["cool"] = {"worker": worker_type, "why": whole(outcome.error or "")[:_WHY_MOST], "here": True}
+    elif outcome.retryable == "rate_limit" and isinstance(worker_type, str):
         found["cool"] = {"worker": worker_type, "why": whole(outcome.error or "too many requests")[:_WHY_MOST]}
         resets = outcome.metadata.get("limit_resets_at")
         if isinstance(resets, int) and 0 < resets - now <= _FARTHEST:

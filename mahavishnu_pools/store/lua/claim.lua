@@ -53,6 +53,9 @@ end
 -- Whether the next message is left in the queue although more are wanted: it must not wait for a worker of this group.
 local stays = false
 
+-- Until when a prompt that is left in the queue cannot start on this node, where its program is not logged in: other nodes may take it.
+local elsewhere
+
 -- Whether nothing was wanted for want of a free worker alone, so that the next one is a cause to ask again.
 local all_busy = false
 
@@ -73,12 +76,13 @@ local function reply_with(claims)
   if due[2] and (tonumber(due[2]) <= now or tonumber(due[2]) >= PARKED) then due[2] = nil end
   if waits_alone then due[2] = stamp(now + 1) end
   if token_at and not alone and messages_of(pool) > 0 then due[2] = stamp(math.min(token_at, tonumber(due[2]) or token_at)) end
+  if elsewhere then due[2] = stamp(math.min(elsewhere, tonumber(due[2]) or elsewhere)) end
   if p[1] == 'draining' then
     local _, over, deadline = drained()
     if over then p[1] = 'handback' elseif deadline and not alone then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
-    (all_busy or wanted > 0 and (#claims == wanted or stays or not more())) and 1 or 0,
+    (all_busy or wanted > 0 and (#claims == wanted or (stays and not elsewhere) or not more())) and 1 or 0,
     due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_in(p[3]))) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
@@ -112,17 +116,38 @@ if rate and most > 0 then
   most = math.min(most, free, math.floor(tokens))
 end
 
--- Worker types whose provider answered "too many requests", by the time they cool down until.
-local cooling
+-- Worker types whose provider answered "too many requests", and those that are not logged in on this node, by the time they cool down
+-- until; and which of them rest on this node alone.
+local cooling, only_here = nil, {}
 if most > 0 then
-  local all = call('HGETALL', k_cooldowns())
+  local all, node = call('HGETALL', k_cooldowns()), nil
   for i = 1, #all, 2 do
     local ends = cjson.decode(all[i + 1]).ends
     if ends > now then
-      cooling = cooling or {}
-      cooling[all[i]] = ends
+      local kind, where = string.match(all[i], '^([^\n]*)\n?(.*)$')
+      node = node or cjson.decode(call('HGET', k_leases(), lease)).node
+      if where == '' or where == node then
+        cooling = cooling or {}
+        only_here[kind] = where ~= '' and (only_here[kind] or not cooling[kind])
+        cooling[kind] = math.max(ends, cooling[kind] or 0)
+      end
     end
   end
+end
+
+-- Whether another node has a worker group of the pool that may run a prompt whose worker type is not logged in here.
+local elsewhere_too = {}
+local function runs_elsewhere(kind)
+  if elsewhere_too[kind] == nil then
+    elsewhere_too[kind] = false
+    local groups, node = groups_of(pool), cjson.decode(call('HGET', k_leases(), lease)).node
+    for i = 1, #groups, 2 do
+      local group = groups[i] ~= node and cjson.decode(groups[i + 1])
+      local rests = group and call('HGET', k_cooldowns(), kind .. '\n' .. groups[i])
+      if group and group.status == 'ready' and not (rests and cjson.decode(rests).ends > now) then elsewhere_too[kind] = true end
+    end
+  end
+  return elsewhere_too[kind]
 end
 
 -- Until when a prompt has to wait for its worker type, if it has to.
@@ -131,7 +156,8 @@ local function cools_until(key)
   if h[1] ~= 'prompt' then return nil end
   local good, spec = pcall(cjson.decode, h[2] or '')
   local named = good and type(spec) == 'table' and type(spec.worker_type) == 'string' and spec.worker_type
-  return cooling[named or own_type]
+  local kind = named or own_type
+  return cooling[kind], only_here[kind] and kind
 end
 
 -- What is due comes first in its bucket.
@@ -206,7 +232,7 @@ local function with_needs()
   return kit
 end
 
-local function take(bucket, message)
+local function take(bucket, message, may_stay)
   looked, bytes = looked + 1, bytes + #message
   local good, m = pcall(cjson.decode, message)
   local headers = good and type(m) == 'table' and m.headers
@@ -259,7 +285,12 @@ local function take(bucket, message)
     call('ZADD', k_delayed(pool), stamp(eta), value_of(id, bucket, message))
     return
   end
-  local cool = cooling and cools_until(key)
+  local cool, here
+  if cooling then cool, here = cools_until(key) end
+  if cool and here and may_stay and not h[10] and runs_elsewhere(here) then
+    stays, elsewhere = true, cool
+    return
+  end
   if cool then
     call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
     return
@@ -309,7 +340,7 @@ for b = 0, BUCKETS - 1 do
     -- Read, understand and record first; the messages leave the queue in the same script.
     local message = call('LINDEX', list, -1 - read)
     if not message then break end
-    take(b, message)
+    take(b, message, not alone)
     if stays then break end
     read = read + 1
   end

@@ -7,8 +7,10 @@ for i = 1, #all, 2 do
     if #over == 0 then even_when_full() end
     e.noted = true -- the entry stays: the next one is longer when it comes soon
     call('HSET', k_cooldowns(), all[i], cjson.encode(e))
-    event('cool_down_ended', e.id or '', e.pool, 'worker_type', all[i], 'ends', stamp(e.ends), 'reason', 'its time is over')
-    over[#over + 1] = all[i]
+    local kind, node = string.match(all[i], '^([^\n]*)\n?(.*)$')
+    event('cool_down_ended', e.id or '', e.pool, 'worker_type', kind, 'ends', stamp(e.ends), 'reason', 'its time is over',
+      unpack(node ~= '' and { 'node', node } or {}))
+    over[#over + 1] = kind
   end
 end
 return over

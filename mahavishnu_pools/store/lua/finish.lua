@@ -2,30 +2,43 @@
 -- ARGV: 2 lease, 3 pool, 4 result lifetime in ms, then 8 for each claim: claim, task, action (outcome | retry | handback | release),
 -- status, outcome JSON, Celery meta JSON, seconds until the retry, or of an outcome '' or those from when it was asked for until it began
 -- and those it ran, and what the run told besides, as JSON or '': {type: task type, usage: {input, output, usd}, cool: {worker, why,
--- seconds or nil}}. Of a release status and outcome are for a task that does not run again here.
+-- seconds or nil, here or nil: it is this node that has no login}}. Of a release status and outcome are for a task that does not run again here.
 -- Reply, for each: 'ok', 'again' (this claim had finished already) or 'fenced' (somebody else has the task now)
 local lease, pool, ttl = ARGV[2], ARGV[3], ARGV[4]
 local FIRST, EACH = 5, 8
 even_when_full()
 local now = clock()
 
--- Seconds that a worker type cools down: the first time, and the most that doubling leads to.
-local COOL_FIRST, COOL_MOST = 10, 900
+-- Seconds that a worker type cools down: the first time, where it is not logged in, and the most that doubling leads to.
+local COOL_FIRST, COOL_LOGIN, COOL_MOST = 10, 30, 900
 
--- No prompt starts with this worker type, in any pool, for a while; longer each time, when it happens again at once.
+-- The node whose login failed; nil where programs run somewhere else with logins of their own.
+local function node_here()
+  local h = call('HMGET', k_pool(pool), 'type', 'config')
+  local c = h[1] == 'kubernetes' and cjson.decode(h[2] or '{}').kubernetes
+  if h[1] == 'session-buddy' or h[1] == 'mahavishnu-remote' or (c and c.mode ~= 'deployment') then return nil end
+  local about = call('HGET', k_leases(), lease)
+  return about and cjson.decode(about).node
+end
+
+-- No prompt starts with this worker type, in any pool (on this node, when it is not logged in there), for a while; longer each time,
+-- when it happens again at once.
 local function cool_down(c)
-  local old = call('HGET', k_cooldowns(), c.worker)
+  local node = c.here and node_here()
+  if c.here and not node then return nil end
+  local field = node and c.worker .. '\n' .. node or c.worker
+  local old = call('HGET', k_cooldowns(), field)
   local e = old and cjson.decode(old)
   if e and e.ends > now and not (c.seconds and now + c.seconds > e.ends) then return e.ends end
   local again = e and now < e.ends + e.length
-  local length = c.seconds or again and math.min(COOL_MOST, 2 * e.length) or COOL_FIRST
+  local length = c.seconds or again and math.min(COOL_MOST, 2 * e.length) or node and COOL_LOGIN or COOL_FIRST
   local name = call('HGET', k_pool(pool), 'name') or pool
   local ends = math.floor((now + length) * 1000) / 1000 -- JSON keeps 14 digits
   if e and e.ends <= now and not e.noted then
-    event('cool_down_ended', e.id or '', e.pool, 'worker_type', c.worker, 'ends', stamp(e.ends), 'reason', 'its time is over')
+    event('cool_down_ended', e.id or '', e.pool, 'worker_type', c.worker, 'ends', stamp(e.ends), 'reason', 'its time is over', unpack(node and { 'node', node } or {}))
   end
-  call('HSET', k_cooldowns(), c.worker, cjson.encode({ ends = ends, length = length, why = c.why, pool = name, id = pool }))
-  event('cool_down', pool, name, 'worker_type', c.worker, 'ends', stamp(ends), 'reason', c.why or '')
+  call('HSET', k_cooldowns(), field, cjson.encode({ ends = ends, length = length, why = c.why, pool = name, id = pool }))
+  event('cool_down', pool, name, 'worker_type', c.worker, 'ends', stamp(ends), 'reason', c.why or '', unpack(node and { 'node', node } or {}))
   call('PEXPIRE', k_cooldowns(), math.max(call('PTTL', k_cooldowns()), math.ceil(length * 2000)))
   return ends
 end

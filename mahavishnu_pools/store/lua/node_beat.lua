@@ -2,7 +2,8 @@
 -- Reply: the question of a check, '' when there is none
 even_when_full()
 -- What a node has decides where tasks may go, so that choices made by what it had are out of date.
-local function has(text) return (string.match(text, '"tags":%b[]') or '') .. (string.match(text, '"resources":%b{}') or '') end
+local function has(text) return (string.match(text, '"tags":%b[]') or '') .. (string.match(text, '"resources":%b{}') or '')
+  .. (string.match(text, '"logged_out":%b{}') or '') end
 if has(call('HGET', k_nodes(), ARGV[2]) or '') ~= has(ARGV[3]) then call('INCR', k_registry()) end
 call('HSET', k_nodes(), ARGV[2], ARGV[3])
 if not call('SET', k_node(ARGV[2]), '1', 'PX', ARGV[4], 'GET') then event('node_joined', '', '', 'node', ARGV[2]) end
