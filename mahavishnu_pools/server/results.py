@@ -66,6 +66,9 @@ class SubmittedMany(Value):
     total: int
     task_ids: list[str] = Field(description="In the order of the tasks.")
     status: str = "queued"
+    known: list[str] = Field(
+        default_factory=list, description="Those that had been submitted before, with their idempotency keys."
+    )
 
 
 class BatchTold(TaskBatch):

@@ -86,8 +86,10 @@ class TaskTools:
         tasks, batch_id = [task_of(one) for one in given.tasks], names.new_batch_id()
         where: dict[str, Any] = {"pool": given.pool_id, "pool_selector": given.pool_selector}
         sent = await manager.submit_many(tasks, filters=filters_of(given), batch_id=batch_id, **where)
-        value = results.SubmittedMany(batch_id=batch_id, total=len(sent), task_ids=[one.task_id for one in sent])
-        text = f"{len(sent)} tasks are queued as batch {batch_id}. Ask for it with pool_task (batch_id={batch_id})."
+        ids, known = [one.task_id for one in sent], [one.task_id for one in sent if not one.new]
+        value = results.SubmittedMany(batch_id=batch_id, total=len(sent), task_ids=ids, known=known)
+        before = f" {len(known)} had been submitted before." if known else ""
+        text = f"{len(sent)} tasks are batch {batch_id}.{before} Ask for it with pool_task (batch_id={batch_id})."
         return Answer(text, value.model_dump(mode="json"))
 
     async def distribute(self, given: arguments.Distribute, caller: Caller) -> Answer:
@@ -179,7 +181,14 @@ def _cancel(manager: PoolManager) -> Callable[[Submitted], Any]:
 
 def _cancel_batch(manager: PoolManager) -> Callable[[Distribution], Any]:
     async def end(started: Distribution) -> None:
-        await manager.cancel_batch(started.batch_id, reason=TAKEN_BACK)
+        if not started.known:
+            await manager.cancel_batch(started.batch_id, reason=TAKEN_BACK)
+            return
+        # As above.
+        known = set(started.known)
+        for task_id in started.task_ids:
+            if task_id not in known:
+                await manager.cancel(task_id, reason=TAKEN_BACK)
 
     return end
 

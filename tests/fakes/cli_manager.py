@@ -122,7 +122,7 @@ class FakeManager:
         return SimpleNamespace(batch_id="batch_1", task_ids=("task_1", "task_2"), strategy=how["strategy"], known=known)
 
     async def gather(
-        self, started: Any, *, wait_timeout: float | None, on_progress: Callable[[int, int], None] | None
+        self, started: Any, *, wait_timeout: float | None, on_progress: Callable[[int, int], None] | None = None
     ) -> DistributionResult:
         self.calls.append(("gather", {"wait_timeout": wait_timeout}))
         if self.wait is not None:

@@ -91,6 +91,14 @@ async def test_many_tasks_are_sent_as_one_batch_or_not_at_all(call: Calls, manag
     assert {one.task_id for one in await manager.tasks(limit=100)} == set(sent["task_ids"])
 
 
+async def test_tasks_that_had_been_submitted_before_are_told_of_in_their_batch(call: Calls) -> None:
+    first = await call("pool_submit_many", tasks=[{"prompt": "a", "idempotency_key": "a"}], pool_id="local")
+    again = await call("pool_submit_many", tasks=[{"prompt": "a", "idempotency_key": "a"}, {"prompt": "b"}])
+
+    assert first["known"] == []
+    assert again["known"] == first["task_ids"] == again["task_ids"][:1]
+
+
 async def test_waiting_tasks_of_all_pools_are_cancelled_at_once(
     call: Calls, manager: PoolManager, node: FakeNode
 ) -> None:
