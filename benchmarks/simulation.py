@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.figures import Figure, quantile
 from benchmarks.stack import running
 from mahavishnu_pools import names
-from mahavishnu_pools.broker.message import envelope
+from mahavishnu_pools.broker.message import Messages, envelope
 from mahavishnu_pools.schemas.pool import PoolConfig, PoolStatus
 from mahavishnu_pools.schemas.routing import Choice
 from mahavishnu_pools.schemas.task import TaskSpec
@@ -26,8 +26,8 @@ from mahavishnu_pools.store.client import SyncStore
 from mahavishnu_pools.store.pools import change_pool, create_pool
 from mahavishnu_pools.store.tasks import submit
 
-#: Tasks submitted in one call, and calls of a round.
-BULK, CALLS = 500, 20
+#: Tasks submitted in one call, and those of a round: so many in all, and so many for each pool where that is more.
+BULK, ROUND, ROUND_OF_POOL = 500, 10_000, 10
 
 #: Pools whose workers claim and end in one round trip of the simulation.
 AT_ONCE = 50
@@ -53,6 +53,11 @@ class World:
     ended: int = 0
     spreads: list[float] = field(default_factory=list)
 
+    @property
+    def round(self) -> int:
+        """Return how many tasks come, and go, in a round."""
+        return max(ROUND, ROUND_OF_POOL * len(self.workers))
+
 
 async def run(sizes: tuple[int, ...], tasks: int, *, seed: int = 1) -> list[Figure]:
     """Simulate so many tasks among the largest number of pools, and a twentieth of them among the others."""
@@ -72,7 +77,7 @@ def _simulated(world: World, size: int, tasks: int) -> list[Figure]:
     made = time.perf_counter() - began
     before = _usec(world)
     while world.submitted < tasks:
-        _submit(world, min(BULK * CALLS, tasks - world.submitted))
+        _submit(world, min(world.round, tasks - world.submitted))
         world.spreads.append(_spread(world))
         _end(world)
     submitting = _usec(world) - before
@@ -102,9 +107,11 @@ def _make(world: World, number: int) -> None:
 
 
 def _submit(world: World, count: int) -> None:
+    messages = Messages()
     for start in range(0, count, BULK):
         number = min(BULK, count - start)
-        made = [envelope(SPEC, task_id=names.new_task_id(), max_bytes=100_000) for _ in range(number)]
+        ids = [names.new_task_id() for _ in range(number)]
+        made = [envelope(SPEC, task_id=one, max_bytes=100_000, messages=messages) for one in ids]
         began = time.perf_counter()
         world.store.run(submit(made, Choice("least_loaded")))
         world.submitting += time.perf_counter() - began
@@ -113,7 +120,7 @@ def _submit(world: World, count: int) -> None:
 
 def _end(world: World) -> None:
     """Have random pools work off what waits in them, until about as much is gone as a round brings."""
-    wanted = min(BULK * CALLS, world.submitted - world.ended)
+    wanted = min(world.round, world.submitted - world.ended)
     pools = world.rng.sample(list(world.workers), len(world.workers))
     for first in range(0, len(pools), AT_ONCE):
         if wanted <= 0:
