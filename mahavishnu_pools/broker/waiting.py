@@ -87,9 +87,15 @@ class OutcomeWaiter:
             WaitTimeout: it was not there in time; the task goes on.
             TaskNotFound: there is no such task.
         """
-        async for result in self.stream([task_id], within=within):
-            return result
-        raise errors.TaskNotFound.of(task_id)
+        entered = self._enter(task_id)
+        try:
+            async with asyncio.timeout(within):
+                # Others may wait for it, too.
+                return await asyncio.shield(entered)
+        except TimeoutError:
+            raise errors.WaitTimeout.of(f"The outcome of task {task_id}", within or 0.0) from None
+        finally:
+            self._leave(task_id)
 
     async def stream(self, task_ids: Iterable[str], *, within: float | None = None) -> AsyncIterator[TaskResult]:
         """Yield outcomes as they come, waiting at most ``within`` seconds for all of them; raises like ``wait``."""
@@ -109,7 +115,9 @@ class OutcomeWaiter:
                 yield future.result()
         finally:
             for task_id in wanted:
-                self._leave(task_id, finished)
+                if task_id in self._entries:
+                    self._entries[task_id].future.remove_done_callback(finished.put_nowait)
+                self._leave(task_id)
 
     def _enter(self, task_id: str) -> Outcome:
         entry = self._entries.get(task_id)
@@ -120,11 +128,10 @@ class OutcomeWaiter:
         entry.waiters += 1
         return entry.future
 
-    def _leave(self, task_id: str, finished: asyncio.Queue[Outcome]) -> None:
+    def _leave(self, task_id: str) -> None:
         entry = self._entries.get(task_id)
         if entry is None:
             return
-        entry.future.remove_done_callback(finished.put_nowait)
         entry.waiters -= 1
         if entry.waiters == 0:
             del self._entries[task_id]
