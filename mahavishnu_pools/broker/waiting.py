@@ -87,13 +87,8 @@ class OutcomeWaiter:
             WaitTimeout: it was not there in time; the task goes on.
             TaskNotFound: there is no such task.
         """
-        entered = self._enter(task_id)
         try:
-            async with asyncio.timeout(within):
-                # Others may wait for it, too.
-                return await asyncio.shield(entered)
-        except TimeoutError:
-            raise errors.WaitTimeout.of(f"The outcome of task {task_id}", within or 0.0) from None
+            return await _came(self._enter(task_id), task_id, within=within)
         finally:
             self._leave(task_id)
 
@@ -199,6 +194,14 @@ class OutcomeWaiter:
 
     def _own_channel(self, task_id: str) -> Channel:
         return Channel(lambda _: self._finished(task_id), lambda: self._look(task_id))
+
+
+async def _came(outcome: Outcome, task_id: str, *, within: float | None) -> TaskResult:
+    try:
+        async with asyncio.timeout(within):
+            return await asyncio.shield(outcome)  # others may wait for it, too
+    except TimeoutError:
+        raise errors.WaitTimeout.of(f"The outcome of task {task_id}", within or 0.0) from None
 
 
 def _channel_of(task_id: str) -> str:
