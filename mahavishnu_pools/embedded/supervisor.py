@@ -119,6 +119,8 @@ class Supervisor:
     def run(self) -> None:
         """Work until told to stop or until the owner is gone, then stop everything."""
         self._signals.listen()
+        # Somebody may have asked the last one to stop when that had ended.
+        self._data.drain_file.unlink(missing_ok=True)
         earlier = read_state(self._data.root)
         self._take_over(earlier)
         give_ports(self._runs.values(), earlier, file=self._data.ports_file)

@@ -17,7 +17,9 @@ REAL_GROUP = "workers.group_worker:run_group"
 
 
 def lines(agent: Agent) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in agent.log().splitlines() if line.startswith("{")]
+    # What comes after the last end of a line is being written just now.
+    whole, _, _ = agent.log().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def test_lines_are_json_and_say_which_pool_and_task_they_are_about(farm: Farm) -> None:

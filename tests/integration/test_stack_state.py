@@ -183,6 +183,17 @@ def test_up_starts_a_stack_anew_that_somebody_stops_the_moment_it_is_found(
     assert healthy(settings)
 
 
+def test_how_long_the_last_stack_was_to_drain_says_nothing_of_the_next(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    data = DataDir(settings.data_dir)
+    data.create()
+    data.drain_file.write_text("0")
+
+    start(settings)
+
+    assert not data.drain_file.exists()
+
+
 def test_up_wakes_a_frozen_supervisor(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
     state = start(settings)
