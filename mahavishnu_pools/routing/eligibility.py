@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mahavishnu_pools import task_types, worker_types
 from mahavishnu_pools.routing.capabilities import lacking
 from mahavishnu_pools.routing.distribution import REDUCERS
-from mahavishnu_pools.routing.prompts import PROMPTS, takes_commands, waits_for_login
+from mahavishnu_pools.routing.prompts import PROMPTS, command_types, takes_commands, waits_for_login
 from mahavishnu_pools.schemas.base import Value
 from mahavishnu_pools.schemas.batch_payloads import READ_A_BATCH
 from mahavishnu_pools.schemas.needs import NO_NEEDS, Needs
@@ -126,13 +126,15 @@ def sift(view: View, need: Need, *, filters: PoolFilter | None = None, only: Ite
     candidates, keep, reasons = [], [], {}
     limited = None if only is None else frozenset(only)
     prose = need.is_prose and limited is None and not (filters and filters.worker_type)
+    commands = command_types(view) if prose else ()
+    logins = any(node.logged_out for node in view.nodes)
     for pool in view.pools:
         reason = _not_asked_for(pool, limited) or misses(pool, filters) or cannot_run(view, pool, need)
-        if prose and reason is None:
-            reason = takes_commands(view, pool)
+        if commands and reason is None and pool.worker_type in commands:
+            reason = takes_commands(pool)
         if reason is None and pool.status not in CLOSING_STATUSES:
             keep.append(pool.pool_id)
-        reason = reason or _not_active(pool) or waits_for_login(view, pool, need)
+        reason = reason or _not_active(pool) or (waits_for_login(view, pool, need) if logins else None)
         if reason is None:
             candidates.append(pool.pool_id)
         else:

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 PROMPTS = frozenset({"prompt", JUDGE})
 
 
-def takes_commands(view: View, pool: PoolRecord) -> str | None:
-    """Return why nobody but its user chooses a pool for a prompt, or None: nothing is run by a shell unasked."""
-    kind = pool.worker_type
-    if kind is None or pool.config.delegates or view.is_ai(kind):
+def command_types(view: View) -> frozenset[str]:
+    """Return the worker types that take a prompt for a command; one that only its node knows counts as AI."""
+    return frozenset(name for name, kind in view.worker_types.items() if not kind.ai)
+
+
+def takes_commands(pool: PoolRecord) -> str | None:
+    """Return why a pool of such a type gets no prompt unasked, or None."""
+    if pool.config.delegates:
         return None
-    meant = f"if that is meant, name the pool or the worker type {kind}"
-    return f"its worker type {kind} would run the prompt as a command ({meant})"
+    meant = f"if that is meant, name the pool or the worker type {pool.worker_type}"
+    return f"its worker type {pool.worker_type} would run the prompt as a command ({meant})"
 
 
 def waits_for_login(view: View, pool: PoolRecord, need: Need) -> str | None:

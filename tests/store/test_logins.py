@@ -78,6 +78,18 @@ def test_it_grows_when_the_next_prompt_finds_no_login_either(world: World) -> No
     assert json.loads(world.redis.hget(key, "claude\nn") or "")["length"] == 60
 
 
+def test_it_is_forgotten_when_the_next_one_would_not_be_longer(world: World) -> None:
+    run_one(world, make_pool(world), LOGGED_OUT)
+    key = world.key("cooldowns")
+    entry = json.loads(world.redis.hget(key, "claude\nn") or "")
+    world.redis.hset(key, "claude\nn", json.dumps({**entry, "ends": round(time.time() - 31, 3)}))
+
+    assert world.run(limits.note_cooled_down()) == ["claude"]
+    assert world.run(limits.note_cooled_down()) == []
+
+    assert world.redis.hlen(key) == 0
+
+
 @pytest.mark.parametrize(
     "config",
     [

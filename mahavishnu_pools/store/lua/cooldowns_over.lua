@@ -11,6 +11,8 @@ for i = 1, #all, 2 do
     event('cool_down_ended', e.id or '', e.pool, 'worker_type', kind, 'ends', stamp(e.ends), 'reason', 'its time is over',
       unpack(node ~= '' and { 'node', node } or {}))
     over[#over + 1] = kind
+  elseif e.noted and now >= e.ends + e.length then
+    call('HDEL', k_cooldowns(), all[i]) -- the next one is not longer; nodes come and go
   end
 end
 return over
