@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import socket
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,10 +24,13 @@ FIRST, LAST = 20_000, 32_000
 _TRIES = 50
 
 
-def give_ports(runs: Iterable[PartRun], earlier: StackState | None, *, file: Path) -> None:
+def give_ports(runs: Iterable[PartRun], earlier: StackState | None, *, file: Path) -> list[socket.socket]:
     """Give every part that listens its port: others are told the URL before it is started.
 
     A port that is to be any free one is that of the last start (``file`` has it) if it is free.
+
+    Returns:
+        What keeps other stacks from choosing the same ports, for as long as it is kept.
     """
     listening = [run for run in runs if run.part.port is not None]
     ports = {run.part.name: port for run in listening if (port := run.part.port or _known_port(run, earlier))}
@@ -37,6 +41,25 @@ def give_ports(runs: Iterable[PartRun], earlier: StackState | None, *, file: Pat
         ports[name] = ports.get(name) or choose_port(wanted=wanted.get(name), taken=ports.values())
         run.listens_on(ports[name])
     remember(file, wanted | ports)
+    return [held for port in ports.values() if (held := hold(port)) is not None]
+
+
+def hold(port: int) -> socket.socket | None:
+    """Take a free port, so that nobody else chooses it before our server listens there; None: that cannot be done.
+
+    Only Linux lets one socket listen where another one is bound. The server must ask for that (SO_REUSEADDR), as
+    servers do that want to be started again at once.
+    """
+    if sys.platform != "linux":
+        return None
+    held = socket.socket()
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        return None
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return held
 
 
 def choose_port(*, wanted: int | None = None, taken: Collection[int] = ()) -> int:
@@ -45,7 +68,7 @@ def choose_port(*, wanted: int | None = None, taken: Collection[int] = ()) -> in
         return wanted
     for _ in range(_TRIES):
         port = random.randint(FIRST, LAST)
-        if port not in taken and port_is_free(port):
+        if port not in taken and not _is_held(port):
             return port
     while True:
         with socket.socket() as probe:
@@ -53,6 +76,16 @@ def choose_port(*, wanted: int | None = None, taken: Collection[int] = ()) -> in
             port = int(probe.getsockname()[1])
         if port not in taken:
             return port
+
+
+def _is_held(port: int) -> bool:
+    """Tell whether somebody listens on a port, or holds it to do so soon, or just did."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def remembered(file: Path) -> dict[str, int]:

@@ -123,11 +123,13 @@ class Supervisor:
         self._data.drain_file.unlink(missing_ok=True)
         earlier = read_state(self._data.root)
         self._take_over(earlier)
-        give_ports(self._runs.values(), earlier, file=self._data.ports_file)
-        while not self._signals.stops and not self._orphaned():
-            self._step(time.monotonic())
-            self._file.save(self.state())
-            self._rest()
+        with contextlib.ExitStack() as ports:
+            for held in give_ports(self._runs.values(), earlier, file=self._data.ports_file):
+                ports.enter_context(held)
+            while not self._signals.stops and not self._orphaned():
+                self._step(time.monotonic())
+                self._file.save(self.state())
+                self._rest()
         self._stop()
 
     # ── living ───────────────────────────────────────────────────────────────────────────────────────────────────────
