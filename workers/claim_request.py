@@ -40,6 +40,7 @@ class ClaimRequests:
     def __init__(self) -> None:
         self._rung = True
         self._more = False
+        self._overdue = False
         self._look_at = 0.0
         self._due: float | None = None
         self._open: ClaimRequest | None = None
@@ -64,10 +65,12 @@ class ClaimRequests:
         ``free`` is how many workers have nothing to do (less than 0: so many tasks are read ahead already), ``ahead``
         how many tasks are read ahead at most.
         """
-        # Without room the answer still tells what is to be cancelled; with tasks read ahead there will be room soon.
-        asks = self._rung or self._more if has_room(free=free, ahead=ahead) else self._rung and not ahead
+        # Without room the answer still tells what is to be cancelled. With tasks read ahead there will be room soon:
+        # only what is due is asked for at once, or it would wake the loop again and again.
+        urgent = self._rung and (self._overdue or not ahead)
+        asks = self._rung or self._more if has_room(free=free, ahead=ahead) else urgent
         if self._open is None and asks:
-            self._rung = self._more = False
+            self._rung = self._more = self._overdue = False
             most = 0 if self._full else max(0, min(CLAIM_MOST, free + ahead))
             self._open = ClaimRequest(token_hex(8), most, max(0, min(most, free)), time.monotonic())
         return self._open
@@ -98,4 +101,4 @@ class ClaimRequests:
         """Have work asked for when it is time, whether or not somebody rang."""
         now = time.monotonic()
         if now >= self._look_at or (self._due is not None and now >= self._due):
-            self._rung = True
+            self._rung = self._overdue = True

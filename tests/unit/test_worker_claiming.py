@@ -89,6 +89,25 @@ def test_a_bell_is_answered_without_room_too_because_it_may_tell_of_a_cancel() -
     assert asked.most == 0
 
 
+def test_what_is_due_is_asked_for_once_without_room_and_does_not_keep_the_loop_awake() -> None:
+    requests = ClaimRequests()
+    requests.next(free=1, ahead=0)
+    requests.answered()
+    requests.wait(0.0)
+    assert requests.pause() == 0.0
+
+    requests.look()
+    asked = requests.next(free=-8, ahead=8)
+
+    assert asked is not None
+    assert asked.most == 0
+    requests.answered()
+    requests.wait(None)
+    assert requests.pause() > 0.0
+    requests.ring()
+    assert requests.next(free=-8, ahead=8) is None
+
+
 @pytest.mark.parametrize(("claims", "goes_on"), [(1, True), (0, False)])
 def test_who_may_read_ahead_asks_at_once_for_more_while_that_brings_something(claims: int, goes_on: bool) -> None:
     def nothing(*_: Any) -> bool:
