@@ -126,6 +126,27 @@ def test_ticks_of_one_slot_do_not_touch_others(by_descriptor: bool) -> None:
     assert ticks.read(5) == Life(0, ready=False)
 
 
+class _Interrupted(Ticks):
+    """In the midst of a tick another thread of the group says that it leaves."""
+
+    said = False
+
+    def _unpack(self, slot: int) -> tuple[int, int]:
+        found = super()._unpack(slot)
+        if not self.said:
+            self.said = True
+            self.set_leaving(slot)
+        return found
+
+
+def test_what_a_group_says_while_it_ticks_is_kept() -> None:
+    ticks = _Interrupted.create(by_descriptor=False)
+
+    ticks.advance(5)
+
+    assert ticks.read(5) == Life(1, ready=False, leaving=True)
+
+
 @pytest.mark.parametrize(
     ("marks", "alone", "shared"),
     [

@@ -14,7 +14,7 @@ SLOTS = 4096
 #: Bytes a group has: one cache line, so that groups do not slow each other down.
 SLOT_BYTES = 64
 
-_SLOT = struct.Struct("=QQ")
+_SLOT, _TICK, _SAID = struct.Struct("=QQ"), struct.Struct("=Q"), struct.Struct("=Q")
 
 #: What a group may have said.
 _READY, _LEAVING = 1, 2
@@ -59,8 +59,9 @@ class Ticks:
 
     def advance(self, slot: int) -> None:
         """Show that the group of the slot lives."""
-        tick, said = self._unpack(slot)
-        _SLOT.pack_into(self._memory, slot * SLOT_BYTES, tick + 1, said)
+        tick, _ = self._unpack(slot)
+        # Alone: another thread may say something in this moment.
+        _TICK.pack_into(self._memory, slot * SLOT_BYTES, tick + 1)
 
     def set_ready(self, slot: int) -> None:
         """Keep that the group of the slot is ready, for controllers that come later."""
@@ -76,8 +77,8 @@ class Ticks:
         return Life(tick, ready=bool(said & _READY), leaving=bool(said & _LEAVING))
 
     def _say(self, slot: int, what: int) -> None:
-        tick, said = self._unpack(slot)
-        _SLOT.pack_into(self._memory, slot * SLOT_BYTES, tick, said | what)
+        _, said = self._unpack(slot)
+        _SAID.pack_into(self._memory, slot * SLOT_BYTES + _TICK.size, said | what)
 
     def _unpack(self, slot: int) -> tuple[int, int]:
         tick, said = _SLOT.unpack_from(self._memory, slot * SLOT_BYTES)
