@@ -48,6 +48,26 @@ def test_what_another_node_can_run_stays_in_the_queue_for_it(world: World) -> No
     assert [one.task_id for one in other.claims] == ids
 
 
+@pytest.mark.parametrize(("before", "taken"), [(3, True), (60, False)])
+def test_what_is_behind_it_starts_here_all_the_same(world: World, before: int, taken: bool) -> None:
+    pool = make_pool(world, replicas=2)
+    group = GroupInfo(node="other", status="ready", workers=1, worker_type="claude")
+    node = NodeInfo(name="other", pid=1, started=1.0, programs=("claude",))
+    world.run(node_beat(node, {pool: group}, ttl=60))
+    run_one(world, pool, LOGGED_OUT)
+    prompts = world.to(pool, before)
+    [command] = world.to(pool, task_type="command", prompt=None, payload={"command": "true"})
+    prompts += world.to(pool, 2)
+
+    here = ask(world, pool, world.lease(pool), worker_type="claude")
+    other = ask(world, pool, world.lease(pool, node="other"), worker_type="claude", most=before + 3)
+
+    assert ([one.task_id for one in here.claims], here.more) == ([command] * taken, False)
+    assert here.due_in is not None
+    behind = prompts[before:] if taken else [command, *prompts[before:]]
+    assert [one.task_id for one in other.claims] == [*prompts[:before], *behind]
+
+
 def test_it_is_seen_with_its_node_ended_and_noted(world: World) -> None:
     pool = make_pool(world, "a")
     run_one(world, pool, LOGGED_OUT)

@@ -53,8 +53,10 @@ end
 -- Whether the next message is left in the queue although more are wanted: it must not wait for a worker of this group.
 local stays = false
 
--- Until when a prompt that is left in the queue cannot start on this node, where its program is not logged in: other nodes may take it.
+-- Until when prompts that are left in the queue cannot start on this node, where their program is not logged in: other nodes may take
+-- them. So many are passed by in one call at most, in favour of what is behind them.
 local elsewhere
+local PASSED_MOST, passed = 50, 0
 
 -- Whether nothing was wanted for want of a free worker alone, so that the next one is a cause to ask again.
 local all_busy = false
@@ -82,7 +84,7 @@ local function reply_with(claims)
     if over then p[1] = 'handback' elseif deadline and not alone then due[2] = stamp(math.min(deadline, tonumber(due[2]) or deadline)) end
   end
   local reply = { 'ok', last[1] and last[1][1] or '0-0', due[2] or '', p[1] or 'stopped', tonumber(p[2] or 0), call('SMEMBERS', k_cancels(lease)),
-    (all_busy or wanted > 0 and (#claims == wanted or (stays and not elsewhere) or not more())) and 1 or 0,
+    (all_busy or wanted > 0 and (#claims == wanted or stays or not more())) and 1 or 0,
     due[2] and stamp(tonumber(due[2]) - now) or '', call('EXISTS', k_untold(app_in(p[3]))) }
   for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
   return reply
@@ -232,6 +234,8 @@ local function with_needs()
   return kit
 end
 
+-- Claims a message, or does what else is to be done with it; LEFT: it stays in the queue, for others.
+local LEFT = 'left'
 local function take(bucket, message, may_stay)
   looked, bytes = looked + 1, bytes + #message
   local good, m = pcall(cjson.decode, message)
@@ -288,8 +292,10 @@ local function take(bucket, message, may_stay)
   local cool, here
   if cooling then cool, here = cools_until(key) end
   if cool and here and may_stay and not h[10] and runs_elsewhere(here) then
-    stays, elsewhere = true, cool
-    return
+    -- It brings this call no further: nobody is told that there may be more. Large ones count as many.
+    looked, bytes, passed = looked - 1, bytes - #message, passed + 1 + PASSED_MOST * #message / BYTES_MOST
+    elsewhere = math.min(elsewhere or cool, cool)
+    return LEFT
   end
   if cool then
     call('ZADD', k_delayed(pool), stamp(cool + looked / 1000000), value_of(id, bucket, message)) -- in the order of the queue
@@ -335,19 +341,24 @@ local filled = most > 0 and call('EXISTS', unpack(lists)) or 0
 for b = 0, BUCKETS - 1 do
   if filled == 0 and not p[5] then break end
   if p[5] and #claims < most then with_needs().take_parked(b, take) end
-  local list, read = lists[b + 1], 0
-  while not stays and #claims < most and more() do
+  local list, read, left, gone = lists[b + 1], 0, 0, {}
+  while not stays and #claims < most and more() and passed < PASSED_MOST do
     -- Read, understand and record first; the messages leave the queue in the same script.
     local message = call('LINDEX', list, -1 - read)
     if not message then break end
-    take(b, message, not alone)
+    local is_left = take(b, message, not alone) == LEFT
     if stays then break end
     read = read + 1
+    if is_left then left = left + 1 else gone[#gone + 1] = message end
   end
   if stays then most = #claims end
   if read > 0 then
     filled = filled - 1
-    call('LTRIM', list, 0, -1 - read)
+    if left == 0 then
+      call('LTRIM', list, 0, -1 - read)
+    else
+      for _, message in ipairs(gone) do call('LREM', list, -1, message) end
+    end
   end
 end
 -- Periodic work is no pool's: who has a free worker takes it. While nobody had one it may have piled up; old ones are worthless.
