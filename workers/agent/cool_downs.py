@@ -44,10 +44,12 @@ class CoolDownWatch:
         mine = [one for one in (await store.run(read_limits())).cool_downs if one.node == facts.name]
         kinds = {kind.name: kind for kind in facts.worker_types()}
         now = {one.worker_type: signs_of(kinds[one.worker_type]) for one in mine if one.worker_type in kinds}
-        before, self._seen = self._seen, now
+        before = self._seen
         over = [one for one in mine if before is None or _changed(one.worker_type, before, now)]
         for one in over:
             await self._end(one)
+        # Only now: what could not be ended is ended by the next look.
+        self._seen = now
         facts.logged_out = {one.worker_type: one.because for one in mine if one not in over}
 
     async def _end(self, one: CoolDown) -> None:
