@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Any, Self
 
+from mahavishnu_pools import errors
 from mahavishnu_pools.routing.chooser import Chooser
 from mahavishnu_pools.routing.releasing import release_some
 from mahavishnu_pools.schemas.pool import PoolStatus
@@ -20,6 +22,8 @@ from mahavishnu_pools.settings import Settings
 from mahavishnu_pools.store import leases, pools
 from mahavishnu_pools.store.client import AsyncStore
 from mahavishnu_pools.store.steps import run_steps
+
+logger = logging.getLogger(__name__)
 
 RESULT_TTL = 3600.0
 
@@ -93,12 +97,19 @@ class FakeNode:
 
     async def _live(self) -> None:
         while True:
-            registry = await self.store.run(pools.read_pools())
-            for pool in registry.pools:
-                await self._tend(pool)
-            while await run_steps(self.store, release_some(self._chooser, self.info.name, result_ttl=RESULT_TTL)):
-                pass
+            try:
+                await self._look()
+            except errors.MahavishnuError:
+                # As an agent: a pool was changed meanwhile, or Redis did not answer in time; the next look comes.
+                logger.exception("A look of the node %s failed", self.info.name)
             await asyncio.sleep(PAUSE)
+
+    async def _look(self) -> None:
+        registry = await self.store.run(pools.read_pools())
+        for pool in registry.pools:
+            await self._tend(pool)
+        while await run_steps(self.store, release_some(self._chooser, self.info.name, result_ttl=RESULT_TTL)):
+            pass
 
     async def _tend(self, pool: pools.PoolRecord) -> None:
         if pool.status is PoolStatus.STOPPED:
