@@ -213,6 +213,8 @@ async def _tell_where(manager: PoolManager, submitted: Submitted, *, named: bool
         if status not in ("running", "degraded"):
             how = f" Resume it with: mahavishnu pools resume {pool.name}" if status in ("paused", "draining") else ""
             output.say(f"  Pool {pool.name} is {status}, so the task waits.{how}")
+        elif status == "degraded":
+            output.say(f"  Pool {pool.name} is degraded, so the task may wait. {pool.reason or ''}".rstrip())
         elif not named:
             output.say(f"  Name: {pool.name}")
 

@@ -73,6 +73,8 @@ def _asked_for(kind: object, config: object, fields: Mapping[str, Any], *, setti
     if not isinstance(kind, str | None):
         given, remedy = type(kind).__name__, "Give the name of a pool type first, and a PoolConfig as config=…"
         raise errors.InvalidField.of("pool_type", f"is a {given}", remedy)
+    if kind is not None:
+        pool_type(kind)  # before anything else is found wrong for want of it
     if config is None:
         defaults: dict[str, Any] = {"pool_type": kind or settings.default_pool_type}
         if defaults["pool_type"] not in FIXED_WORKERS:

@@ -159,5 +159,9 @@ def _judge(chooser: Chooser, ready: ReadyContest) -> Steps[Follower | None]:
     for pool in dict.fromkeys(named):
         ids.append((yield from chooser.find(pool)).pool_id)
     filters = None if ready.judge_pool is not None else ready.filters
-    sifted = yield from chooser.candidates(ready.judge.need, filters=filters, only=tuple(ids) or None)
+    try:
+        sifted = yield from chooser.candidates(ready.judge.need, filters=filters, only=tuple(ids) or None)
+    except errors.NoPoolAvailable as exc:
+        remedy = "Say where the judge runs (judge_pool, --judge-pool) or what runs it (its worker_type, --judge-with)."
+        raise exc.but(f"The judge has no pool. {exc.message} {remedy}") from exc
     return Follower(ready.judge.envelope, sifted.candidates, sifted.candidates[0])

@@ -115,6 +115,13 @@ async def test_a_command_judges_the_answers_it_finds_in_a_file(client: PoolManag
     assert result.judge.value == {"winner": 1, "reason": "longest", "task_id": result.candidates[1].task_id}
 
 
+async def test_a_judge_without_a_pool_is_told_as_the_judge_s_and_with_what_helps(client: PoolManager) -> None:
+    with pytest.raises(errors.NoPoolAvailable, match=r"^The judge has no pool\. .*here: .*--judge-with") as caught:
+        await client.best_of([shell("echo a"), shell("echo b")], {"prompt": "Which is best?"}, wait_timeout=60)
+
+    assert set(caught.value.details()["reasons"]) == {"here", "there"}
+
+
 @pytest.mark.parametrize(
     ("says", "why"),
     [("echo 7", "It named no candidate"), ("echo 0", "It named no candidate"), ("exit 1", "not judged")],

@@ -80,6 +80,14 @@ def test_execute_says_when_the_pool_starts_nothing_and_how_to_resume_it(
     assert ("mahavishnu pools resume local" in shell.err) is hint
 
 
+def test_execute_says_why_a_pool_is_degraded_whose_task_may_wait(shell: Shell) -> None:
+    shell.manager.pools = [pool_info("local", status="degraded", reason="Its module 'web' cannot be imported.")]
+
+    assert shell("execute", "local", "--prompt", "hi") == 0
+
+    assert "Pool local is degraded, so the task may wait. Its module 'web' cannot be imported." in shell.err
+
+
 def test_json_comes_without_talk(shell: Shell) -> None:
     assert shell("execute", "--prompt", "hi", "-f", "json") == 0
 

@@ -132,6 +132,9 @@ def test_a_configuration_that_is_a_dict_is_refused_in_a_sentence() -> None:
         ("mahavishnu", {"name": "x", "min_worker": 2}, "min_worker: is unknown. Did you mean 'min_workers'?"),
         ("kubernetes", {"name": "x", "repos": "a"}, "repos: is unknown. Did you mean 'repo'?"),
         ("mahavisnu", {"name": "x"}, "Unknown pool type 'mahavisnu'. Did you mean 'mahavishnu'"),
+        ("mahavisnu", {}, "Unknown pool type 'mahavisnu'. Did you mean 'mahavishnu'"),
+        ("mahavisnu", {"config": PoolConfig(name="x")}, "Unknown pool type 'mahavisnu'. Did you mean 'mahavishnu'"),
+        ("kubernetes", {"config": PoolConfig(name="x")}, "pool_type: is 'kubernetes', but the configuration says"),
         (PoolConfig(name="x"), {}, "pool_type: is a PoolConfig. Give the name of a pool type first"),
     ],
 )
