@@ -73,3 +73,22 @@ async def test_a_word_that_was_lost_is_said_again_with_the_next_beat() -> None:
     await place.heartbeat.beat()
 
     assert place.known == {}
+
+
+async def test_who_leaves_waits_for_the_words_on_their_way_and_says_nothing_more() -> None:
+    place = Place(held=1)
+    place.have("pool", "ready")
+    word = asyncio.create_task(place.heartbeat.beat())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(place.heartbeat.end())
+    await asyncio.sleep(0)
+    assert not ending.done()
+
+    place.held[0].set_result(None)
+    await asyncio.gather(word, ending)
+    assert place.known == {"pool": "ready"}
+
+    place.have("pool", "stopping")
+    await place.heartbeat.tell("pool")
+    await place.heartbeat.beat()
+    assert place.known == {"pool": "ready"}

@@ -35,6 +35,17 @@ class Heartbeat:
         self._on_the_way = _OnTheWay()
         #: Pools of which it is not known what Redis was told last: the next beat says what holds.
         self._unsure: set[str] = set()
+        self._ended = False
+        self._sending = 0
+        self._silent = asyncio.Event()
+        self._silent.set()
+
+    async def end(self) -> None:
+        """Say nothing from now on, and wait until all that was said has arrived: a beat that comes after the node has
+        left would have it live again for as long as a beat lasts.
+        """
+        self._ended = True
+        await self._silent.wait()
 
     async def beat(self) -> None:
         """Say everything.
@@ -53,6 +64,18 @@ class Heartbeat:
             logger.debug("The group of %s is announced later: %s", pool_id, exc)
 
     async def _send(self, pools: Collection[str]) -> None:
+        if self._ended:
+            return
+        self._sending += 1
+        self._silent.clear()
+        try:
+            await self._say(pools)
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._silent.set()
+
+    async def _say(self, pools: Collection[str]) -> None:
         context, infos = self._context, self._infos()
         asked = time.monotonic()
         groups = {pool_id: infos.get(pool_id) for pool_id in pools}

@@ -112,13 +112,14 @@ class Service:
             task.cancel()
         patience = settings.drain_timeout + settings.kill_grace if grace is None else grace
         await self._keepers.finish(grace=grace, patience=patience + _END_MARGIN)
-        for task in self._loops:
-            task.cancel()
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._heartbeat.end()
                 await context.store.run(node_leave(context.facts.name))
         except (errors.RedisUnavailable, TimeoutError) as exc:
             logger.warning("The node could not be taken out and will be found silent: %s", exc)
+        for task in self._loops:
+            task.cancel()
         ready_file(settings).unlink(missing_ok=True)
 
     def take_news(self, group: Group, event: str) -> None:
