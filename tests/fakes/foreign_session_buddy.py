@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -26,6 +27,8 @@ class ForeignSessionBuddy:
         self.pools: list[str] = []
         self.prompts: list[str] = []
         self.go = threading.Event()
+        #: Called before a pool is deleted.
+        self.on_delete: Callable[[], object] = lambda: None
         self.start()
 
     @property
@@ -80,6 +83,7 @@ class ForeignSessionBuddy:
         async def delete_pool(pool_id: str) -> str:
             if pool_id not in self.pools:
                 return f"⚠️ Pool {pool_id} not found"
+            self.on_delete()
             self.pools.remove(pool_id)
             return f"✅ Deleted pool {pool_id}"
 

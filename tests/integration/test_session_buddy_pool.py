@@ -13,6 +13,8 @@ from mahavishnu_pools.pools.factory import pool_type
 from mahavishnu_pools.schemas.pool import PoolConfig
 from mahavishnu_pools.schemas.task import TaskResult
 from mahavishnu_pools.settings import Settings
+from mahavishnu_pools.store.client import SyncStore
+from mahavishnu_pools.store.leases import list_leases
 from mahavishnu_pools.store.tasks import cancel
 from tests.fakes.foreign_session_buddy import ForeignSessionBuddy
 from tests.fixtures.groups import Site
@@ -39,6 +41,11 @@ def prompt(site: Site, pool_id: str, text: str, **fields: object) -> str:
     app = site.apps[0] if site.apps else site.client()
     spec = {"prompt": text, **fields}
     return str(app.send_task(names.RUN_TASK, args=[spec], queue=names.queue_of(pool_id)).id)
+
+
+def leases_at(redis_url: str) -> int:
+    with SyncStore(redis_url) as store:
+        return len(store.run(list_leases()))
 
 
 def outcomes(site: Site, tasks: list[str]) -> list[TaskResult]:
@@ -155,8 +162,12 @@ async def test_a_delegated_pool_is_spawned_used_and_leaves_nothing_on_the_server
         assert (info.workers, info.min_workers, info.max_workers, info.worker_type) == (3, 3, 3, None)
         with pytest.raises(errors.NoPoolAvailable, match="prompts only"):
             await manager.route_task({"task_type": "shell", "payload": {"command": ["true"]}})
+        held: list[int] = []
+        redis_url = (await manager._connected()).store.url
+        buddy.on_delete = lambda: held.append(leases_at(redis_url))
         await manager.close_pool(pool_id)
-        assert buddy.pools == []
+        # The group's lease was still open then: until it is closed the pool cannot be removed.
+        assert (held, buddy.pools) == ([1], [])
 
         with pytest.raises(errors.PoolNotReady, match=r"127\.0\.0\.1:1/mcp"):
             await manager.spawn_pool("session-buddy", name="nowhere", endpoint="http://127.0.0.1:1/mcp")
